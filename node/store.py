@@ -1,0 +1,401 @@
+"""What a site remembers: SQLAlchemy models and the one way to open a transaction.
+
+The database is the queue.  Rows are inserted in the transaction of what they record; changes of
+state are compare-and-set.  SQLite (the default) runs in WAL mode with ``BEGIN IMMEDIATE`` and a
+busy timeout, on one host; PostgreSQL serves beyond.  Times are UTC seconds as floats
+(``*_at``); blocks are numbers (``*_block``); identifiers are 0x-hex of 32 bytes.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    create_engine,
+    event,
+)
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from node.errors import Unavailable
+
+BUSY_TIMEOUT_MS = 15_000
+BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only INTEGER keys by itself
+
+
+def new_uuid() -> str:
+    return str(uuid.uuid4())
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
+
+
+# ── The chain, as this site has seen it ──────────────────────────────────────────────────────
+
+
+class ChainState(Base):
+    """One row: how far the chain was read and when it last answered."""
+
+    __tablename__ = "chain_state"
+    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    chain_id: Mapped[int] = mapped_column(BigInteger, default=0)
+    head_block: Mapped[int] = mapped_column(BigInteger, default=0)
+    head_time: Mapped[int] = mapped_column(BigInteger, default=0)  # block time, seconds
+    cursor_block: Mapped[int] = mapped_column(BigInteger, default=-1)  # last confirmed block read
+    cursor_hash: Mapped[str] = mapped_column(String(66), default="")
+    seen_at: Mapped[float] = mapped_column(default=0.0)
+    problem: Mapped[str] = mapped_column(String(200), default="")  # "", or why the chain stands still
+
+
+class ChainEvent(Base):
+    """A confirmed contract event, in chain order."""
+
+    __tablename__ = "chain_event"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    block: Mapped[int] = mapped_column(BigInteger, index=True)
+    block_hash: Mapped[str] = mapped_column(String(66))
+    tx_hash: Mapped[str] = mapped_column(String(66), index=True)
+    log_index: Mapped[int]
+    contract: Mapped[str] = mapped_column(String(40))
+    name: Mapped[str] = mapped_column(String(60))
+    args: Mapped[dict[str, Any]]
+    __table_args__ = (UniqueConstraint("block", "log_index"), Index("ix_event_kind", "contract", "name"))
+
+
+class ChainTx(Base):
+    """A transaction this site wants sent; ``intent`` makes asking twice the same as asking once."""
+
+    __tablename__ = "chain_tx"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    intent: Mapped[str] = mapped_column(String(200), unique=True)
+    call: Mapped[dict[str, Any]]  # chain.calls.Call as JSON
+    state: Mapped[str] = mapped_column(String(12), default="WAITING", index=True)
+    # WAITING → SIGNED → SENT → MINED → CONFIRMED, or REFUSED (with error)
+    nonce: Mapped[int | None] = mapped_column(BigInteger)
+    raw: Mapped[str | None]  # signed bytes, hex; kept before sending so that a crash re-sends the same
+    tx_hash: Mapped[str | None] = mapped_column(String(66))
+    block: Mapped[int | None] = mapped_column(BigInteger)
+    gas_used: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[dict[str, Any] | None]  # {"code", "detail"}
+    created_at: Mapped[float] = mapped_column(default=time.time)
+    changed_at: Mapped[float] = mapped_column(default=time.time)
+
+
+# ── This site's own data ─────────────────────────────────────────────────────────────────────
+
+
+class LocalDataset(Base):
+    """A registered dataset whose rows lie at this site; path and key never leave it."""
+
+    __tablename__ = "local_dataset"
+    id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(120))
+    path: Mapped[str]
+    id_column: Mapped[str] = mapped_column(String(120))
+    label_column: Mapped[str | None] = mapped_column(String(120))
+    schema: Mapped[dict[str, Any]]
+    schema_digest: Mapped[str] = mapped_column(String(66))
+    rows_root: Mapped[str] = mapped_column(String(66))
+    rows: Mapped[int]
+    columns: Mapped[int]
+    commitment_key: Mapped[bytes] = mapped_column(LargeBinary)
+    file_digest: Mapped[str] = mapped_column(String(66))
+    created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class Budget(Base):
+    """Vectors answered so far under a grant (the product budget), durable over jobs and crashes."""
+
+    __tablename__ = "budget"
+    grant_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    spent: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+# ── Jobs and their work ──────────────────────────────────────────────────────────────────────
+
+
+class LocalJob(Base):
+    """What this site knows of a job beyond the chain: the specification and how far its part is."""
+
+    __tablename__ = "local_job"
+    id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    state: Mapped[str] = mapped_column(String(12), default="SUBMITTED", index=True)  # node.jobs
+    specification: Mapped[dict[str, Any] | None]
+    specification_digest: Mapped[str] = mapped_column(String(66))
+    proposer: Mapped[str] = mapped_column(String(66), index=True)
+    mine: Mapped[bool] = mapped_column(default=False)  # this site proposed it
+    kind: Mapped[str] = mapped_column(String(12), default="train")
+    algorithm: Mapped[str] = mapped_column(String(60), default="")
+    attempt: Mapped[int] = mapped_column(default=1)
+    reason: Mapped[str | None] = mapped_column(String(500))  # why it ended badly, as a code: detail
+    result: Mapped[dict[str, Any] | None]  # {"digest", "parts", "metrics", "attempt"}
+    model_id: Mapped[str | None] = mapped_column(String(66))
+    certificate: Mapped[str | None]  # path below the home
+    created_at: Mapped[float] = mapped_column(default=time.time, index=True)
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+
+
+class JobParty(Base):
+    """A party of a job, as the chain has it."""
+
+    __tablename__ = "job_party"
+    job_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    site: Mapped[str] = mapped_column(String(66), primary_key=True)
+    role: Mapped[str] = mapped_column(String(12))
+    position: Mapped[int]
+    approved_block: Mapped[int | None] = mapped_column(BigInteger)
+    attested: Mapped[str | None] = mapped_column(String(66))
+    attested_block: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Task(Base):
+    """This site's part of one step of a job.  A lease proves that somebody works on it."""
+
+    __tablename__ = "task"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    job_id: Mapped[str] = mapped_column(ForeignKey("local_job.id"), index=True)
+    step: Mapped[str] = mapped_column(String(20))
+    attempt: Mapped[int] = mapped_column(default=1)
+    position: Mapped[int]  # order among the steps
+    state: Mapped[str] = mapped_column(String(12), default="WAITING", index=True)  # node.jobs
+    lease_owner: Mapped[str | None] = mapped_column(String(60))
+    lease_until: Mapped[float | None]
+    done: Mapped[int] = mapped_column(default=0)  # progress: done of total
+    total: Mapped[int] = mapped_column(default=0)
+    text: Mapped[str] = mapped_column(String(200), default="")
+    output_digest: Mapped[str | None] = mapped_column(String(66))
+    error: Mapped[dict[str, Any] | None]  # {"code", "detail"}
+    rung_at: Mapped[float | None]  # when the broker was last told
+    created_at: Mapped[float] = mapped_column(default=time.time)
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+    __table_args__ = (UniqueConstraint("job_id", "step", "attempt"),)
+
+
+class Metric(Base):
+    """A point of a curve of a task (loss, auc per tree), for pages and reports."""
+
+    __tablename__ = "metric"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(String(66), index=True)
+    step: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(String(40))
+    x: Mapped[int]
+    y: Mapped[float]
+
+
+class Reservation(Base):
+    """A slot promised to a job until a time; the guest's node asks, all parties promise or none."""
+
+    __tablename__ = "reservation"
+    job_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    until: Mapped[float]
+    created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class LocalModel(Base):
+    """A model, or a party's part of one."""
+
+    __tablename__ = "local_model"
+    job_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    model_id: Mapped[str | None] = mapped_column(String(66), index=True)
+    algorithm: Mapped[str] = mapped_column(String(60))
+    role: Mapped[str] = mapped_column(String(12))
+    part_digest: Mapped[str] = mapped_column(String(66))
+    path: Mapped[str]
+    created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+# ── Messages between sites ───────────────────────────────────────────────────────────────────
+
+
+class InMessage(Base):
+    """A message received, with the receipt given for it.  The body is a file below spool/."""
+
+    __tablename__ = "in_message"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(String(66), index=True)
+    step: Mapped[str] = mapped_column(String(20))
+    attempt: Mapped[int]
+    sender: Mapped[str] = mapped_column(String(66))
+    receiver: Mapped[str] = mapped_column(String(66))
+    kind: Mapped[str] = mapped_column(String(80))
+    n: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(66))
+    size: Mapped[int] = mapped_column(BigInteger)
+    path: Mapped[str]
+    signature: Mapped[str]  # the sender's RFC 9421 signature input and value, kept as evidence
+    receipt: Mapped[dict[str, Any]]
+    received_at: Mapped[float] = mapped_column(default=time.time)
+    taken_at: Mapped[float | None]
+    __table_args__ = (
+        UniqueConstraint("job_id", "step", "attempt", "sender", "receiver", "kind", "n"),
+    )
+
+
+class OutMessage(Base):
+    """A message sent, with the receipt that the receiver signed for it."""
+
+    __tablename__ = "out_message"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(String(66), index=True)
+    step: Mapped[str] = mapped_column(String(20))
+    attempt: Mapped[int]
+    sender: Mapped[str] = mapped_column(String(66))
+    receiver: Mapped[str] = mapped_column(String(66))
+    kind: Mapped[str] = mapped_column(String(80))
+    n: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(66))
+    size: Mapped[int] = mapped_column(BigInteger)
+    receipt: Mapped[dict[str, Any] | None]
+    sent_at: Mapped[float] = mapped_column(default=time.time)
+    __table_args__ = (
+        UniqueConstraint("job_id", "step", "attempt", "sender", "receiver", "kind", "n"),
+    )
+
+
+class SeenNonce(Base):
+    """Nonces of accepted requests, kept a little longer than the clock window: no replay."""
+
+    __tablename__ = "seen_nonce"
+    site: Mapped[str] = mapped_column(String(66), primary_key=True)
+    nonce: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[float] = mapped_column(index=True)
+
+
+# ── The audit log ────────────────────────────────────────────────────────────────────────────
+
+
+class AuditPending(Base):
+    """An entry recorded in the transaction of what happened, waiting for its place in the log."""
+
+    __tablename__ = "audit_pending"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    entry: Mapped[bytes] = mapped_column(LargeBinary)  # canonical JSON
+    created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class AuditEntry(Base):
+    """An entry with its place.  The canonical bytes are the leaf data."""
+
+    __tablename__ = "audit_entry"
+    index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    id: Mapped[str] = mapped_column(String(36), unique=True)
+    type: Mapped[str] = mapped_column(String(60), index=True)
+    subject: Mapped[str] = mapped_column(String(80), index=True)
+    actor: Mapped[str] = mapped_column(String(80))
+    time: Mapped[str] = mapped_column(String(40), index=True)
+    leaf_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    entry: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Anchor(Base):
+    """A head of this site's log that the chain holds."""
+
+    __tablename__ = "anchor"
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    root: Mapped[str] = mapped_column(String(66))
+    block: Mapped[int] = mapped_column(BigInteger)
+    tx_hash: Mapped[str] = mapped_column(String(66))
+    anchored_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class PeerEvidence(Base):
+    """What a partner showed of its log for a job, as signed by it."""
+
+    __tablename__ = "peer_evidence"
+    job_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    site: Mapped[str] = mapped_column(String(66), primary_key=True)
+    evidence: Mapped[dict[str, Any]]
+    received_at: Mapped[float] = mapped_column(default=time.time)
+
+
+# ── Housekeeping ─────────────────────────────────────────────────────────────────────────────
+
+
+class Lease(Base):
+    """Who alone may do what (``sync``) until when."""
+
+    __tablename__ = "lease"
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(60))
+    until: Mapped[float]
+
+
+class IdempotencyKey(Base):
+    """The first answer to a request, given again when the same request is repeated."""
+
+    __tablename__ = "idempotency_key"
+    key: Mapped[str] = mapped_column(String(120), primary_key=True)
+    request_digest: Mapped[str] = mapped_column(String(66))
+    status: Mapped[int | None]
+    body: Mapped[dict[str, Any] | None]
+    created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class Store:
+    """The database of a site.  ``with store.begin() as session`` is one transaction.
+
+    Raises :class:`Unavailable` (``DatabaseUnavailable``) when the database does not answer.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """A transaction: committed at the end, rolled back on any exception."""
+        try:
+            with self._sessions.begin() as session:
+                yield session
+        except OperationalError as error:
+            raise Unavailable(
+                "DatabaseUnavailable",
+                f"the database did not answer: {type(error.orig).__name__}",
+                hint="check database_url, the disk and that no other program holds the database",
+            ) from error
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # The driver must not open transactions by itself: BEGIN IMMEDIATE below does, so that
+        # two writers queue at the start instead of failing in the middle.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")  # a receipt is given only for what is on disk
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
