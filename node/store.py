@@ -58,7 +58,7 @@ class ChainState(Base):
     cursor_block: Mapped[int] = mapped_column(BigInteger, default=-1)  # last confirmed block read
     cursor_hash: Mapped[str] = mapped_column(String(66), default="")
     seen_at: Mapped[float] = mapped_column(default=0.0)
-    problem: Mapped[str] = mapped_column(String(200), default="")  # "", or why the chain stands still
+    problem: Mapped[str] = mapped_column(String(200), default="")  # why the chain stands still
 
 
 class ChainEvent(Base):
@@ -73,7 +73,10 @@ class ChainEvent(Base):
     contract: Mapped[str] = mapped_column(String(40))
     name: Mapped[str] = mapped_column(String(60))
     args: Mapped[dict[str, Any]]
-    __table_args__ = (UniqueConstraint("block", "log_index"), Index("ix_event_kind", "contract", "name"))
+    __table_args__ = (
+        UniqueConstraint("block", "log_index"),
+        Index("ix_event_kind", "contract", "name"),
+    )
 
 
 class ChainTx(Base):
@@ -86,7 +89,7 @@ class ChainTx(Base):
     state: Mapped[str] = mapped_column(String(12), default="WAITING", index=True)
     # WAITING → SIGNED → SENT → MINED → CONFIRMED, or REFUSED (with error)
     nonce: Mapped[int | None] = mapped_column(BigInteger)
-    raw: Mapped[str | None]  # signed bytes, hex; kept before sending so that a crash re-sends the same
+    raw: Mapped[str | None]  # signed bytes, hex; kept before sending: a crash re-sends the same
     tx_hash: Mapped[str | None] = mapped_column(String(66))
     block: Mapped[int | None] = mapped_column(BigInteger)
     gas_used: Mapped[int | None] = mapped_column(BigInteger)
@@ -358,13 +361,26 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _engine(url)
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._writers = sessionmaker(self.engine, expire_on_commit=False)
+        reading = self.engine.execution_options(reading=True)
+        self._readers = sessionmaker(reading, expire_on_commit=False)
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        """A transaction: committed at the end, rolled back on any exception."""
+        """A writing transaction: committed at the end, rolled back on any exception."""
+        with self._opened(self._writers) as session:
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A snapshot to read from; it waits for no writer, and nothing may be written in it."""
+        with self._opened(self._readers) as session:
+            yield session
+
+    @contextmanager
+    def _opened(self, sessions: sessionmaker[Session]) -> Iterator[Session]:
         try:
-            with self._sessions.begin() as session:
+            with sessions.begin() as session:
                 yield session
         except OperationalError as error:
             raise Unavailable(
@@ -396,6 +412,7 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
