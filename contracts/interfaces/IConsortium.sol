@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {Word} from "./Types.sol";
+
+/// @title The address book and the rules of a consortium. One address configures a node.
+interface IConsortium {
+    error ConsortiumNotAuthority(address caller, address authority);
+    error ConsortiumUnknownContract(Word name);
+    error ConsortiumZeroAddress(Word name);
+    error ConsortiumAlgorithmNotAllowed(bytes32 codeDigest);
+    error ConsortiumAlgorithmAlreadyAllowed(bytes32 codeDigest);
+    error ConsortiumSchemeNotAdmitted(Word scheme);
+
+    event ContractSet(Word indexed name, address indexed at);
+    event ConstitutionChanged(bytes32 indexed digest);
+    event AlgorithmAllowed(bytes32 indexed codeDigest, string name);
+    event AlgorithmForbidden(bytes32 indexed codeDigest);
+    event SchemeAdmitted(Word indexed scheme);
+    event SchemeWithdrawn(Word indexed scheme);
+    event MinimumSet(Word indexed name, uint256 value);
+    event AuthorityMoved(address indexed from, address indexed to);
+
+    /// @notice Who may change the consortium: the deployer until governance stands, the timelock after.
+    function authority() external view returns (address);
+    function moveAuthority(address to) external;
+    /// @notice Reverts with ConsortiumNotAuthority unless `caller` is the authority.
+    function requireAuthority(address caller) external view;
+
+    function setContract(Word name, address at) external;
+    /// @notice Address of a contract by name ("membership", "sites", "datasets", "consents", "jobs", "models", "anchors"); reverts when unknown.
+    function contractOf(Word name) external view returns (address);
+
+    function setConstitution(bytes32 digest) external;
+    function constitution() external view returns (bytes32);
+
+    function allowAlgorithm(bytes32 codeDigest, string calldata name) external;
+    function forbidAlgorithm(bytes32 codeDigest) external;
+    function isAlgorithmAllowed(bytes32 codeDigest) external view returns (bool);
+    /// @return name; fromBlock: when it was last allowed (0: never); untilBlock: when it was forbidden (0: it stands).
+    function algorithm(bytes32 codeDigest)
+        external
+        view
+        returns (string memory name, uint64 fromBlock, uint64 untilBlock);
+
+    /// @notice Cryptographic product schemes that jobs may use ("paillier"; "lattice" by vote).
+    function admitScheme(Word scheme) external;
+    function withdrawScheme(Word scheme) external;
+    function isSchemeAdmitted(Word scheme) external view returns (bool);
+
+    /// @notice Protocol minimums ("key-bits", "min-rows"); enforced by the nodes.
+    function setMinimum(Word name, uint256 value) external;
+    function minimum(Word name) external view returns (uint256);
+}

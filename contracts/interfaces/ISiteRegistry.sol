@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {KeyId, MemberId, SiteId, Word} from "./Types.sol";
+
+/// @title A member's nodes: endpoint, roles, keys by purpose.
+interface ISiteRegistry {
+    /// @dev roles is a bit set: 1 data owner, 2 model user, 4 coordinator, 8 auditor.
+    struct Site {
+        MemberId member;
+        address operator; // the account that the node signs transactions with
+        string name;
+        string endpoint;
+        uint8 roles;
+        uint64 fromBlock;
+        uint64 untilBlock; // 0: stands
+    }
+
+    /// @dev purpose: "request" (Ed25519, RFC 9421 signatures and receipts), "tls", "audit" (Ed25519, checkpoints).
+    struct Key {
+        KeyId id;
+        Word purpose;
+        bytes publicKey;
+        uint64 fromBlock;
+        uint64 untilBlock; // 0: stands; a key is valid in [fromBlock, untilBlock)
+    }
+
+    struct KeyInput {
+        Word purpose;
+        bytes publicKey;
+    }
+
+    error SiteUnknown(SiteId id);
+    error SiteTaken(SiteId id);
+    error SiteRetired(SiteId id, uint64 atBlock);
+    error SiteNotOperator(SiteId id, address caller, address operator);
+    error SiteNotOwner(SiteId id, address caller);
+    error SiteOperatorTaken(address operator, SiteId id);
+    error SiteKeyUnknown(SiteId id, KeyId key);
+    error SiteKeyTaken(KeyId key);
+    error SiteKeyRevoked(SiteId id, KeyId key, uint64 atBlock);
+    error SiteKeyTooLong(uint256 found, uint256 allowed);
+    error SiteEndpointTooLong(uint256 found, uint256 allowed);
+    error SiteBadRoles(uint8 found);
+    error SiteTooManyKeys(uint256 found, uint256 allowed);
+
+    event SiteRegistered(
+        SiteId indexed id, MemberId indexed member, address indexed operator, string name, string endpoint, uint8 roles
+    );
+    event SiteEndpointChanged(SiteId indexed id, string endpoint);
+    event SiteRolesChanged(SiteId indexed id, uint8 roles);
+    event SiteRetirement(SiteId indexed id);
+    event SiteKeyAdded(SiteId indexed id, KeyId indexed key, Word indexed purpose, bytes publicKey);
+    event SiteKeyEnded(SiteId indexed id, KeyId indexed key, Word indexed purpose);
+
+    /// @dev owner = the member's account.
+    function siteIdFor(address account, uint256 nonce) external view returns (SiteId);
+    /// @notice By the account of an active member.
+    function register(
+        address operator,
+        string calldata name,
+        string calldata endpoint,
+        uint8 roles,
+        KeyInput[] calldata keys,
+        uint256 nonce
+    ) external returns (SiteId);
+    function setEndpoint(SiteId id, string calldata endpoint) external;
+    function setRoles(SiteId id, uint8 roles) external;
+    function retire(SiteId id) external;
+    function addKey(SiteId id, Word purpose, bytes calldata publicKey) external returns (KeyId);
+    /// @notice Ends a key at once.
+    function revokeKey(SiteId id, KeyId key) external;
+
+    function site(SiteId id) external view returns (Site memory);
+    function keys(SiteId id) external view returns (Key[] memory);
+    function key(KeyId id) external view returns (SiteId, Key memory);
+    function siteOf(address operator) external view returns (SiteId);
+    function memberOf(SiteId id) external view returns (MemberId);
+    function isActive(SiteId id) external view returns (bool);
+    /// @notice Reverts unless the site stands, its member is active, and it holds at least one valid "request" key.
+    function requireActive(SiteId id) external view;
+    /// @notice Reverts unless `caller` is the operator of the active site `id`.
+    function requireOperator(SiteId id, address caller) external view;
+    function siteCount() external view returns (uint256);
+    function sites(uint256 offset, uint256 limit) external view returns (SiteId[] memory);
+}
