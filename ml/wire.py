@@ -499,7 +499,7 @@ class Record:
         if type(value) is not self.cls:
             raise at.wrong(type(value).__name__, kind_of(self.cls))
         inner = at.deeper(dims={})
-        codecs = _field_codecs(self.cls)
+        codecs = _field_codecs(kind_of(self.cls))
         packer.pack_array_header(2)
         packer.pack(kind_of(self.cls))
         packer.pack_map_header(len(codecs))
@@ -513,7 +513,7 @@ class Record:
             raise at.wrong(f"a list of {n}", kind_of(self.cls))
         if (kind := reader.take(("str",), at)) != kind_of(self.cls):
             raise at.wrong(f"a {kind[:80]!r}", kind_of(self.cls))
-        codecs = _field_codecs(self.cls)
+        codecs = _field_codecs(kind_of(self.cls))
         values: dict[str, Any] = {}
         for _ in range(reader.length("map", at)):
             name = reader.take(("str",), at)
@@ -529,10 +529,11 @@ class Record:
 
 
 @cache
-def _field_codecs(cls: type[Any]) -> dict[str, Codec]:
-    """The codec of every field, in order of declaration."""
+def _field_codecs(kind: str) -> dict[str, Codec]:
+    """The codec of every field of a registered type, in order of declaration."""
+    cls = _registered[kind]
     hints = get_type_hints(cls, include_extras=True)
-    return {f.name: codec_of(hints[f.name], f"{kind_of(cls)}.{f.name}") for f in fields(cls)}
+    return {f.name: codec_of(hints[f.name], f"{kind}.{f.name}") for f in fields(cls)}
 
 
 def codec_of(annotation: Any, where: str) -> Codec:
