@@ -1,0 +1,103 @@
+# Every target does its own set-up. Prerequisites: Python 3.11 or later, and make.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMPS := .stamps
+PYTEST_ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+# ── Set-up ───────────────────────────────────────────────────────────────────────────────────
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "FATE-Chain needs Python 3.11 or later; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Creating the virtual environment ..."
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "python -m venv failed; on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/runtime: $(STAMPS)/venv .requirements/runtime.lock pyproject.toml
+	@echo "Installing the pinned packages ..."
+	@$(BIN)/python -m pip install --quiet --requirement .requirements/runtime.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(STAMPS)/dev: $(STAMPS)/runtime .requirements/dev.lock
+	@echo "Installing the pinned development packages ..."
+	@$(BIN)/python -m pip install --quiet --requirement .requirements/dev.lock
+	@touch $@
+
+# npm from the machine, or from a wheel where the machine has none. Install scripts stay off:
+# the packages hold ready binaries.
+$(STAMPS)/npm: $(STAMPS)/venv .requirements/npm.lock
+	@command -v npm >/dev/null 2>&1 && command -v node >/dev/null 2>&1 \
+	  || { echo "No npm here: taking Node from a wheel ..."; \
+	       $(BIN)/python -m pip install --quiet --requirement .requirements/npm.lock; }
+	@touch $@
+
+define npm_ci
+@echo "Installing the npm packages of $(1) ..."
+@cd $(1) && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+@touch $@
+endef
+
+$(STAMPS)/testnet: $(STAMPS)/npm ganache/package-lock.json
+	$(call npm_ci,ganache)
+
+$(STAMPS)/compiler: $(STAMPS)/npm contracts/package-lock.json
+	$(call npm_ci,contracts)
+
+.PHONY: setup
+setup: $(STAMPS)/runtime $(STAMPS)/testnet ## Install what a node and the testnet need
+
+# ── Run ──────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: demo
+demo: setup ## Four institutions, one chain, a first audited federated model (KEEP=1 leaves it running)
+	@$(BIN)/fatechain demo $(if $(KEEP),--keep)
+
+.PHONY: testnet
+testnet: setup ## Start the local testnet (ENGINE=anvil or ganache)
+	@$(BIN)/fatechain testnet --engine $(or $(ENGINE),anvil)
+
+.PHONY: contracts
+contracts: $(STAMPS)/runtime $(STAMPS)/compiler ## Compile the contracts into chain/artifacts
+	@$(BIN)/python -m chain.compile
+
+.PHONY: bench
+bench: $(STAMPS)/runtime ## Measure against the plain computation
+	@$(BIN)/python -m benchmarks psi
+	@$(BIN)/python -m benchmarks secureboost
+
+# ── Check ────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: check
+check: $(STAMPS)/dev ## Lint, format and types
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+
+.PHONY: test
+test: check $(STAMPS)/testnet $(STAMPS)/compiler ## Everything that CI runs
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: lock
+lock: $(STAMPS)/venv ## Pin again from pyproject.toml
+	@$(BIN)/python -m pip install --quiet pip-tools==7.6.2
+	@cd .requirements && for set in runtime dev; do \
+	  ../$(BIN)/pip-compile --quiet --no-header --no-annotate --strip-extras --no-emit-index-url \
+	    --no-emit-find-links --no-emit-options --no-emit-trusted-host \
+	    $$([ $$set = dev ] && echo --extra dev) --output-file $$set.lock ../pyproject.toml; done
+
+.PHONY: clean
+clean: ## Remove what the other targets made
+	@rm -rf $(VENV) $(STAMPS) .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	  ganache/node_modules contracts/node_modules
