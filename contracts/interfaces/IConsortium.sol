@@ -37,7 +37,9 @@ interface IConsortium {
     function allowAlgorithm(bytes32 codeDigest, string calldata name) external;
     function forbidAlgorithm(bytes32 codeDigest) external;
     function isAlgorithmAllowed(bytes32 codeDigest) external view returns (bool);
-    /// @return name; fromBlock: when it was last allowed (0: never); untilBlock: when it was forbidden (0: it stands).
+    /// @return name As given when it was last allowed.
+    /// @return fromBlock When it was last allowed (0: never).
+    /// @return untilBlock When it was forbidden (0: it stands).
     function algorithm(bytes32 codeDigest)
         external
         view

@@ -20,6 +20,7 @@ interface IModelRegistry {
     error ModelNotParty(JobId job, SiteId site);
     error ModelNotRegistrar(ModelId id, SiteId site);
     error ModelTooManyParents(uint256 found, uint256 allowed);
+    error ModelEnded(ModelId id, uint64 atBlock);
 
     event ModelRegistered(ModelId indexed id, JobId indexed job, bytes32 indexed modelDigest, SiteId registrar);
     event ModelWithdrawn(ModelId indexed id);

@@ -13,3 +13,50 @@ type ModelId is bytes32;
 
 /// @dev Short ASCII words (purposes, key purposes, contract names) left-aligned in 32 bytes, so that an explorer can read them.
 type Word is bytes32;
+
+// Comparison by ==: ids of different kinds do not compare by accident.
+using {_equalMemberId as ==, _unequalMemberId as !=} for MemberId global;
+using {_equalSiteId as ==, _unequalSiteId as !=} for SiteId global;
+using {_equalDatasetId as ==, _unequalDatasetId as !=} for DatasetId global;
+using {_equalGrantId as ==, _unequalGrantId as !=} for GrantId global;
+using {_equalWord as ==, _unequalWord as !=} for Word global;
+
+function _equalMemberId(MemberId a, MemberId b) pure returns (bool) {
+    return MemberId.unwrap(a) == MemberId.unwrap(b);
+}
+
+function _unequalMemberId(MemberId a, MemberId b) pure returns (bool) {
+    return MemberId.unwrap(a) != MemberId.unwrap(b);
+}
+
+function _equalSiteId(SiteId a, SiteId b) pure returns (bool) {
+    return SiteId.unwrap(a) == SiteId.unwrap(b);
+}
+
+function _unequalSiteId(SiteId a, SiteId b) pure returns (bool) {
+    return SiteId.unwrap(a) != SiteId.unwrap(b);
+}
+
+function _equalDatasetId(DatasetId a, DatasetId b) pure returns (bool) {
+    return DatasetId.unwrap(a) == DatasetId.unwrap(b);
+}
+
+function _unequalDatasetId(DatasetId a, DatasetId b) pure returns (bool) {
+    return DatasetId.unwrap(a) != DatasetId.unwrap(b);
+}
+
+function _equalGrantId(GrantId a, GrantId b) pure returns (bool) {
+    return GrantId.unwrap(a) == GrantId.unwrap(b);
+}
+
+function _unequalGrantId(GrantId a, GrantId b) pure returns (bool) {
+    return GrantId.unwrap(a) != GrantId.unwrap(b);
+}
+
+function _equalWord(Word a, Word b) pure returns (bool) {
+    return Word.unwrap(a) == Word.unwrap(b);
+}
+
+function _unequalWord(Word a, Word b) pure returns (bool) {
+    return Word.unwrap(a) != Word.unwrap(b);
+}

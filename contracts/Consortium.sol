@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {UUPSUpgradeable} from "@openzeppelin/contracts-upgradeable/proxy/utils/UUPSUpgradeable.sol";
+
+import {IConsortium} from "./interfaces/IConsortium.sol";
+import {Word} from "./interfaces/Types.sol";
+
+/// @title The address book and the rules of a consortium.
+contract Consortium is IConsortium, UUPSUpgradeable {
+    struct Algorithm {
+        string name;
+        uint64 fromBlock;
+        uint64 untilBlock;
+    }
+
+    /// @custom:storage-location erc7201:fatechain.storage.Consortium
+    struct ConsortiumStorage {
+        address authority;
+        bytes32 constitution;
+        mapping(Word name => address) contracts;
+        mapping(bytes32 codeDigest => Algorithm) algorithms;
+        mapping(Word scheme => bool) schemes;
+        mapping(Word name => uint256) minimums;
+    }
+
+    // keccak256(abi.encode(uint256(keccak256("fatechain.storage.Consortium")) - 1)) & ~bytes32(uint256(0xff))
+    bytes32 private constant CONSORTIUM_SLOT = 0x0f9f0fb2f906ef66f43320d0f1af6e64947a351dc76eea45b5476e0509539800;
+
+    /// @custom:oz-upgrades-unsafe-allow constructor
+    constructor() {
+        _disableInitializers();
+    }
+
+    modifier onlyAuthority() {
+        requireAuthority(msg.sender);
+        _;
+    }
+
+    function initialize(address authority_) external initializer {
+        _moveAuthority(authority_);
+    }
+
+    // ------------------------------------------------------------------ authority
+
+    function authority() external view returns (address) {
+        return _state().authority;
+    }
+
+    function moveAuthority(address to) external onlyAuthority {
+        _moveAuthority(to);
+    }
+
+    function requireAuthority(address caller) public view {
+        address found = _state().authority;
+        if (caller != found) revert ConsortiumNotAuthority(caller, found);
+    }
+
+    // ------------------------------------------------------------------ address book
+
+    function setContract(Word name, address at) external onlyAuthority {
+        if (at == address(0)) revert ConsortiumZeroAddress(name);
+        _state().contracts[name] = at;
+        emit ContractSet(name, at);
+    }
+
+    function contractOf(Word name) external view returns (address at) {
+        at = _state().contracts[name];
+        if (at == address(0)) revert ConsortiumUnknownContract(name);
+    }
+
+    // ------------------------------------------------------------------ rules
+
+    function setConstitution(bytes32 digest) external onlyAuthority {
+        _state().constitution = digest;
+        emit ConstitutionChanged(digest);
+    }
+
+    function constitution() external view returns (bytes32) {
+        return _state().constitution;
+    }
+
+    function allowAlgorithm(bytes32 codeDigest, string calldata name) external onlyAuthority {
+        if (isAlgorithmAllowed(codeDigest)) revert ConsortiumAlgorithmAlreadyAllowed(codeDigest);
+        _state().algorithms[codeDigest] = Algorithm(name, uint64(block.number), 0);
+        emit AlgorithmAllowed(codeDigest, name);
+    }
+
+    function forbidAlgorithm(bytes32 codeDigest) external onlyAuthority {
+        if (!isAlgorithmAllowed(codeDigest)) revert ConsortiumAlgorithmNotAllowed(codeDigest);
+        _state().algorithms[codeDigest].untilBlock = uint64(block.number);
+        emit AlgorithmForbidden(codeDigest);
+    }
+
+    function isAlgorithmAllowed(bytes32 codeDigest) public view returns (bool) {
+        Algorithm storage found = _state().algorithms[codeDigest];
+        return found.fromBlock != 0 && found.untilBlock == 0;
+    }
+
+    function algorithm(bytes32 codeDigest)
+        external
+        view
+        returns (string memory name, uint64 fromBlock, uint64 untilBlock)
+    {
+        Algorithm storage found = _state().algorithms[codeDigest];
+        return (found.name, found.fromBlock, found.untilBlock);
+    }
+
+    function admitScheme(Word scheme) external onlyAuthority {
+        _state().schemes[scheme] = true;
+        emit SchemeAdmitted(scheme);
+    }
+
+    function withdrawScheme(Word scheme) external onlyAuthority {
+        if (!isSchemeAdmitted(scheme)) revert ConsortiumSchemeNotAdmitted(scheme);
+        _state().schemes[scheme] = false;
+        emit SchemeWithdrawn(scheme);
+    }
+
+    function isSchemeAdmitted(Word scheme) public view returns (bool) {
+        return _state().schemes[scheme];
+    }
+
+    function setMinimum(Word name, uint256 value) external onlyAuthority {
+        _state().minimums[name] = value;
+        emit MinimumSet(name, value);
+    }
+
+    function minimum(Word name) external view returns (uint256) {
+        return _state().minimums[name];
+    }
+
+    // ------------------------------------------------------------------ inside
+
+    function _authorizeUpgrade(address) internal view override onlyAuthority {}
+
+    function _moveAuthority(address to) private {
+        if (to == address(0)) revert ConsortiumZeroAddress(Word.wrap("authority"));
+        ConsortiumStorage storage $ = _state();
+        emit AuthorityMoved($.authority, to);
+        $.authority = to;
+    }
+
+    function _state() private pure returns (ConsortiumStorage storage $) {
+        assembly {
+            $.slot := CONSORTIUM_SLOT
+        }
+    }
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {Governed} from "./Governed.sol";
+import {MEMBERSHIP, REQUEST_KEY} from "./Names.sol";
+import {IMembership} from "./interfaces/IMembership.sol";
+import {ISiteRegistry} from "./interfaces/ISiteRegistry.sol";
+import {KeyId, MemberId, SiteId, Word} from "./interfaces/Types.sol";
+import {Ids} from "./libraries/Ids.sol";
+import {Pages} from "./libraries/Pages.sol";
+
+/// @title The members' nodes and their keys.
+/// @notice The member's account changes roles and retires; it and the node's operator change endpoint and keys. What
+/// adds needs an active member, what takes away (a key, the site) needs only the right account.
+contract SiteRegistry is ISiteRegistry, Governed {
+    using Pages for bytes32[];
+
+    uint8 private constant ALL_ROLES = 15;
+    uint256 private constant MAX_ENDPOINT = 256; // bytes
+    uint256 private constant MAX_KEY = 2048; // bytes
+    uint256 private constant MAX_STANDING_KEYS = 16;
+
+    struct KeyRecord {
+        SiteId site;
+        Key key;
+    }
+
+    struct SiteRecord {
+        Site site;
+        KeyId[] keys; // ended ones too: their time is evidence
+        uint256 standingKeys;
+        uint256 requestKeys; // of the standing ones
+    }
+
+    /// @custom:storage-location erc7201:fatechain.storage.SiteRegistry
+    struct SiteRegistryStorage {
+        mapping(SiteId id => SiteRecord) sites;
+        mapping(KeyId id => KeyRecord) keys;
+        mapping(address operator => SiteId) byOperator;
+        bytes32[] list;
+    }
+
+    // keccak256(abi.encode(uint256(keccak256("fatechain.storage.SiteRegistry")) - 1)) & ~bytes32(uint256(0xff))
+    bytes32 private constant SITE_REGISTRY_SLOT = 0x073d0ee24163d311818c86f104c4338aadb90e505514af57f5a2bfa50d2ed900;
+
+    function initialize(address consortium_) external initializer {
+        __Governed_init(consortium_);
+    }
+
+    // ------------------------------------------------------------------ sites
+
+    function register(
+        address operator,
+        string calldata name,
+        string calldata endpoint,
+        uint8 roles,
+        KeyInput[] calldata inputs,
+        uint256 nonce
+    ) external returns (SiteId id) {
+        id = siteIdFor(msg.sender, nonce);
+        MemberId owner = _membership().requireActiveAccount(msg.sender);
+        _claim(id, operator);
+        _checkRoles(roles);
+        _checkEndpoint(endpoint);
+
+        _state().sites[id].site = Site(owner, operator, name, endpoint, roles, uint64(block.number), 0);
+        emit SiteRegistered(id, owner, operator, name, endpoint, roles);
+        for (uint256 i = 0; i < inputs.length; ++i) {
+            _addKey(id, inputs[i].purpose, inputs[i].publicKey);
+        }
+    }
+
+    function setEndpoint(SiteId id, string calldata endpoint) external {
+        _requireManager(id);
+        _requireStanding(id);
+        _checkEndpoint(endpoint);
+        _state().sites[id].site.endpoint = endpoint;
+        emit SiteEndpointChanged(id, endpoint);
+    }
+
+    function setRoles(SiteId id, uint8 roles) external {
+        _requireMember(id);
+        _requireStanding(id);
+        _checkRoles(roles);
+        _state().sites[id].site.roles = roles;
+        emit SiteRolesChanged(id, roles);
+    }
+
+    function retire(SiteId id) external {
+        _requireMember(id);
+        Site storage found = _known(id).site;
+        if (found.untilBlock != 0) revert SiteRetired(id, found.untilBlock);
+        found.untilBlock = uint64(block.number);
+        emit SiteRetirement(id);
+    }
+
+    // ------------------------------------------------------------------ keys
+
+    function addKey(SiteId id, Word purpose, bytes calldata publicKey) external returns (KeyId) {
+        _requireManager(id);
+        _requireStanding(id);
+        return _addKey(id, purpose, publicKey);
+    }
+
+    function revokeKey(SiteId id, KeyId keyId) external {
+        _requireManager(id);
+        SiteRegistryStorage storage $ = _state();
+        KeyRecord storage found = $.keys[keyId];
+        if (found.site != id) revert SiteKeyUnknown(id, keyId);
+        if (found.key.untilBlock != 0) revert SiteKeyRevoked(id, keyId, found.key.untilBlock);
+
+        found.key.untilBlock = uint64(block.number);
+        $.sites[id].standingKeys -= 1;
+        if (found.key.purpose == REQUEST_KEY) $.sites[id].requestKeys -= 1;
+        emit SiteKeyEnded(id, keyId, found.key.purpose);
+    }
+
+    // ------------------------------------------------------------------ reading
+
+    function siteIdFor(address account, uint256 nonce) public view returns (SiteId) {
+        return SiteId.wrap(Ids.derive(account, nonce));
+    }
+
+    function site(SiteId id) external view returns (Site memory) {
+        return _known(id).site;
+    }
+
+    function keys(SiteId id) external view returns (Key[] memory all) {
+        SiteRecord storage found = _known(id);
+        all = new Key[](found.keys.length);
+        for (uint256 i = 0; i < all.length; ++i) {
+            all[i] = _state().keys[found.keys[i]].key;
+        }
+    }
+
+    function key(KeyId id) external view returns (SiteId, Key memory) {
+        KeyRecord storage found = _state().keys[id];
+        if (found.key.fromBlock == 0) revert SiteKeyUnknown(found.site, id);
+        return (found.site, found.key);
+    }
+
+    /// @dev 0 where the account operates no site. An account speaks for one site for ever, a retired one too.
+    function siteOf(address operator) external view returns (SiteId) {
+        return _state().byOperator[operator];
+    }
+
+    function memberOf(SiteId id) external view returns (MemberId) {
+        return _known(id).site.member;
+    }
+
+    function isActive(SiteId id) external view returns (bool) {
+        SiteRecord storage found = _state().sites[id];
+        return found.site.fromBlock != 0 && found.site.untilBlock == 0 && found.requestKeys != 0
+            && _membership().standing(found.site.member) == IMembership.Standing.Active;
+    }
+
+    function requireActive(SiteId id) public view {
+        _requireStanding(id);
+        if (_state().sites[id].requestKeys == 0) _revertWithoutRequestKey(id);
+    }
+
+    function requireOperator(SiteId id, address caller) external view {
+        address operator = _known(id).site.operator;
+        if (caller != operator) revert SiteNotOperator(id, caller, operator);
+        requireActive(id);
+    }
+
+    function siteCount() external view returns (uint256) {
+        return _state().list.length;
+    }
+
+    function sites(uint256 offset, uint256 limit) external view returns (SiteId[] memory page) {
+        bytes32[] memory raw = _state().list.slice(offset, limit);
+        assembly ("memory-safe") {
+            page := raw
+        }
+    }
+
+    // ------------------------------------------------------------------ inside
+
+    function _claim(SiteId id, address operator) private {
+        SiteRegistryStorage storage $ = _state();
+        if ($.sites[id].site.fromBlock != 0) revert SiteTaken(id);
+        SiteId taken = $.byOperator[operator];
+        if (SiteId.unwrap(taken) != 0) revert SiteOperatorTaken(operator, taken);
+        $.byOperator[operator] = id;
+        $.list.push(SiteId.unwrap(id));
+    }
+
+    /// @dev The site is in the id: nobody takes another site's key from it by registering it first. A key that ended
+    /// does not come back.
+    function _addKey(SiteId id, Word purpose, bytes calldata publicKey) private returns (KeyId keyId) {
+        if (publicKey.length > MAX_KEY) revert SiteKeyTooLong(publicKey.length, MAX_KEY);
+        SiteRegistryStorage storage $ = _state();
+        SiteRecord storage owner = $.sites[id];
+        keyId = KeyId.wrap(keccak256(abi.encode(block.chainid, address(this), id, purpose, publicKey)));
+        if ($.keys[keyId].key.fromBlock != 0) revert SiteKeyTaken(keyId);
+        if (owner.standingKeys == MAX_STANDING_KEYS) revert SiteTooManyKeys(MAX_STANDING_KEYS + 1, MAX_STANDING_KEYS);
+
+        $.keys[keyId] = KeyRecord(id, Key(keyId, purpose, publicKey, uint64(block.number), 0));
+        owner.keys.push(keyId);
+        owner.standingKeys += 1;
+        if (purpose == REQUEST_KEY) owner.requestKeys += 1;
+        emit SiteKeyAdded(id, keyId, purpose, publicKey);
+    }
+
+    function _revertWithoutRequestKey(SiteId id) private view {
+        KeyId[] storage all = _state().sites[id].keys;
+        for (uint256 i = all.length; i > 0; --i) {
+            Key storage found = _state().keys[all[i - 1]].key;
+            if (found.purpose == REQUEST_KEY) revert SiteKeyRevoked(id, found.id, found.untilBlock);
+        }
+        revert SiteKeyUnknown(id, KeyId.wrap(0));
+    }
+
+    function _requireStanding(SiteId id) private view {
+        Site storage found = _known(id).site;
+        if (found.untilBlock != 0) revert SiteRetired(id, found.untilBlock);
+        _membership().requireActive(found.member);
+    }
+
+    function _requireMember(SiteId id) private view {
+        if (!_isMemberAccount(id)) revert SiteNotOwner(id, msg.sender);
+    }
+
+    function _requireManager(SiteId id) private view {
+        if (msg.sender != _known(id).site.operator && !_isMemberAccount(id)) revert SiteNotOwner(id, msg.sender);
+    }
+
+    function _isMemberAccount(SiteId id) private view returns (bool) {
+        return _membership().member(_known(id).site.member).account == msg.sender;
+    }
+
+    function _known(SiteId id) private view returns (SiteRecord storage found) {
+        found = _state().sites[id];
+        if (found.site.fromBlock == 0) revert SiteUnknown(id);
+    }
+
+    function _checkRoles(uint8 roles) private pure {
+        if (roles == 0 || roles > ALL_ROLES) revert SiteBadRoles(roles);
+    }
+
+    function _checkEndpoint(string calldata endpoint) private pure {
+        uint256 length = bytes(endpoint).length;
+        if (length > MAX_ENDPOINT) revert SiteEndpointTooLong(length, MAX_ENDPOINT);
+    }
+
+    function _membership() private view returns (IMembership) {
+        return IMembership(_contractOf(MEMBERSHIP));
+    }
+
+    function _state() private pure returns (SiteRegistryStorage storage $) {
+        assembly {
+            $.slot := SITE_REGISTRY_SLOT
+        }
+    }
+}
