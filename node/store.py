@@ -365,6 +365,10 @@ class Store:
         reading = self.engine.execution_options(reading=True)
         self._readers = sessionmaker(reading, expire_on_commit=False)
 
+    def name_source(self, source: str) -> None:
+        """Say whose store this is: audit entries recorded in its sessions name it."""
+        self._writers.configure(info={"source": source})
+
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A writing transaction: committed at the end, rolled back on any exception."""

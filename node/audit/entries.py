@@ -1,0 +1,96 @@
+"""An entry of the audit log, recorded in the transaction of what it tells.
+
+An entry is a CloudEvents 1.0 event in RFC 8785 canonical JSON; these bytes are the leaf data of
+the Merkle tree.  It holds identifiers, digests and counts: never a row, a key or a token.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import rfc8785
+from sqlalchemy.orm import Session
+
+from node.store import AuditPending
+
+MAX_ENTRY_BYTES = 64 * 1024
+
+KINDS = frozenset(
+    {
+        "site.registered",
+        "dataset.registered",
+        "grant.signed",
+        "grant.revoked",
+        "job.proposed",
+        "job.approved",
+        "job.rejected",
+        "job.started",
+        "job.ended",
+        "job.certified",
+        "specification.received",
+        "specification.refused",
+        "admission.decided",
+        "task.started",
+        "task.finished",
+        "task.failed",
+        "task.stopped",
+        "message.sent",
+        "message.received",
+        "message.refused",
+        "result.attested",
+        "model.registered",
+        "anchor.made",
+        "reconciliation.made",
+        "prediction.made",
+        "request.refused",
+        "chain.unavailable",
+        "chain.available",
+    }
+)
+
+
+def record(
+    session: Session,
+    type: str,
+    subject: str,
+    data: dict[str, Any],
+    actor: str,
+    *,
+    source: str | None = None,
+) -> str:
+    """Insert an entry in the caller's transaction; return its id.
+
+    ``type`` is one of `KINDS`, ``subject`` a job id or other id, ``actor`` "operator", "worker",
+    "sync" or a site id.  ``source`` is this site unless given: `node.site.Site` writes its id
+    into the sessions of its store.  Raises ValueError for an unknown kind, for a value that
+    is not JSON, and for an entry of more than `MAX_ENTRY_BYTES`.
+    """
+    if type not in KINDS:
+        raise ValueError(f"{type!r} is no kind of entry; allowed are {', '.join(sorted(KINDS))}")
+    entry = {
+        "specversion": "1.0",
+        "id": str(uuid.uuid4()),
+        "source": session.info["source"] if source is None else source,
+        "type": type_of(type),
+        "time": now(),
+        "subject": subject,
+        "actor": actor,
+        "data": data,
+    }
+    content = rfc8785.dumps(entry)
+    if len(content) > MAX_ENTRY_BYTES:
+        raise ValueError(f"entry of {len(content)} bytes; at most {MAX_ENTRY_BYTES} are allowed")
+    session.add(AuditPending(entry=content))
+    return str(entry["id"])
+
+
+def type_of(kind: str) -> str:
+    """``message.sent`` → ``fatechain.message.sent.v1``."""
+    return f"fatechain.{kind}.v1"
+
+
+def now() -> str:
+    """RFC 3339 in UTC, to the microsecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

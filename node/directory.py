@@ -1,0 +1,204 @@
+"""Who the other sites are, as the chain says: their keys, endpoints and jobs.
+
+Answers are kept `ttl` seconds, so that a revoked key or a suspended member is noticed within that
+time without a question to the chain for every request.  A permission counts once it has its
+confirmations; a withdrawal counts from the newest block.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from node.errors import Conflict, NodeError, NotFound, Refused, Unauthenticated, Unavailable
+
+if TYPE_CHECKING:
+    from chain.network import Network
+    from chain.sites import Site as ChainSite
+
+TTL_SECONDS = 5.0
+MAX_CACHED = 10_000  # answers; a stranger may ask for any key id
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SenderKey:
+    """A key that may sign requests now: its id, its site, and the Ed25519 public key (32 bytes)."""
+
+    key_id: str
+    site: str
+    public_key: bytes
+
+
+@dataclass(frozen=True)
+class JobOnChain:
+    """A job's state (upper case) and the sites that are its parties."""
+
+    id: str
+    state: str
+    parties: frozenset[str]
+
+
+class Directory(Protocol):
+    """What requests between sites are checked against.
+
+    Raises `Unavailable` (``ChainUnavailable``) when the chain does not answer: fail closed.
+    """
+
+    def sender_key(self, key_id: str) -> SenderKey:
+        """Raises ``UnknownSite``, ``KeyRevoked``, ``SiteNotActive``, ``MemberNotActive``."""
+
+    def receipt_key(self, key_id: str) -> SenderKey:
+        """As `sender_key`, for checking what a site signed a moment ago."""
+
+    def endpoint(self, site_id: str) -> str:
+        """The URL of a site, without a slash at its end; raises ``UnknownSite``."""
+
+    def job(self, job_id: str) -> JobOnChain:
+        """Raises `NotFound` for a job that the chain does not know."""
+
+
+class ChainDirectory:
+    """The `Directory` of a consortium on its chain."""
+
+    def __init__(
+        self,
+        network: Callable[[], Network],
+        *,
+        ttl: float = TTL_SECONDS,
+        confirmations: int = 2,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._network = network
+        self._ttl, self._confirmations, self._clock = ttl, confirmations, clock
+        self._kept: dict[tuple[str, str], tuple[float, Any]] = {}
+        self._lock = threading.Lock()
+
+    def sender_key(self, key_id: str) -> SenderKey:
+        return self._remembered("key", key_id, self._find_key)
+
+    def receipt_key(self, key_id: str) -> SenderKey:
+        return self.sender_key(key_id)
+
+    def endpoint(self, site_id: str) -> str:
+        return str(self.site(site_id).endpoint).rstrip("/")
+
+    def site(self, site_id: str) -> ChainSite:
+        """The registered site; raises `NotFound` (``UnknownSite``)."""
+        return self._remembered("site", site_id, self._find_site)
+
+    def job(self, job_id: str) -> JobOnChain:
+        return self._remembered("job", job_id, self._find_job)
+
+    def forget(self) -> None:
+        """Ask the chain again for everything: an event said that something changed."""
+        with self._lock:
+            self._kept.clear()
+
+    def _remembered(self, kind: str, id: str, find: Callable[[Network, str], T]) -> T:
+        now = self._clock()
+        with self._lock:
+            at, answer = self._kept.get((kind, id), (float("-inf"), None))
+        if now - at <= self._ttl:
+            if isinstance(answer, NodeError):
+                raise answer
+            found: T = answer
+            return found
+        outcome: T | NodeError
+        try:
+            outcome = self._ask(find, id)
+        except Unavailable:
+            raise
+        except NodeError as refusal:
+            outcome = refusal  # a refusal is an answer, too: a stranger cannot make us ask again
+        with self._lock:
+            if len(self._kept) >= MAX_CACHED:
+                self._kept.clear()
+            self._kept[kind, id] = (now, outcome)
+        if isinstance(outcome, NodeError):
+            raise outcome
+        return outcome
+
+    def _ask(self, find: Callable[[Network, str], T], id: str) -> T:
+        from chain.errors import ChainError, ContractRefused
+
+        try:
+            return find(self._network(), id)
+        except ContractRefused as refused:
+            raise _refusals(id).get(refused.error) or NotFound(
+                "UnknownSite", str(refused), found=id
+            ) from refused
+        except ChainError as error:
+            raise Unavailable("ChainUnavailable", str(error)) from error
+
+    def _find_key(self, network: Network, key_id: str) -> SenderKey:
+        head = network.client.head().number
+        site_id, key = network.sites.key(key_id, block=head)
+        if key.purpose != "request":
+            raise Unauthenticated(
+                "UnknownSite",
+                "the key is not one for requests",
+                found=key.purpose,
+                allowed="request",
+            )
+        if key.until_block and key.until_block <= head:
+            raise Refused(
+                "KeyRevoked",
+                f"key {key_id} ended at block {key.until_block}",
+                found=key_id,
+                hint="sign with the site's present request key",
+            )
+        if key.from_block > head - self._confirmations:
+            raise Refused(
+                "KeyRevoked",
+                f"key {key_id} begins at block {key.from_block} and is not yet confirmed",
+                hint="try again in a few blocks",
+            )
+        site = network.sites.site(site_id, block=head)
+        standing = network.membership.standing(site.member, block=head)
+        if standing != "ACTIVE":
+            raise Refused(
+                "MemberNotActive",
+                f"member {site.member} is {standing}",
+                found=str(standing),
+                allowed="ACTIVE",
+            )
+        if site.until_block and site.until_block <= head:
+            raise Refused(
+                "SiteNotActive",
+                f"site {site_id} retired at block {site.until_block}",
+                found=site_id,
+            )
+        return SenderKey(key_id, site_id, bytes.fromhex(key.public_key.removeprefix("0x")))
+
+    def _find_site(self, network: Network, site_id: str) -> ChainSite:
+        return network.sites.site(site_id)
+
+    def _find_job(self, network: Network, job_id: str) -> JobOnChain:
+        head = network.client.head().number
+        state = network.jobs.state(job_id, block=head)
+        if state == "NONE":
+            raise NotFound("NotFound", f"the chain knows no job {job_id}", found=job_id)
+        parties = network.jobs.parties(job_id, block=head)
+        return JobOnChain(job_id, str(state), frozenset(party.site for party in parties))
+
+
+def _refusals(id: str) -> dict[str, NodeError]:
+    return {
+        "SiteUnknown": NotFound("UnknownSite", f"no site {id} is registered", found=id),
+        "SiteKeyUnknown": Unauthenticated("UnknownSite", f"no site holds key {id}", found=id),
+        "SiteRetired": Refused("SiteNotActive", f"site {id} retired", found=id),
+        "JobUnknown": NotFound("NotFound", f"the chain knows no job {id}", found=id),
+    }
+
+
+def not_registered() -> Conflict:
+    return Conflict(
+        "NotRegistered",
+        "this site is not registered on the chain yet",
+        hint="run `fatechain site register`",
+    )

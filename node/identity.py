@@ -1,0 +1,151 @@
+"""The keys of a site: its account on the chain, its request key and its audit key.
+
+`chain.json` is an Ethereum keystore v3; `request.pem` and `audit.pem` are Ed25519 keys in
+encrypted PKCS8.  The request key signs requests to partners and receipts; the audit key signs
+checkpoints of the audit log.  The account's key is decrypted only where it is asked for, since
+only the sync process sends transactions.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from node.errors import Conflict, NotFound, Unauthenticated
+from node.files import make_private, write_private
+from node.settings import Settings
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+REQUEST, AUDIT = "request", "audit"  # purposes of keys, as the site registry names them
+SCRYPT_COST = 2**18  # half a second to open the keystore; tests hand in less
+
+
+def create_keys(home: Path, password: bytes, *, scrypt_cost: int = SCRYPT_COST) -> None:
+    """Make the three keys of a new site; raises `Conflict` (``KeysExist``), replaces none."""
+    from eth_account import Account
+
+    folder = make_private(home / "keys")
+    if existing := sorted(path.name for path in folder.iterdir()):
+        raise Conflict(
+            "KeysExist",
+            f"{folder} holds {', '.join(existing)}; a lost key cannot be made again",
+            hint="choose another home",
+        )
+    for purpose in (REQUEST, AUDIT):
+        write_private(folder / f"{purpose}.pem", _encrypted(Ed25519PrivateKey.generate(), password))
+    account = Account.create()
+    keystore = Account.encrypt(account.key, password.decode(), kdf="scrypt", iterations=scrypt_cost)
+    write_private(folder / "chain.json", json.dumps(keystore).encode())
+
+
+class Identity:
+    """The keys of the site whose ``settings`` these are; secrets stay inside.
+
+    Raises `NotFound` (``KeysMissing``) and `Unauthenticated` (``WrongPassword``).
+    """
+
+    def __init__(self, request: Ed25519PrivateKey, audit: Ed25519PrivateKey, chain: _Keystore):
+        self._request = request
+        self._audit = audit
+        self._chain = chain
+        self.request_public = request.public_key().public_bytes_raw()
+        self.audit_public = audit.public_key().public_bytes_raw()
+
+    @classmethod
+    def load(cls, settings: Settings, password: bytes | None = None) -> Identity:
+        """``password`` is the one of `Settings.password` unless given."""
+        if password is None:
+            password = settings.password()
+        request, audit = (
+            _decrypted(settings.keys / f"{purpose}.pem", password) for purpose in (REQUEST, AUDIT)
+        )
+        return cls(request, audit, _Keystore(settings.keys / "chain.json", password))
+
+    @property
+    def account(self) -> LocalAccount:
+        """Signs transactions and grants; opening it takes half a second, once."""
+        return self._chain.account
+
+    @property
+    def address(self) -> str:
+        """The account's address, checksummed; needs no decryption."""
+        return self._chain.address
+
+    @property
+    def request_key(self) -> Ed25519PrivateKey:
+        """For libraries that sign by themselves."""
+        return self._request
+
+    def sign(self, data: bytes) -> bytes:
+        """Ed25519 with the request key; 64 bytes."""
+        return self._request.sign(data)
+
+    def sign_audit(self, data: bytes) -> bytes:
+        """Ed25519 with the audit key; 64 bytes."""
+        return self._audit.sign(data)
+
+    def key_id(self, site_id: str, purpose: str = REQUEST) -> str:
+        """The id under which the site registry holds this site's key for ``purpose``."""
+        from chain.sites import key_id
+
+        public = {REQUEST: self.request_public, AUDIT: self.audit_public}[purpose]
+        id: str = key_id(site_id, purpose, public)
+        return id
+
+
+class _Keystore:
+    def __init__(self, path: Path, password: bytes) -> None:
+        self._path, self._password = path, password
+        self._stored = json.loads(_read(path))
+
+    @cached_property
+    def address(self) -> str:
+        from eth_utils.address import to_checksum_address
+
+        return str(to_checksum_address(self._stored["address"]))
+
+    @cached_property
+    def account(self) -> LocalAccount:
+        from eth_account import Account
+
+        try:
+            key = Account.decrypt(self._stored, self._password.decode())
+        except ValueError as error:
+            raise _wrong_password(self._path) from error
+        account: LocalAccount = Account.from_key(key)
+        return account
+
+
+def _encrypted(key: Ed25519PrivateKey, password: bytes) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(password),
+    )
+
+
+def _decrypted(path: Path, password: bytes) -> Ed25519PrivateKey:
+    try:
+        key = serialization.load_pem_private_key(_read(path), password)
+    except (ValueError, TypeError) as error:
+        raise _wrong_password(path) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Unauthenticated("WrongKey", f"{path} holds no Ed25519 key")
+    return key
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise NotFound("KeysMissing", f"{path} does not exist", hint="run `fatechain init` first")
+    return path.read_bytes()
+
+
+def _wrong_password(path: Path) -> Unauthenticated:
+    return Unauthenticated("WrongPassword", f"{path} cannot be opened with the password given")

@@ -1,0 +1,172 @@
+"""A site as every one of its processes opens it: settings, database, keys, chain, log.
+
+Nothing is connected before it is used, and nothing heavy is imported before it is needed: the
+worker's parent process stays small.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from node.directory import ChainDirectory, Directory, not_registered
+from node.doorbell import Doorbell
+from node.errors import Conflict
+from node.files import make_private, write_private
+from node.identity import SCRYPT_COST, Identity, create_keys
+from node.settings import FILE_NAME, Settings
+from node.store import Store
+
+if TYPE_CHECKING:
+    from chain.client import ChainClient
+    from chain.network import Network
+    from node.audit.log import AuditLog
+    from node.mailbox import Mailbox
+    from node.peers import Peers
+
+
+class Site:
+    """One institution's node.  Close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        identity: Identity,
+        *,
+        directory: Directory | None = None,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.identity = identity
+        self.doorbell = Doorbell(settings.redis_url)
+        self.directory: Directory = directory or ChainDirectory(
+            self.network, confirmations=settings.confirmations
+        )
+        self._network: Network | None = None
+        self._name_sessions()
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        *,
+        password: str | None = None,
+        scrypt_cost: int = SCRYPT_COST,
+        **settings: Any,
+    ) -> Site:
+        """Make the folders, keys, secrets, settings and database of a new site, and open it.
+
+        Without a ``password`` a random one is written to ``secrets/password``; a given one is
+        kept nowhere.  Raises `Conflict` (``SiteExists``) if the home has settings already.
+        """
+        loaded = Settings.load(home, **settings)
+        if (loaded.home / FILE_NAME).exists():
+            raise Conflict(
+                "SiteExists", f"{loaded.home} is the home of a site", hint="choose another folder"
+            )
+        for folder in loaded.folders:
+            make_private(folder)
+        if password is None:
+            password = secrets.token_urlsafe(32)
+            write_private(loaded.secrets / "password", password.encode())
+        create_keys(loaded.home, password.encode(), scrypt_cost=scrypt_cost)
+        write_private(loaded.secrets / "operator-token", secrets.token_urlsafe(32).encode())
+        # Last: a home with settings is a whole one.
+        loaded.save()
+        return cls.open(loaded.home, password=password)
+
+    @classmethod
+    def open(
+        cls, home: Path, *, password: str | None = None, directory: Directory | None = None
+    ) -> Site:
+        """Open the site at ``home`` and bring its database up to date.
+
+        ``directory`` stands in for the chain's where a test brings its own.
+        """
+        from node.migrations import migrate
+
+        settings = Settings.load(home)
+        identity = Identity.load(settings, None if password is None else password.encode())
+        store = Store(settings.database_url)
+        migrate(store)
+        return cls(settings, store, identity, directory=directory)
+
+    @property
+    def id(self) -> str:
+        """The site's id; raises `Conflict` (``NotRegistered``)."""
+        if self.settings.site_id is None:
+            raise not_registered()
+        return self.settings.site_id
+
+    @property
+    def is_registered(self) -> bool:
+        return self.settings.site_id is not None
+
+    def change(self, **settings: Any) -> None:
+        """Save changed settings (``site_id`` after registration) and go on with them."""
+        self.settings = self.settings.change(**settings)
+        self._name_sessions()
+
+    def network(self) -> Network:
+        """The consortium's contracts, to read.
+
+        Raises `chain.errors.ChainUnavailable`, and `Conflict` (``NotConfigured``) without a
+        consortium.  Only the sync process opens a client that can send.
+        """
+        if self._network is None:
+            from chain.network import Network
+
+            if self.settings.consortium is None:
+                raise Conflict(
+                    "NotConfigured",
+                    "no consortium is set",
+                    hint="set consortium, or run `fatechain init` with --network network.json",
+                )
+            self._network = Network.open(self.client(), self.settings.consortium)
+        return self._network
+
+    def client(self, account: Any = None) -> ChainClient:
+        """A new client to the chain; one with an ``account`` is the sync process's alone."""
+        from chain.client import ChainClient
+
+        return ChainClient(
+            self.settings.rpc_url, account=account, expected_chain_id=self.settings.chain_id
+        )
+
+    @cached_property
+    def peers(self) -> Peers:
+        """Signed requests to the other sites."""
+        from node.peers import Peers
+
+        return Peers(self)
+
+    @cached_property
+    def mailbox(self) -> Mailbox:
+        """What other sites put here."""
+        from node.mailbox import Mailbox
+
+        return Mailbox(self)
+
+    @cached_property
+    def log(self) -> AuditLog:
+        """The audit log with its proofs."""
+        from node.audit.log import AuditLog
+
+        return AuditLog(self.store, self.settings.log)
+
+    def close(self) -> None:
+        self.doorbell.close()
+        self.store.dispose()
+
+    def __enter__(self) -> Site:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _name_sessions(self) -> None:
+        # Audit entries are recorded in any transaction of this store and name their source.
+        self.store.name_source(self.settings.site_id or f"urn:fatechain:{self.settings.name}")
