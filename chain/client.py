@@ -1,0 +1,539 @@
+"""Asking a chain, and sending to it with one account.
+
+Reads may be repeated once when the connection breaks; nothing else is retried behind the caller's
+back. `sign`, `broadcast` and `find_receipt` are separate and may each be repeated, so that a node
+which writes the signed transaction down before it sends it survives a crash at any point;
+`transact` does all three for those who can wait.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from chain.abi import decode_output, encode_call, encode_creation, refusal, to_bytes, to_hex
+from chain.calls import (
+    Block,
+    BlockRef,
+    Call,
+    Creation,
+    EventRecord,
+    Fees,
+    Payment,
+    Receipt,
+    SignedTx,
+    Transaction,
+)
+from chain.errors import (
+    BlockUnknown,
+    ChainRefused,
+    ChainUnavailable,
+    ContractRefused,
+    FeeCapExceeded,
+    NoAccount,
+    NonceTaken,
+    NotDeployed,
+    TransactionFailed,
+    TransactionStuck,
+    WrongChain,
+)
+from chain.events import decode
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+    from eth_typing import HexStr
+    from web3 import Web3
+    from web3.types import TxParams
+
+GWEI = 10**9
+NOBODY = "0x" + "00" * 20
+T = TypeVar("T")
+
+
+class ChainClient:
+    """One chain behind one RPC endpoint, and the account that pays, if any.
+
+    `timeout` (seconds) bounds each request. `stuck_after` (seconds) is how long `transact` waits
+    before it raises the fee; `fee_cap` (wei per gas) is what we pay at most. `web3` replaces the
+    connection (tests hand in an in-process chain), `pause` the waiting between two looks for a
+    receipt.
+    """
+
+    def __init__(
+        self,
+        rpc_url: str,
+        *,
+        timeout: float = 10.0,
+        account: "LocalAccount | None" = None,
+        expected_chain_id: int | None = None,
+        fee_cap: int = 500 * GWEI,
+        priority_fee: int = GWEI,
+        stuck_after: float = 30.0,
+        web3: "Web3 | None" = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.rpc_url = rpc_url
+        self.timeout = timeout
+        self.account = account
+        self.expected_chain_id = expected_chain_id
+        self.fee_cap = fee_cap
+        self.priority_fee = priority_fee
+        self.stuck_after = stuck_after
+        self._web3 = web3
+        self._pause = pause
+        self._chain_id: int | None = None
+        self._lock = threading.RLock()
+        self._sent: dict[int, SignedTx] = {}
+        self._contracts: dict[str, str] = {}
+
+    @property
+    def address(self) -> str:
+        """The account's address; raises NoAccount."""
+        return self._signer().address
+
+    @property
+    def chain_id(self) -> int:
+        """Raises WrongChain when it is not the expected one."""
+        if self._chain_id is None:
+            found = self._request("eth_chainId", lambda w3: w3.eth.chain_id)
+            if self.expected_chain_id is not None and found != self.expected_chain_id:
+                raise WrongChain(found, self.expected_chain_id)
+            self._chain_id = found
+        return self._chain_id
+
+    def with_account(self, account: "LocalAccount") -> "ChainClient":
+        """A client of the same chain that pays with another account."""
+        other = ChainClient(
+            self.rpc_url,
+            timeout=self.timeout,
+            account=account,
+            expected_chain_id=self.expected_chain_id,
+            fee_cap=self.fee_cap,
+            priority_fee=self.priority_fee,
+            stuck_after=self.stuck_after,
+            web3=self._web3,
+            pause=self._pause,
+        )
+        other.learn(self._contracts)
+        return other
+
+    # --- reading
+
+    def head(self) -> BlockRef:
+        """The newest block."""
+        return self.block("latest")
+
+    def block(self, number: Block) -> BlockRef:
+        """Raises BlockUnknown."""
+        from web3.exceptions import BlockNotFound
+
+        try:
+            found = self._ask("eth_getBlockByNumber", lambda w3: w3.eth.get_block(number))
+        except BlockNotFound as error:
+            raise BlockUnknown(number if isinstance(number, int) else 0) from error
+        return BlockRef(found["number"], found["hash"].to_0x_hex(), found["timestamp"])
+
+    def call(self, call: Call, block: Block = "latest") -> Any:
+        """What the function returns, as JSON values.
+
+        Raises ContractRefused, NotDeployed, BlockUnknown.
+        """
+        data = self._simulate(call, NOBODY, block)
+        if not data and not self.has_code(call.address, block):
+            raise NotDeployed(call.contract, call.address)
+        try:
+            return decode_output(call.contract, call.function, data)
+        except ValueError as error:
+            raise NotDeployed(call.contract, call.address) from error
+
+    def simulate(
+        self, call: Transaction, sender: str | None = None, block: Block = "latest"
+    ) -> None:
+        """Plays a transaction of `sender` (our account when None); raises ContractRefused."""
+        self._simulate(call, self.address if sender is None else sender, block)
+
+    def has_code(self, address: str, block: Block = "latest") -> bool:
+        """Whether a contract stands at the address."""
+        return bool(self._ask("eth_getCode", lambda w3: w3.eth.get_code(_address(address), block)))
+
+    def balance(self, address: str) -> int:
+        """In wei."""
+        return int(self._ask("eth_getBalance", lambda w3: w3.eth.get_balance(_address(address))))
+
+    def logs(self, from_block: int, to_block: int, addresses: Iterable[str]) -> list[EventRecord]:
+        """Events of these contracts in [from_block, to_block], in the chain's order."""
+        wanted = [_address(address) for address in addresses]
+        found = self._ask(
+            "eth_getLogs",
+            lambda w3: w3.eth.get_logs(
+                {"fromBlock": from_block, "toBlock": to_block, "address": wanted}
+            ),
+        )
+        return sorted(
+            (decode(log, self._contracts) for log in found),
+            key=lambda event: (event.block_number, event.log_index),
+        )
+
+    def learn(self, contracts: Mapping[str, str]) -> None:
+        """Which contract type (artifact) stands at which address: events are decoded by it."""
+        self._contracts.update({_address(a): name for a, name in contracts.items()})
+
+    # --- sending, step by step
+
+    def nonce(self, block: Block = "pending") -> int:
+        """How many transactions of our account the chain knows of ("latest": has mined)."""
+        address = self.address
+        return int(
+            self._ask(
+                "eth_getTransactionCount",
+                lambda w3: w3.eth.get_transaction_count(_address(address), block),
+            )
+        )
+
+    def fees(self) -> Fees:
+        """Enough for the base fee to double. Raises FeeCapExceeded."""
+        found = self._ask("eth_getBlockByNumber", lambda w3: w3.eth.get_block("latest"))
+        base = int(found.get("baseFeePerGas", 0))
+        if base + self.priority_fee > self.fee_cap:
+            raise FeeCapExceeded(base + self.priority_fee, self.fee_cap)
+        return Fees(min(2 * base + self.priority_fee, self.fee_cap), self.priority_fee)
+
+    def gas(self, call: Transaction) -> int:
+        """An estimate with a quarter to spare. Raises ContractRefused when it would be refused now.
+
+        Played on the pending block, where the engine has one, so that a transaction may follow
+        another one that still waits.
+        """
+        message = {**_message(call), "from": self.address}
+        with _refusals_of(call):
+            estimate = self._ask(
+                "eth_estimateGas",
+                lambda w3: w3.eth.estimate_gas(cast("TxParams", message), "pending"),
+            )
+        return int(estimate) * 5 // 4
+
+    def sign(
+        self, call: Transaction, nonce: int, fees: Fees | None = None, gas: int | None = None
+    ) -> SignedTx:
+        """A signed transaction; nothing is sent.
+
+        Raises ContractRefused, FeeCapExceeded, NoAccount.
+        """
+        fees = self.fees() if fees is None else fees
+        gas = self.gas(call) if gas is None else gas
+        signed = self._signer().sign_transaction(
+            {
+                **_message(call),
+                "type": 2,
+                "chainId": self.chain_id,
+                "nonce": nonce,
+                "gas": gas,
+                "maxFeePerGas": fees.max_fee,
+                "maxPriorityFeePerGas": fees.priority_fee,
+            }
+        )
+        raw = to_hex(signed.raw_transaction)
+        if isinstance(call, Call):
+            self.learn({call.address: call.contract})
+        return SignedTx(raw=raw, hash=to_hex(signed.hash), nonce=nonce, gas=gas, fees=fees)
+
+    def broadcast(self, raw: str) -> str:
+        """Hands a signed transaction to the chain and returns its hash.
+
+        One that the chain knows already is no error, mined or waiting. Raises NonceTaken when
+        another one stands at its nonce, ChainRefused for other reasons (no funds, fee too low to
+        replace).
+        """
+        from eth_utils.crypto import keccak
+
+        tx_hash = to_hex(keccak(to_bytes(raw)))
+        try:
+            self._ask(
+                "eth_sendRawTransaction",
+                lambda w3: w3.eth.send_raw_transaction(to_bytes(raw)),
+                repeat=False,
+            )
+        except (ChainRefused, _revert_types()) as error:
+            if self.knows(tx_hash):
+                return tx_hash
+            reason = str(error)
+            if "nonce" in reason.lower() and "too high" not in reason.lower():
+                raise NonceTaken(tx_hash, reason) from error
+            if isinstance(error, ChainRefused):
+                raise
+            raise ChainRefused("eth_sendRawTransaction", reason) from error
+        return tx_hash
+
+    def knows(self, tx_hash: str) -> bool:
+        """Whether the transaction waits or is mined."""
+        from web3.exceptions import TransactionNotFound
+
+        try:
+            self._ask(
+                "eth_getTransactionByHash",
+                lambda w3: w3.eth.get_transaction(cast("HexStr", tx_hash)),
+            )
+        except TransactionNotFound:
+            return False
+        return True
+
+    def find_receipt(self, tx_hash: str) -> Receipt | None:
+        """One look: None while the transaction is not mined."""
+        from web3.exceptions import TransactionNotFound
+
+        try:
+            found = self._ask(
+                "eth_getTransactionReceipt",
+                lambda w3: w3.eth.get_transaction_receipt(cast("HexStr", tx_hash)),
+            )
+        except TransactionNotFound:
+            return None
+        if found is None or found.get("blockNumber") is None:
+            return None
+        known = [log for log in found["logs"] if log["address"] in self._contracts]
+        return Receipt(
+            tx_hash=tx_hash,
+            block_number=found["blockNumber"],
+            block_hash=found["blockHash"].to_0x_hex(),
+            gas_used=found["gasUsed"],
+            status=found["status"] == 1,
+            events=tuple(decode(log, self._contracts) for log in known),
+            contract_address=found.get("contractAddress"),
+        )
+
+    def receipt(self, tx_hash: str, timeout: float = 60.0) -> Receipt:
+        """Waits for the transaction to be mined, at most `timeout` seconds.
+
+        Raises TransactionStuck.
+        """
+        found = self._wait([tx_hash], timeout)
+        if found is None:
+            raise TransactionStuck(tx_hash, timeout)
+        return found
+
+    # --- sending at once
+
+    def send(self, call: Transaction, nonce: int | None = None) -> SignedTx:
+        """Signs and sends, at the next free nonce when None.
+
+        Raises as `sign` and `broadcast` do.
+        """
+        with self._lock:
+            chosen = self._free_nonce() if nonce is None else nonce
+            signed = self.sign(call, chosen)
+            self.broadcast(signed.raw)
+            self._sent[chosen] = signed
+            return signed
+
+    def transact(self, call: Transaction, timeout: float = 180.0) -> Receipt:
+        """Sends and waits until mined, raising the fee by a quarter when it is stuck.
+
+        Raises ContractRefused (before sending, or mined and reverted), TransactionFailed (reverted,
+        no reason to be found), TransactionStuck.
+        """
+        attempts = [self.send(call)]
+        end = time.monotonic() + timeout
+        while True:
+            within = min(self.stuck_after, end - time.monotonic())
+            found = self._wait([attempt.hash for attempt in attempts], within)
+            if found is not None:
+                return self._effective(call, found)
+            if time.monotonic() >= end:
+                raise TransactionStuck(attempts[-1].hash, timeout)
+            replacement = self._replace(call, attempts[-1])
+            if replacement is not None:
+                attempts.append(replacement)
+
+    def _effective(self, call: Transaction, receipt: Receipt) -> Receipt:
+        """The receipt of a transaction that took effect; else why it did not."""
+        if receipt.status:
+            return receipt
+        # The reason is not in the receipt; the state before its block tells it in nearly all cases.
+        self.simulate(call, block=receipt.block_number - 1)
+        raise TransactionFailed(receipt.tx_hash, f"reverted in block {receipt.block_number}")
+
+    def _replace(self, call: Transaction, stuck: SignedTx) -> SignedTx | None:
+        """The same transaction, better paid; None where the cap or the chain does not let us."""
+        fees = stuck.fees.raised()
+        with self._lock:
+            if fees.max_fee > self.fee_cap:
+                self.broadcast(stuck.raw)  # at least see to it that the chain has it
+                return None
+            replacement = self.sign(call, stuck.nonce, fees, stuck.gas)
+            try:
+                self.broadcast(replacement.raw)
+            except NonceTaken:
+                return None  # one of our earlier attempts has been mined: its receipt will be found
+            self._sent[stuck.nonce] = replacement
+            return replacement
+
+    def _wait(self, hashes: Sequence[str], seconds: float) -> Receipt | None:
+        """The receipt of whichever of these is mined first; newest attempts are looked at first."""
+        end = time.monotonic() + seconds
+        pause = 0.02
+        while True:
+            for tx_hash in reversed(hashes):
+                found = self.find_receipt(tx_hash)
+                if found is not None:
+                    return found
+            if time.monotonic() >= end:
+                return None
+            self._pause(pause)
+            pause = min(2 * pause, 0.5)
+
+    def _free_nonce(self) -> int:
+        """The lowest nonce that nothing holds. What the chain has lost of ours is sent again first,
+
+        since a transaction behind a gap is never mined.
+        """
+        mined = self.nonce("latest")
+        self._sent = {nonce: tx for nonce, tx in self._sent.items() if nonce >= mined}
+        waiting = max(self.nonce("pending"), mined)
+        for nonce, tx in sorted(self._sent.items()):
+            if nonce >= waiting:
+                try:
+                    self.broadcast(tx.raw)
+                except NonceTaken:
+                    del self._sent[nonce]
+        free = waiting
+        while free in self._sent:
+            free += 1
+        return free
+
+    # --- the connection
+
+    def _simulate(self, call: Transaction, sender: str, block: Block) -> bytes:
+        from web3.exceptions import BlockNotFound
+
+        message = {**_message(call), "from": sender}
+        with _refusals_of(call):
+            try:
+                return bytes(
+                    self._ask("eth_call", lambda w3: w3.eth.call(cast("TxParams", message), block))
+                )
+            except BlockNotFound as error:
+                raise BlockUnknown(block if isinstance(block, int) else 0) from error
+
+    def _ask(self, method: str, question: "Callable[[Web3], T]", *, repeat: bool = True) -> T:
+        """Asks the right chain: the first question of all is which one it is."""
+        _ = self.chain_id
+        return self._request(method, question, repeat=repeat)
+
+    def _request(self, method: str, question: "Callable[[Web3], T]", *, repeat: bool = True) -> T:
+        from web3.exceptions import Web3RPCError
+
+        try:
+            return self._once(question)
+        except Web3RPCError as error:
+            if _revert_data(error) is not None:
+                raise
+            raise ChainRefused(method, _rpc_message(error)) from error
+        except ChainUnavailable:
+            if not repeat:
+                raise
+        return self._request(method, question, repeat=False)
+
+    def _once(self, question: "Callable[[Web3], T]") -> T:
+        from json import JSONDecodeError
+
+        from requests import RequestException
+        from web3.exceptions import BadResponseFormat, ProviderConnectionError
+
+        try:
+            return question(self._connection())
+        except (RequestException, OSError, ProviderConnectionError) as error:
+            # The text of these errors holds the whole URL, which may carry a token: name the kind
+            # only.
+            raise ChainUnavailable(self.rpc_url, type(error).__name__) from None
+        except (BadResponseFormat, JSONDecodeError, UnicodeDecodeError) as error:
+            raise ChainUnavailable(
+                self.rpc_url, f"not a JSON-RPC answer ({type(error).__name__})"
+            ) from None
+
+    def _connection(self) -> "Web3":
+        if self._web3 is None:
+            from web3 import HTTPProvider, Web3
+
+            provider = HTTPProvider(
+                self.rpc_url,
+                request_kwargs={"timeout": self.timeout},
+                exception_retry_configuration=None,
+            )
+            self._web3 = Web3(provider)
+        return self._web3
+
+    def _signer(self) -> "LocalAccount":
+        if self.account is None:
+            raise NoAccount
+        return self.account
+
+
+class _refusals_of:  # noqa: N801 - reads as a clause: `with _refusals_of(call):`
+    """Turns the library's revert errors into ContractRefused."""
+
+    def __init__(self, call: Transaction) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        from web3.exceptions import ContractLogicError, Web3RPCError
+
+        if not isinstance(error, (ContractLogicError, Web3RPCError)):
+            return
+        data = _revert_data(error)
+        if data:
+            raise refusal(data, self._call.contract, self._call.function) from None
+        raise ContractRefused(
+            "Reverted", {"message": str(error)}, self._call.contract, self._call.function
+        ) from None
+
+
+def _revert_types() -> type[Exception]:
+    from web3.exceptions import ContractLogicError
+
+    return ContractLogicError
+
+
+def _revert_data(error: Exception) -> bytes | None:
+    """What the contract reverted with; None where the error is no contract's.
+
+    Anvil and geth answer with `error.data` as hex; ganache too, but under another code, so that the
+    library does not see a revert in all cases.
+    """
+    found: Any = getattr(error, "data", None)
+    if not isinstance(found, str):
+        response = getattr(error, "rpc_response", None) or {}
+        found = (response.get("error") or {}).get("data")
+    if isinstance(found, Mapping):
+        found = found.get("result") or found.get("data")
+    if not isinstance(found, str) or not found.startswith("0x"):
+        return None
+    try:
+        return to_bytes(found)
+    except ValueError:
+        return None
+
+
+def _rpc_message(error: Exception) -> str:
+    response = getattr(error, "rpc_response", None) or {}
+    message = (response.get("error") or {}).get("message")
+    return str(message) if message else str(error)
+
+
+def _message(call: Transaction) -> dict[str, Any]:
+    """Recipient, data and value of a transaction."""
+    if isinstance(call, Payment):
+        return {"to": _address(call.to), "value": call.wei, "data": "0x"}
+    if isinstance(call, Creation):
+        return {"data": to_hex(encode_creation(call.contract, call.args)), "value": 0}
+    data = encode_call(call.contract, call.function, call.args)
+    return {"to": _address(call.address), "data": to_hex(data), "value": 0}
+
+
+def _address(address: str) -> Any:
+    """Checksummed, as web3 demands. Raises ValueError when it is no address."""
+    from eth_utils.address import to_checksum_address
+
+    return to_checksum_address(address)

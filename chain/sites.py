@@ -1,0 +1,148 @@
+"""A member's nodes: endpoint, roles, and keys by purpose."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Any
+
+from chain.calls import Block, Call
+from chain.contract import Contract
+from chain.ids import derive_id
+
+REQUEST = "request"
+AUDIT = "audit"
+TLS = "tls"
+
+
+class SiteRole(IntFlag):
+    DATA_OWNER = 1
+    MODEL_USER = 2
+    COORDINATOR = 4
+    AUDITOR = 8
+
+
+@dataclass(frozen=True)
+class Site:
+    """`operator` is the account that the node signs transactions with; `until_block` 0: it stands."""
+
+    id: str
+    member: str
+    operator: str
+    name: str
+    endpoint: str
+    roles: SiteRole
+    from_block: int
+    until_block: int
+
+
+@dataclass(frozen=True)
+class Key:
+    """`public_key` is 0x-hex (Ed25519: 32 bytes); valid in [from_block, until_block), 0: it stands."""
+
+    id: str
+    purpose: str
+    public_key: str
+    from_block: int
+    until_block: int
+
+    def is_valid_at(self, number: int) -> bool:
+        return self.from_block <= number and (self.until_block == 0 or number < self.until_block)
+
+
+@dataclass(frozen=True)
+class KeyInput:
+    """A key to be registered with its site."""
+
+    purpose: str
+    public_key: str
+
+
+def site_id(chain_id: int, sites: str, account: str, nonce: int) -> str:
+    """The id that `register(…, nonce)` by the member's account will give."""
+    return derive_id(chain_id, sites, account, nonce)
+
+
+class Sites(Contract):
+    artifact = "SiteRegistry"
+
+    def site(self, site: str, *, block: Block | None = None) -> Site:
+        """Refused with SiteUnknown."""
+        found = self._read("site", site, block=block)
+        return Site(
+            id=site,
+            member=found["member"],
+            operator=found["operator"],
+            name=found["name"],
+            endpoint=found["endpoint"],
+            roles=SiteRole(found["roles"]),
+            from_block=found["fromBlock"],
+            until_block=found["untilBlock"],
+        )
+
+    def keys(self, site: str, *, block: Block | None = None) -> tuple[Key, ...]:
+        """All keys the site ever had, oldest first."""
+        return tuple(_key(found) for found in self._read("keys", site, block=block))
+
+    def key(self, key: str, *, block: Block | None = None) -> tuple[str, Key]:
+        """The site that holds the key, and the key; refused with SiteKeyUnknown."""
+        site, found = self._read("key", key, block=block)
+        return site, _key(found)
+
+    def site_of(self, operator: str, *, block: Block | None = None) -> str:
+        found: str = self._read("siteOf", operator, block=block)
+        return found
+
+    def member_of(self, site: str, *, block: Block | None = None) -> str:
+        found: str = self._read("memberOf", site, block=block)
+        return found
+
+    def is_active(self, site: str, *, block: Block | None = None) -> bool:
+        return bool(self._read("isActive", site, block=block))
+
+    def require_active(self, site: str, *, block: Block | None = None) -> None:
+        self._read("requireActive", site, block=block)
+
+    def require_operator(self, site: str, caller: str, *, block: Block | None = None) -> None:
+        self._read("requireOperator", site, caller, block=block)
+
+    def sites(self, *, block: Block | None = None) -> tuple[str, ...]:
+        return self._read_all("siteCount", "sites", block)
+
+    def register(
+        self,
+        operator: str,
+        name: str,
+        endpoint: str,
+        roles: SiteRole,
+        keys: Sequence[KeyInput],
+        nonce: int,
+    ) -> Call:
+        """By the account of an active member."""
+        inputs = [{"purpose": key.purpose, "publicKey": key.public_key} for key in keys]
+        return self._write("register", operator, name, endpoint, int(roles), inputs, nonce)
+
+    def set_endpoint(self, site: str, endpoint: str) -> Call:
+        return self._write("setEndpoint", site, endpoint)
+
+    def set_roles(self, site: str, roles: SiteRole) -> Call:
+        return self._write("setRoles", site, int(roles))
+
+    def retire(self, site: str) -> Call:
+        return self._write("retire", site)
+
+    def add_key(self, site: str, purpose: str, public_key: str) -> Call:
+        return self._write("addKey", site, purpose, public_key)
+
+    def revoke_key(self, site: str, key: str) -> Call:
+        """Ends the key at once."""
+        return self._write("revokeKey", site, key)
+
+
+def _key(found: Mapping[str, Any]) -> Key:
+    return Key(
+        id=found["id"],
+        purpose=found["purpose"],
+        public_key=found["publicKey"],
+        from_block=found["fromBlock"],
+        until_block=found["untilBlock"],
+    )
