@@ -1,0 +1,160 @@
+"""Refusals of the contracts and failures of the protocols, as a node's stable codes.
+
+``REASONS`` is the one table: the name of a Solidity error → the code that operators, partners and
+the audit log see.  Errors of `ml` keep their class name as code; their texts name columns, counts
+and positions, never a row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.errors import (
+    Conflict,
+    Failed,
+    Invalid,
+    NodeError,
+    NotFound,
+    Refused,
+    Unauthenticated,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from chain.errors import ContractRefused
+
+REASONS: dict[str, tuple[type[NodeError], str]] = {
+    # Consortium
+    "ConsortiumNotAuthority": (Refused, "NotAuthority"),
+    "ConsortiumUnknownContract": (NotFound, "NotDeployed"),
+    "ConsortiumZeroAddress": (Invalid, "InvalidRequest"),
+    "ConsortiumAlgorithmNotAllowed": (Refused, "AlgorithmNotAllowed"),
+    "ConsortiumAlgorithmAlreadyAllowed": (Conflict, "Conflict"),
+    "ConsortiumSchemeNotAdmitted": (Refused, "SchemeNotAdmitted"),
+    # Membership
+    "MembershipAccountTaken": (Conflict, "Conflict"),
+    "MembershipIdTaken": (Conflict, "Conflict"),
+    "MembershipUnknown": (Refused, "MemberNotActive"),
+    "MembershipNotActive": (Refused, "MemberNotActive"),
+    "MembershipNotSuspended": (Conflict, "Conflict"),
+    "MembershipNotAMember": (Refused, "MemberNotActive"),
+    "MembershipSoulbound": (Refused, "Soulbound"),
+    # SiteRegistry
+    "SiteUnknown": (NotFound, "UnknownSite"),
+    "SiteTaken": (Conflict, "Conflict"),
+    "SiteRetired": (Refused, "SiteNotActive"),
+    "SiteNotOperator": (Refused, "NotOperator"),
+    "SiteNotOwner": (Refused, "NotOwner"),
+    "SiteOperatorTaken": (Conflict, "Conflict"),
+    "SiteKeyUnknown": (Refused, "KeyRevoked"),
+    "SiteKeyTaken": (Conflict, "Conflict"),
+    "SiteKeyRevoked": (Refused, "KeyRevoked"),
+    "SiteKeyTooLong": (Invalid, "InvalidRequest"),
+    "SiteEndpointTooLong": (Invalid, "InvalidRequest"),
+    "SiteBadRoles": (Invalid, "InvalidRequest"),
+    "SiteTooManyKeys": (Invalid, "InvalidRequest"),
+    # DatasetRegistry
+    "DatasetUnknown": (NotFound, "DatasetUnknown"),
+    "DatasetTaken": (Conflict, "Conflict"),
+    "DatasetNotOwner": (Refused, "NotOwner"),
+    "DatasetVersionUnknown": (NotFound, "DatasetUnknown"),
+    "DatasetVersionWithdrawn": (Refused, "DatasetWithdrawn"),
+    "DatasetEmpty": (Invalid, "InvalidRequest"),
+    # ConsentRegistry
+    "ConsentUnknown": (Refused, "GrantMissing"),
+    "ConsentTaken": (Conflict, "Conflict"),
+    "ConsentBadSignature": (Unauthenticated, "SignatureInvalid"),
+    "ConsentNotOwner": (Refused, "NotOwner"),
+    "ConsentRevoked": (Refused, "GrantRevoked"),
+    "ConsentAmended": (Refused, "GrantAmended"),
+    "ConsentExpired": (Refused, "GrantExpired"),
+    "ConsentUsedUp": (Refused, "GrantUsedUp"),
+    "ConsentWrongDataset": (Refused, "GrantWrongDataset"),
+    "ConsentWrongVersion": (Refused, "GrantWrongVersion"),
+    "ConsentWrongGrantee": (Refused, "GrantWrongGrantee"),
+    "ConsentWrongPurpose": (Refused, "GrantWrongPurpose"),
+    "ConsentWrongAlgorithm": (Refused, "GrantWrongAlgorithm"),
+    "ConsentTooFewParties": (Refused, "GrantTooFewParties"),
+    "ConsentNotJobs": (Refused, "NotOperator"),
+    "ConsentBadTerms": (Invalid, "InvalidRequest"),
+    # JobRegistry
+    "JobUnknown": (NotFound, "NotFound"),
+    "JobTaken": (Conflict, "Conflict"),
+    "JobWrongState": (Conflict, "Conflict"),
+    "JobNotParty": (Refused, "NotAParty"),
+    "JobNotProposer": (Refused, "WrongRole"),
+    "JobAlreadyApproved": (Conflict, "Conflict"),
+    "JobAlreadyAttested": (Conflict, "Conflict"),
+    "JobTooManyParties": (Invalid, "InvalidRequest"),
+    "JobTooManyUses": (Invalid, "InvalidRequest"),
+    "JobDuplicateParty": (Invalid, "InvalidRequest"),
+    "JobBadParties": (Invalid, "InvalidRequest"),
+    "JobUseNotHeld": (Invalid, "DatasetNotHeld"),
+    "JobGrantMissing": (Refused, "GrantMissing"),
+    "JobUnexpectedGrant": (Invalid, "InvalidRequest"),
+    "JobDeadlinePassed": (Conflict, "DeadlinePassed"),
+    "JobDeadlineNotPassed": (Conflict, "Conflict"),
+    "JobDeadlineTooFar": (Invalid, "InvalidRequest"),
+    # ModelRegistry
+    "ModelUnknown": (NotFound, "NotFound"),
+    "ModelTaken": (Conflict, "Conflict"),
+    "ModelJobNotSucceeded": (Conflict, "Conflict"),
+    "ModelNotParty": (Refused, "NotAParty"),
+    "ModelNotRegistrar": (Refused, "NotAParty"),
+    "ModelTooManyParents": (Invalid, "InvalidRequest"),
+    # AuditAnchor
+    "AnchorNotGrowing": (Conflict, "Conflict"),
+    "AnchorInconsistent": (Conflict, "AnchorInconsistent"),
+    "AnchorUnknown": (NotFound, "NotFound"),
+    "AnchorProofTooLong": (Invalid, "InvalidRequest"),
+}
+
+HINTS = {
+    "GrantMissing": "ask the data's owner for a grant and name it in the job",
+    "GrantExpired": "ask the data's owner for a new grant",
+    "GrantUsedUp": "ask the data's owner for a grant with more uses",
+    "GrantRevoked": "the owner withdrew its consent; nothing may be computed with the data",
+    "AlgorithmNotAllowed": "the consortium must allow this code digest first",
+    "SchemeNotAdmitted": "take a scheme that the consortium admits",
+    "MemberNotActive": "the institution must be an active member of the consortium",
+    "KeyRevoked": "the site must register a valid request key",
+}
+
+
+def from_contract(refusal: ContractRefused) -> NodeError:
+    """The refusal of a contract as a problem: same reason, the values it gave as ``found``."""
+    kind, code = REASONS.get(refusal.error, (Conflict, "ContractRefused"))
+    return kind(code, str(refusal), found=refusal.values or None, hint=HINTS.get(code))
+
+
+def from_error(error: BaseException) -> NodeError:
+    """Any failure as a code and a sentence that may be shown and logged.
+
+    Errors of `node`, `chain` and `ml` say what happened without secrets or rows; of all others only
+    the type is told, since their text may quote a value.
+    """
+    if isinstance(error, NodeError):
+        return error
+    from chain import errors as chain_errors
+
+    if isinstance(error, chain_errors.ContractRefused):
+        return from_contract(error)
+    if isinstance(error, chain_errors.ChainUnavailable):
+        return Unavailable("ChainUnavailable", str(error))
+    if isinstance(error, chain_errors.ChainError):
+        return Failed(type(error).__name__, str(error))
+    return _from_protocol(error) or Failed(
+        "InternalError", f"{type(error).__name__} in the step; the node's own log has the place"
+    )
+
+
+def _from_protocol(error: BaseException) -> NodeError | None:
+    """An error of `ml` by its class name; it is looked up by module so that `ml` is not imported."""
+    if not any(base.__module__ == "ml.errors" for base in type(error).__mro__):
+        return None
+    return Failed(type(error).__name__, str(error))
+
+
+def word(code: str) -> str:
+    """A code as the reason that the chain stores: ASCII, at most 31 characters."""
+    return code.encode("ascii", "replace").decode()[:31]
