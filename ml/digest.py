@@ -1,0 +1,70 @@
+"""What code an algorithm is: the digest over every file of `ml` that its module imports.
+
+The imports are read, not run, so the digest is the same on every machine with the same files, and
+no change in any of these files goes unseen.  A consortium allows algorithms by this digest.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import rfc8785
+
+PACKAGE = Path(__file__).parent
+
+
+def import_closure(modules: Iterable[str], package: Path = PACKAGE) -> dict[str, str]:
+    """``{path: 0x-hex SHA-256}`` of these modules and all they import inside ``package``.
+
+    Paths are relative to the folder of the package, with forward slashes.  An import inside a
+    function counts too, and so does the ``__init__.py`` of every package on the way.
+    """
+    waiting, found = list(modules), dict[str, str]()
+    while waiting:
+        module = waiting.pop()
+        if (file := _file(module, package)) is None:
+            raise ModuleNotFoundError(f"{module} is not in the package {package.name}")
+        path = file.relative_to(package.parent).as_posix()
+        if path in found:
+            continue
+        source = file.read_bytes()
+        found[path] = "0x" + sha256(source).hexdigest()
+        waiting += _parents(module)
+        waiting += [name for name in _imports(module, file, source) if _file(name, package)]
+    return found
+
+
+def closure_digest(closure: Mapping[str, str]) -> str:
+    """0x-hex SHA-256 of the closure as canonical JSON (RFC 8785, which sorts the paths)."""
+    return "0x" + sha256(rfc8785.dumps(dict(closure))).hexdigest()
+
+
+def _file(module: str, package: Path) -> Path | None:
+    """The file of a module of the package, if it has one."""
+    first, *rest = module.split(".")
+    if first != package.name:
+        return None
+    folder = package.joinpath(*rest)
+    candidates = (folder / "__init__.py", folder.with_suffix(".py"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:k]) for k in range(1, len(parts))]
+
+
+def _imports(module: str, file: Path, source: bytes) -> Iterator[str]:
+    """The names that could be modules in every import statement of ``source``."""
+    here = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = here[: len(here) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
