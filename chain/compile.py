@@ -129,12 +129,16 @@ def compile_contracts(names: Iterable[str] = CONTRACTS) -> dict[str, Artifact]:
     code above `CODE_LIMIT`.
     """
     sources = read_sources()
-    code = _solc(sources, {"*": {"*": ["abi", "evm.bytecode", "evm.deployedBytecode"], "": ["ast"]}})
+    code = _solc(
+        sources, {"*": {"*": ["abi", "evm.bytecode", "evm.deployedBytecode"], "": ["ast"]}}
+    )
     _refuse_warnings(code["output"].get("errors", ()))
     probes = _probes(code["output"]["sources"], sorted(names))
     layout = _solc({**sources, **probes}, {name: {"*": ["storageLayout"]} for name in probes})
     return {
-        name: _artifact(name, code["output"]["contracts"], layout["output"]["contracts"], code["version"])
+        name: _artifact(
+            name, code["output"]["contracts"], layout["output"]["contracts"], code["version"]
+        )
         for name in sorted(names)
     }
 
@@ -181,7 +185,9 @@ def _read(root: Path, name: str) -> str:
         file = folder / name
         if file.is_file():
             return file.read_text(encoding="utf-8")
-    raise CompilerMissing(f"{name} is neither in contracts/ nor in its node_modules; run `make setup`")
+    raise CompilerMissing(
+        f"{name} is neither in contracts/ nor in its node_modules; run `make setup`"
+    )
 
 
 def _imports(name: str, text: str) -> list[str]:
@@ -201,7 +207,9 @@ def _source_digest(name: str, sources: Mapping[str, str]) -> str:
         if current not in closure:
             closure.add(current)
             waiting.extend(_imports(current, sources[current]))
-    lines = (f"{path} {hashlib.sha256(sources[path].encode()).hexdigest()}\n" for path in sorted(closure))
+    lines = (
+        f"{path} {hashlib.sha256(sources[path].encode()).hexdigest()}\n" for path in sorted(closure)
+    )
     return "0x" + hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
