@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any
 
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
 from chain.calls import Block, Call
+from chain.canonical import word
 from chain.contract import Contract
 from chain.ids import derive_id
 
@@ -23,7 +27,7 @@ class SiteRole(IntFlag):
 
 @dataclass(frozen=True)
 class Site:
-    """`operator` is the account that the node signs transactions with; `until_block` 0: it stands."""
+    """`operator` is the account the node signs transactions with; `until_block` 0: it stands."""
 
     id: str
     member: str
@@ -37,7 +41,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Key:
-    """`public_key` is 0x-hex (Ed25519: 32 bytes); valid in [from_block, until_block), 0: it stands."""
+    """`public_key` is 0x-hex (Ed25519: 32 bytes); valid in [from_block, until_block), 0: stands."""
 
     id: str
     purpose: str
@@ -60,6 +64,19 @@ class KeyInput:
 def site_id(chain_id: int, sites: str, account: str, nonce: int) -> str:
     """The id that `register(…, nonce)` by the member's account will give."""
     return derive_id(chain_id, sites, account, nonce)
+
+
+def key_id(chain_id: int, sites: str, site: str, purpose: str, public_key: str) -> str:
+    """The id that the registry at address `sites` gives to a site's key; `public_key` is 0x-hex."""
+    packed = encode(
+        ["uint256", "address", "bytes32", "bytes32", "bytes"],
+        [
+            chain_id,
+            sites,
+            *(bytes.fromhex(value[2:]) for value in (site, word(purpose), public_key)),
+        ],
+    )
+    return "0x" + bytes(keccak(packed)).hex()
 
 
 class Sites(Contract):

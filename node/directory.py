@@ -52,8 +52,8 @@ class Directory(Protocol):
     def sender_key(self, key_id: str) -> SenderKey:
         """Raises ``UnknownSite``, ``KeyRevoked``, ``SiteNotActive``, ``MemberNotActive``."""
 
-    def receipt_key(self, key_id: str) -> SenderKey:
-        """As `sender_key`, for checking what a site signed a moment ago."""
+    def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
+        """The id under which the site registry holds this key of this site."""
 
     def endpoint(self, site_id: str) -> str:
         """The URL of a site, without a slash at its end; raises ``UnknownSite``."""
@@ -81,8 +81,12 @@ class ChainDirectory:
     def sender_key(self, key_id: str) -> SenderKey:
         return self._remembered("key", key_id, self._find_key)
 
-    def receipt_key(self, key_id: str) -> SenderKey:
-        return self.sender_key(key_id)
+    def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
+        from chain.sites import key_id
+
+        network = self._network()
+        at = network.sites.address
+        return key_id(network.client.chain_id, at, site_id, purpose, "0x" + public_key.hex())
 
     def endpoint(self, site_id: str) -> str:
         return str(self.site(site_id).endpoint).rstrip("/")

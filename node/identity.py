@@ -91,13 +91,9 @@ class Identity:
         """Ed25519 with the audit key; 64 bytes."""
         return self._audit.sign(data)
 
-    def key_id(self, site_id: str, purpose: str = REQUEST) -> str:
-        """The id under which the site registry holds this site's key for ``purpose``."""
-        from chain.sites import key_id
-
-        public = {REQUEST: self.request_public, AUDIT: self.audit_public}[purpose]
-        id: str = key_id(site_id, purpose, public)
-        return id
+    def public_key(self, purpose: str) -> bytes:
+        """The raw Ed25519 public key for "request" or "audit"; 32 bytes."""
+        return {REQUEST: self.request_public, AUDIT: self.audit_public}[purpose]
 
 
 class _Keystore:

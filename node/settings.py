@@ -192,12 +192,6 @@ class Settings(BaseSettings):
             self.logs,
         )
 
-    @property
-    def celery_url(self) -> str:
-        """`redis_url` as Celery spells it."""
-        scheme, _, rest = self.redis_url.partition("://")
-        return f"redis+socket://{rest}" if scheme == "unix" else self.redis_url
-
     def password(self) -> bytes:
         """What the key files are encrypted with; raises `Unauthenticated` (``PasswordMissing``)."""
         if given := os.environ.get("FATECHAIN_PASSWORD"):

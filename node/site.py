@@ -15,7 +15,7 @@ from node.directory import ChainDirectory, Directory, not_registered
 from node.doorbell import Doorbell
 from node.errors import Conflict
 from node.files import make_private, write_private
-from node.identity import SCRYPT_COST, Identity, create_keys
+from node.identity import REQUEST, SCRYPT_COST, Identity, create_keys
 from node.settings import FILE_NAME, Settings
 from node.store import Store
 
@@ -46,6 +46,7 @@ class Site:
             self.network, confirmations=settings.confirmations
         )
         self._network: Network | None = None
+        self._key_ids: dict[str, str] = {}
         self._name_sessions()
 
     @classmethod
@@ -104,6 +105,16 @@ class Site:
     @property
     def is_registered(self) -> bool:
         return self.settings.site_id is not None
+
+    def key_id(self, purpose: str = REQUEST) -> str:
+        """The id on the chain of this site's key for "request" or "audit".
+
+        Raises `Conflict` (``NotRegistered``); it is computed, not looked up.
+        """
+        if purpose not in self._key_ids:
+            public = self.identity.public_key(purpose)
+            self._key_ids[purpose] = self.directory.key_id(self.id, purpose, public)
+        return self._key_ids[purpose]
 
     def change(self, **settings: Any) -> None:
         """Save changed settings (``site_id`` after registration) and go on with them."""
