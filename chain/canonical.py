@@ -1,7 +1,7 @@
 """Canonical JSON (RFC 8785), its SHA-256 digest, and words in 32 bytes.
 
-`dumps` gives the one byte string of a value; `loads` accepts that byte string alone, so that a digest
-over received bytes is a digest over their meaning.
+`dumps` gives the one byte string of a value; `loads` accepts that byte string alone, so that a
+digest over received bytes is a digest over their meaning.
 """
 
 import hashlib
@@ -33,8 +33,11 @@ class NotCanonical(ChainError):
 
 
 def dumps(value: Any) -> bytes:
-    """The canonical bytes. Raises `NotCanonical` for NaN, infinities, integers beyond `MAX_INTEGER`,
-    keys that are not text, lone surrogates, and types that JSON lacks."""
+    """The canonical bytes.
+
+    Raises `NotCanonical` for NaN, infinities, integers beyond `MAX_INTEGER`, keys that are not text,
+    lone surrogates, and types that JSON lacks.
+    """
     try:
         return rfc8785.dumps(value)
     except rfc8785.CanonicalizationError as error:
@@ -90,7 +93,7 @@ def word(text: str) -> str:
 
 
 def unword(value: str) -> str:
-    """The text of a `Word` (0x-hex of 32 bytes). Raises ValueError when it holds none, a digest say."""
+    """The text of a `Word` (0x-hex of 32 bytes). Raises ValueError when it holds none."""
     raw = bytes.fromhex(value.removeprefix("0x"))
     text = raw.rstrip(b"\0")
     if len(raw) != 32 or len(text) > 31 or any(not 0x20 <= byte < 0x7F for byte in text):

@@ -5,8 +5,8 @@ neither. The same sources give the same bytes on every machine: source names are
 contracts' folder, the code carries no metadata hash (a comment does not change it), JSON has sorted
 keys, and a test recompiles everything and compares.
 
-The storage layout follows ERC-7201: per namespace of a contract and its bases, where it begins and the
-members of its struct. `python -m chain.compile --check` only compares.
+The storage layout follows ERC-7201: per namespace of a contract and its bases, where it begins and
+the members of its struct. `python -m chain.compile --check` only compares.
 """
 
 import hashlib
@@ -71,8 +71,8 @@ class Artifact:
     """A compiled contract.
 
     `bytecode` creates it, `deployed_bytecode` is what then stands on the chain (immutables are zero
-    there), both 0x-hex. `storage` lists its ERC-7201 namespaces. `source_digest` is the SHA-256 of the
-    sorted (path, SHA-256) lines of the source and everything it imports.
+    there), both 0x-hex. `storage` lists its ERC-7201 namespaces. `source_digest` is the SHA-256 of
+    the sorted (path, SHA-256) lines of the source and everything it imports.
     """
 
     name: str
@@ -177,7 +177,7 @@ def main(arguments: list[str]) -> int:
     return 1 if stale and arguments else 0
 
 
-# ------------------------------------------------------------------------------------------ sources
+# ------------------------------------------------------------------------------ sources
 
 
 def _read(root: Path, name: str) -> str:
@@ -213,7 +213,7 @@ def _source_digest(name: str, sources: Mapping[str, str]) -> str:
     return "0x" + hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-# ------------------------------------------------------------------------------------------ compiler
+# ------------------------------------------------------------------------------ compiler
 
 
 def _solc(sources: Mapping[str, str], selection: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,15 +261,15 @@ def _refuse_warnings(messages: Iterable[Mapping[str, Any]]) -> None:
         raise CompilationFailed("\n".join(ours))
 
 
-# ------------------------------------------------------------------------------------------ storage
+# ------------------------------------------------------------------------------ storage
 
 
 def _probes(units: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
     """Sources that make the compiler lay out the namespaces of each contract.
 
-    solc reports only state variables, and a contract in ERC-7201 style has none. So per contract and
-    namespace there is a contract with one variable of the namespace's struct: the struct's members
-    keep their relative places.
+    solc reports only state variables, and a contract in ERC-7201 style has none. So per contract
+    and namespace there is a contract with one variable of the namespace's struct: the struct's
+    members keep their relative places.
     """
     contracts = {
         node["id"]: (path, node)
@@ -359,7 +359,7 @@ def _structs(root: str, types: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------------------------------ artifacts
+# ------------------------------------------------------------------------------ artifacts
 
 
 def _artifact(

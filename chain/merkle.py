@@ -1,14 +1,15 @@
 """Append-only Merkle trees as in RFC 6962, with SHA-256. Pure arithmetic: no files, no chain.
 
-Leaves are leaf hashes (`leaf_hash(data)`), hashes are 32 bytes, indices count from 0. A tree of n leaves
-is made of complete subtrees; the one at `(level, index)` covers the leaves [index · 2^level,
+Leaves are leaf hashes (`leaf_hash(data)`), hashes are 32 bytes, indices count from 0. A tree of n
+leaves is made of complete subtrees; the one at `(level, index)` covers the leaves [index · 2^level,
 (index + 1) · 2^level). Its hash never changes once it is complete, so a log stores each once
-(`Frontier.append` names them as they become complete) and answers for every size it ever had from a
-function `hash_at(level, index)`: see `root_at`, `inclusion_proof_at`, `consistency_proof_at`. `Tree`
-keeps them all in memory.
+(`Frontier.append` names them as they become complete) and answers for every size it ever had from
+a function `hash_at(level, index)`: see `root_at`, `inclusion_proof_at`, `consistency_proof_at`.
+`Tree` keeps them all in memory.
 
-Proofs are checked as in RFC 9162 §§ 2.1.3.2 and 2.1.4.2. contracts/libraries/MerkleLog.sol does the same
-on chain, and tests/vectors/merkle.json holds both, and any further verifier, to the same vectors.
+Proofs are checked as in RFC 9162 §§ 2.1.3.2 and 2.1.4.2. contracts/libraries/MerkleLog.sol does the
+same on chain, and tests/vectors/merkle.json holds both, and any further verifier, to the same
+vectors.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -150,7 +151,10 @@ def root_at(size: int, hash_at: HashAt) -> bytes:
 
 
 def inclusion_proof_at(index: int, size: int, hash_at: HashAt) -> list[bytes]:
-    """PATH(index, D[size]) of RFC 6962 § 2.1.1, leaf's sibling first. Raises ValueError unless index < size."""
+    """PATH(index, D[size]) of RFC 6962 § 2.1.1, the leaf's sibling first.
+
+    Raises ValueError unless 0 ≤ index < size.
+    """
     if not 0 <= index < size:
         raise ValueError(f"found index {index}; a tree of {size} leaves has [0, {size})")
     proof = []
@@ -246,7 +250,7 @@ def roots_from_consistency(
 def verify_consistency(
     old_root: bytes, old_size: int, new_root: bytes, new_size: int, proof: Sequence[bytes]
 ) -> bool:
-    """Whether the tree of `new_size` leaves begins with the `old_size` > 0 leaves of the old one."""
+    """Whether the tree of `new_size` leaves begins with the `old_size` > 0 leaves of the old."""
     if old_size == new_size:
         return old_size > 0 and not proof and old_root == new_root
     return roots_from_consistency(old_root, old_size, new_size, proof) == (old_root, new_root)
@@ -255,7 +259,7 @@ def verify_consistency(
 def require_inclusion(
     root: bytes, size: int, index: int, leaf: bytes, proof: Sequence[bytes], where: str = "$"
 ) -> None:
-    """`verify_inclusion` or `VerificationFailed` at `where`, with the root that the proof leads to."""
+    """`verify_inclusion`, or `VerificationFailed` at `where` with the root that the proof gives."""
     if not verify_inclusion(root, size, index, leaf, proof):
         found = root_from_inclusion(leaf, index, size, proof)
         raise VerificationFailed(
@@ -273,7 +277,7 @@ def require_consistency(
     proof: Sequence[bytes],
     where: str = "$",
 ) -> None:
-    """`verify_consistency` or `VerificationFailed` at `where`, with the roots that the proof leads to."""
+    """`verify_consistency`, or `VerificationFailed` at `where` with the roots the proof gives."""
     if not verify_consistency(old_root, old_size, new_root, new_size, proof):
         found = roots_from_consistency(old_root, old_size, new_size, proof)
         raise VerificationFailed(
@@ -289,7 +293,7 @@ def require_consistency(
 
 
 def _peaks(size: int) -> list[tuple[int, int]]:
-    """(level, index) of the complete subtrees that make up a tree of `size` leaves, largest first."""
+    """(level, index) of the complete subtrees of a tree of `size` leaves, largest first."""
     return [
         (level, (size >> level) - 1)
         for level in reversed(range(size.bit_length()))
@@ -303,8 +307,10 @@ def _split(n: int) -> int:
 
 
 def _range_hash(start: int, end: int, hash_at: HashAt) -> bytes:
-    """MTH(D[start:end]) for a range that RFC 6962 splits off: `start` is a multiple of a power of two
-    that is at least its length."""
+    """MTH(D[start:end]) for a range that RFC 6962 splits off.
+
+    Its start is a multiple of a power of two that is at least its length.
+    """
     hashes = []
     while start < end:
         level = (end - start).bit_length() - 1
