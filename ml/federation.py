@@ -312,21 +312,25 @@ async def run_in_process(
     parties = (*inputs, *absent)
     transport = InMemoryTransport(running=set(inputs))
 
+    failures: list[Exception] = []
+
     async def play(me: Party) -> Any:
         channel = Channel(me, parties, transport, within, max_bytes, context, on_progress)
         try:
             return await programs[me.role](channel, *inputs[me])
+        except Exception as error:
+            failures.append(error)
+            raise
         finally:
             transport.ended(me)
 
     tasks = {me: asyncio.create_task(play(me), name=str(me)) for me in inputs}
     try:
         await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_EXCEPTION)
-        for task in tasks.values():
-            if task.done():
-                task.result()
     finally:
         for task in tasks.values():
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
+    if failures:
+        raise failures[0]  # the others are what it did to the partners
     return Outcome({me: task.result() for me, task in tasks.items()}, transport.transcript)
