@@ -388,7 +388,7 @@ def _grant(facts: Facts, view: ChainView, job: JobView, use: UseView) -> Iterato
         )
         if state == "NONE":
             return
-    for code, what, found, allowed, fits in _terms(facts, job, use, grant):
+    for code, what, found, allowed, fits in _terms(facts, view, job, use, grant):
         if not fits:
             yield Refused(
                 code,
@@ -399,12 +399,13 @@ def _grant(facts: Facts, view: ChainView, job: JobView, use: UseView) -> Iterato
 
 
 def _terms(
-    facts: Facts, job: JobView, use: UseView, grant: GrantView
+    facts: Facts, view: ChainView, job: JobView, use: UseView, grant: GrantView
 ) -> Iterator[tuple[str, str, Any, Any, bool]]:
     """(code, what, found, allowed, whether it fits) for every term of a grant."""
     dataset, version = use.dataset, use.version
     versions = f"{grant.from_version} to {grant.to_version}"
-    parties = len(job.parties)
+    # Two sites of one institution are one party to a grant that asks for several.
+    parties = len({party.member for party in view.parties})
     yield "GrantWrongDataset", "dataset", dataset, grant.dataset, dataset == grant.dataset
     within = grant.from_version <= version <= grant.to_version
     yield "GrantWrongVersion", "versions", version, versions, within

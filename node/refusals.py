@@ -149,7 +149,7 @@ def from_error(error: BaseException) -> NodeError:
 
 
 def _from_protocol(error: BaseException) -> NodeError | None:
-    """An error of `ml` by its class name; it is looked up by module so that `ml` is not imported."""
+    """An error of `ml` by its class name; told by its module, so that `ml` is not imported."""
     if not any(base.__module__ == "ml.errors" for base in type(error).__mro__):
         return None
     return Failed(type(error).__name__, str(error))

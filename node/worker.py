@@ -28,7 +28,7 @@ def configure(home: Path) -> Celery:
 
     settings = Settings.load(home)
     app.conf.update(
-        broker_url=broker_url(settings.redis_url),
+        broker_url=settings.celery_url,
         task_ignore_result=True,
         task_default_queue=CONVERSATIONS,
         task_acks_late=False,  # a lost bell is rung again from the database
@@ -46,14 +46,7 @@ def configure(home: Path) -> Celery:
     return app
 
 
-def broker_url(redis_url: str) -> str:
-    """Celery's name for a Redis behind a unix socket."""
-    if redis_url.startswith("unix://"):
-        return "redis+socket://" + redis_url.removeprefix("unix://")
-    return redis_url
-
-
-@app.task(name="fatechain.run_task")
+@app.task(name="fatechain.run_task")  # type: ignore[untyped-decorator]
 def run_task(task_id: str) -> None:
     """Run one task of this site to its end, unless somebody else already does."""
     from node.supervisor import supervise

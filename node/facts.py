@@ -1,0 +1,261 @@
+"""What admission decides on, read from the chain at two blocks and from this site's database.
+
+The confirmed block is where permissions count, the head is where withdrawals count; `gather` reads
+the same things at both.  What the chain does not know becomes a fact ("NONE", "UNKNOWN"), what it
+does not answer becomes ``chain_problem``: `node.admission.decide` refuses either.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from node import refusals
+from node.admission import (
+    ChainView,
+    Facts,
+    GrantView,
+    JobView,
+    LocalData,
+    ModelView,
+    Moment,
+    PartyView,
+    UseView,
+)
+from node.errors import NodeError
+from node.specification import Specification
+from node.store import Budget, LocalDataset, LocalJob, LocalModel
+
+if TYPE_CHECKING:
+    from chain.jobs import Job, JobParty, JobUse
+    from chain.network import Network
+    from node.site import Site
+
+
+def gather(site: Site, job_id: str, moment: Moment) -> Facts:
+    """The facts about a job here and now; never raises for a chain that does not answer."""
+    from chain.errors import ChainError
+
+    specification = stored_specification(site, job_id)
+    views: tuple[ChainView, ...] = ()
+    problem, silent = None, 0.0
+    try:
+        network = site.network()
+        head = network.client.head()
+        silent = max(0.0, time.time() - head.timestamp)
+        confirmed = max(0, head.number - site.settings.confirmations)
+        numbers = (confirmed, head.number) if confirmed < head.number else (head.number,)
+        views = tuple(
+            view(network, number, job_id, specification, moment=moment) for number in numbers
+        )
+    except ChainError as error:
+        problem = str(error)
+    return Facts(
+        moment=moment,
+        me=site.id,
+        job_id=job_id,
+        views=views,
+        chain_problem=problem,
+        silent_seconds=silent,
+        staleness_seconds=site.settings.staleness_seconds,
+        specification=specification,
+        code_digest=code_digest(specification),
+        key_bits=key_bits(specification),
+        data=local_data(site),
+        has_model=_has_model(site, specification),
+        spent=spent(site),
+    )
+
+
+def stored_specification(site: Site, job_id: str) -> Specification | None:
+    """The specification that this site holds of a job."""
+    with site.store.read() as session:
+        job = session.get(LocalJob, job_id)
+        document = None if job is None else job.specification
+    return None if document is None else Specification.model_validate(document)
+
+
+def code_digest(specification: Specification | None) -> str | None:
+    """Of the algorithm as it is installed here; None where it is not."""
+    if specification is None:
+        return None
+    from ml import algorithm
+    from ml.errors import UnknownAlgorithm
+
+    try:
+        return algorithm.code_digest(specification.algorithm)
+    except UnknownAlgorithm:
+        return None
+
+
+def key_bits(specification: Specification | None) -> int | None:
+    """The key size that the parameters ask for; None where they speak of no key."""
+    found = None if specification is None else specification.params.get("key_bits")
+    return found if isinstance(found, int) else None
+
+
+def local_data(site: Site) -> tuple[LocalData, ...]:
+    """The dataset versions that lie here."""
+    with site.store.read() as session:
+        return tuple(
+            LocalData(row.id, row.version, row.schema_digest, row.rows_root)
+            for row in session.scalars(select(LocalDataset))
+        )
+
+
+def spent(site: Site) -> dict[str, int]:
+    """Products answered so far, by grant."""
+    with site.store.read() as session:
+        return {row.grant_id: row.spent for row in session.scalars(select(Budget))}
+
+
+def _has_model(site: Site, specification: Specification | None) -> bool:
+    if specification is None or specification.model is None:
+        return True
+    query = select(LocalModel.job_id).where(LocalModel.model_id == specification.model)
+    with site.store.read() as session:
+        return session.scalar(query) is not None
+
+
+# ── One block ────────────────────────────────────────────────────────────────────────────────
+
+
+def view(
+    network: Network,
+    number: int,
+    job_id: str,
+    specification: Specification | None,
+    *,
+    moment: Moment = "task",
+) -> ChainView:
+    """All that a decision needs of block ``number``.  Raises ChainError when it is not answered."""
+    from chain.errors import ContractRefused
+
+    chain = network.at(number)
+    block_time = network.client.block(number).timestamp
+    try:
+        job = chain.jobs.job(job_id)
+    except ContractRefused:
+        return ChainView(number, block_time, None)
+    parties, uses = chain.jobs.parties(job_id), chain.jobs.uses(job_id)
+    return ChainView(
+        block=number,
+        time=block_time,
+        job=_job_view(chain, job, parties, uses),
+        algorithm_allowed=chain.consortium.is_algorithm_allowed(job.algorithm),
+        scheme_admitted=(
+            specification is None or chain.consortium.is_scheme_admitted(specification.scheme)
+        ),
+        minimum_key_bits=chain.consortium.minimum("key-bits"),
+        minimum_rows=chain.consortium.minimum("min-rows"),
+        parties=tuple(party_view(chain, party.site, number) for party in parties),
+        uses=tuple(_use_view(chain, use) for use in uses),
+        model=_model_view(chain, specification),
+        refusal=_refusal(chain, job_id) if moment != "approve" else None,
+    )
+
+
+def _job_view(
+    chain: Network, job: Job, parties: tuple[JobParty, ...], uses: tuple[JobUse, ...]
+) -> JobView:
+    return JobView(
+        state=str(chain.jobs.state(job.id)),
+        specification=job.specification,
+        algorithm=job.algorithm,
+        purpose=job.purpose,
+        deadline=job.deadline,
+        member=job.member,
+        parties=tuple((party.site, party.role) for party in parties),
+        uses=tuple((use.party, use.dataset_id, use.version, use.grant) for use in uses),
+    )
+
+
+def party_view(chain: Network, site_id: str, number: int) -> PartyView:
+    """A site's standing as ``chain`` (a network at block ``number``) has it."""
+    from chain.errors import ContractRefused
+
+    try:
+        site = chain.sites.site(site_id)
+    except ContractRefused:
+        return PartyView(site_id, "", "NONE", exists=False)
+    keys = chain.sites.keys(site_id)
+    return PartyView(
+        site=site_id,
+        member=site.member,
+        member_standing=str(chain.membership.standing(site.member)),
+        stands=site.until_block == 0,
+        has_request_key=any(key.purpose == "request" and key.is_valid_at(number) for key in keys),
+    )
+
+
+def _use_view(chain: Network, use: JobUse) -> UseView:
+    from chain.errors import ContractRefused
+
+    try:
+        dataset = chain.datasets.dataset(use.dataset_id)
+        version = chain.datasets.version(use.dataset_id, use.version)
+    except ContractRefused:
+        return UseView(use.party, use.dataset_id, use.version, "UNKNOWN")
+    return UseView(
+        party=use.party,
+        dataset=use.dataset_id,
+        version=use.version,
+        standing="WITHDRAWN" if version.until_block else "STANDS",
+        holder=dataset.site,
+        owner=dataset.owner,
+        rows=version.rows,
+        schema_digest=version.schema_digest,
+        rows_root=version.rows_root,
+        grant=None if use.grant is None else grant_view(chain, use.grant),
+    )
+
+
+def grant_view(chain: Network, grant_id: str) -> GrantView:
+    """A grant as ``chain`` has it; its state is NONE where there is no such grant."""
+    from chain.errors import ContractRefused
+
+    try:
+        record = chain.consents.record(grant_id)
+        state = chain.consents.state(grant_id)
+    except ContractRefused:
+        return GrantView(grant_id, "NONE")
+    terms = record.terms
+    return GrantView(
+        id=grant_id,
+        state=str(state),
+        dataset=terms.dataset_id,
+        from_version=terms.from_version,
+        to_version=terms.to_version,
+        grantee=terms.grantee,
+        purpose=terms.purpose,
+        algorithm=terms.algorithm,
+        until=terms.until,
+        min_parties=terms.min_parties,
+        min_rows=terms.min_rows,
+        product_budget=terms.product_budget,
+    )
+
+
+def _model_view(chain: Network, specification: Specification | None) -> ModelView | None:
+    from chain.errors import ContractRefused
+
+    if specification is None or specification.model is None:
+        return None
+    try:
+        model = chain.models.model(specification.model)
+    except ContractRefused:
+        return ModelView(exists=False, stands=False)
+    return ModelView(exists=True, stands=model.until_block == 0)
+
+
+def _refusal(chain: Network, job_id: str) -> NodeError | None:
+    """The contract's own word on whether the job may run."""
+    from chain.errors import ContractRefused
+
+    try:
+        chain.jobs.require_runnable(job_id)
+    except ContractRefused as refusal:
+        return refusals.from_contract(refusal)
+    return None
