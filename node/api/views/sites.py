@@ -1,0 +1,130 @@
+"""Sites and members of the consortium, as the chain has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.api.pages import Page, from_cursor, to_cursor
+from node.api.views.model import Shown
+from node.api.views.names import Names
+
+if TYPE_CHECKING:
+    from chain.network import Network
+
+
+class SiteKey(Shown):
+    """Valid in blocks [from_block, until_block); until_block 0: it stands."""
+
+    id: str
+    purpose: str
+    public_key: str
+    from_block: int
+    until_block: int
+
+
+class SiteMember(Shown):
+    id: str
+    name: str | None
+    standing: str
+
+
+class SiteShown(Shown):
+    """`active`: it stands, its member is active, and it holds a valid request key."""
+
+    id: str
+    name: str
+    member: SiteMember
+    operator: str
+    endpoint: str
+    roles: list[str]
+    active: bool
+    mine: bool
+    keys: list[SiteKey]
+    from_block: int
+    until_block: int
+
+
+class Member(Shown):
+    """Blocks are facts; 0 where it did not happen."""
+
+    id: str
+    name: str
+    account: str
+    standing: str
+    admitted_at: int
+    suspended_at: int
+    expelled_at: int
+
+
+def show(network: Network, id: str, names: Names, own: str | None) -> SiteShown:
+    """Raises `chain.errors.ContractRefused` (SiteUnknown)."""
+    from chain.sites import SiteRole
+
+    site = network.sites.site(id)
+    names.learn(id, site.name)
+    return SiteShown(
+        id=id,
+        name=site.name,
+        member=SiteMember(
+            id=site.member,
+            name=names.member(site.member).name,
+            standing=network.membership.standing(site.member),
+        ),
+        operator=site.operator,
+        endpoint=site.endpoint,
+        roles=[
+            role.name.lower().replace("_", "-")
+            for role in SiteRole
+            if role in site.roles and role.name is not None
+        ],
+        active=network.sites.is_active(id),
+        mine=id == own,
+        keys=[
+            SiteKey(
+                id=key.id,
+                purpose=key.purpose,
+                public_key=key.public_key,
+                from_block=key.from_block,
+                until_block=key.until_block,
+            )
+            for key in network.sites.keys(id)
+        ],
+        from_block=site.from_block,
+        until_block=site.until_block,
+    )
+
+
+def page(
+    network: Network, names: Names, own: str | None, *, limit: int, cursor: str | None = None
+) -> Page[SiteShown]:
+    """In the order in which they were registered."""
+    ids, more = slice_of(network.sites.sites(), limit, cursor)
+    return Page(items=[show(network, id, names, own) for id in ids], next=more)
+
+
+def members(network: Network, names: Names) -> list[Member]:
+    """In the order in which they were admitted."""
+    found = []
+    for id in network.membership.members():
+        member = network.membership.member(id)
+        names.learn(id, member.name)
+        found.append(
+            Member(
+                id=id,
+                name=member.name,
+                account=member.account,
+                standing=network.membership.standing(id),
+                admitted_at=member.admitted_at,
+                suspended_at=member.suspended_at,
+                expelled_at=member.expelled_at,
+            )
+        )
+    return found
+
+
+def slice_of(ids: tuple[str, ...], limit: int, cursor: str | None) -> tuple[list[str], str | None]:
+    """A page of a list that only grows at its end, and the cursor of the next one."""
+    position = from_cursor(cursor, int)
+    start = max(0, int(position[0])) if position else 0
+    end = start + limit
+    return list(ids[start:end]), to_cursor(end) if end < len(ids) else None

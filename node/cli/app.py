@@ -1,0 +1,16 @@
+"""All commands, put together."""
+
+from __future__ import annotations
+
+import typer
+
+from node.cli import setup
+
+app = typer.Typer(
+    name="fatechain",
+    help="FATE-Chain: federated learning among institutions, agreed on a chain, audited by all.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its traces show local variables: keys among them
+    rich_markup_mode="rich",
+)
+setup.register(app)

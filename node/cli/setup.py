@@ -1,0 +1,216 @@
+"""What comes before a node: its home, a testnet, a consortium; and starting the node."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from node.cli.frame import Place, command
+from node.cli.signer import (
+    DEFAULT_KEY,
+    DEFAULT_NETWORK,
+    DEFAULT_RPC,
+    Key,
+    Rpc,
+    account_of,
+    read_network,
+)
+from node.cli.tables import facts
+from node.errors import Invalid
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "init")(init)
+    command(app, "up")(up)
+    command(app, "testnet")(run_testnet)
+    command(app, "fund")(fund)
+    command(app, "deploy")(deploy)
+
+
+def init(
+    place: Place,
+    home: Annotated[Path, typer.Argument(help="The folder to make.")],
+    name: Annotated[str, typer.Option(help="What the site is called.")],
+    network: Annotated[
+        Path | None, typer.Option(help="network.json of the consortium to join.")
+    ] = None,
+    rpc: Annotated[str | None, typer.Option(help="The chain's JSON-RPC address.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="The URL under which other sites reach this one.")
+    ] = None,
+) -> None:
+    """Make a site's home: settings, keys, database. Prints the account to fund and admit."""
+    from node.site import Site
+
+    settings: dict[str, Any] = {"name": name}
+    if network is not None:
+        file = read_network(network)
+        settings |= {
+            "chain_id": file.chain_id,
+            "consortium": file.consortium,
+            "from_block": file.from_block,
+        }
+    given = {"rpc_url": rpc, "host": host, "port": port, "endpoint": endpoint}
+    settings |= {key: value for key, value in given.items() if value is not None}
+    with Site.create(home, **settings) as site:
+        made = {
+            "home": str(site.settings.home),
+            "name": name,
+            "account": site.identity.address,
+            "request_key": "0x" + site.identity.request_public.hex(),
+            "audit_key": "0x" + site.identity.audit_public.hex(),
+            "endpoint": site.settings.endpoint,
+            "consortium": site.settings.consortium,
+        }
+    place.show(made, lambda: facts(made, title=f"{name} has a home"))
+    place.say(
+        "Next: have the account funded and admitted (`fatechain member admit`), then "
+        f"`fatechain up --home {home}` and `fatechain site register`."
+    )
+
+
+def up(
+    place: Place,
+    wait: Annotated[
+        float | None,
+        typer.Option(min=1, help="Give up unless all parts are ready within these seconds."),
+    ] = None,
+) -> None:
+    """Run the node: broker, API, worker and sync, until SIGTERM or Ctrl-C."""
+    from node.up import run
+
+    code = run(place.require_home(), ready_within=wait, say=place.say)
+    if code:
+        raise typer.Exit(code)
+
+
+def run_testnet(
+    place: Place,
+    engine: Annotated[str, typer.Option(help="anvil or ganache.")] = "anvil",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8545,
+    state: Annotated[Path, typer.Option(help="Where the chain is kept.")] = Path("testnet"),
+    block_time: Annotated[int, typer.Option(min=1, help="Seconds from block to block.")] = 1,
+) -> None:
+    """Run a local Ethereum with funded development accounts, until SIGTERM or Ctrl-C."""
+    from chain.testnet import CHAIN_ID, Testnet, dev_accounts
+
+    if engine not in ("anvil", "ganache"):
+        raise Invalid(
+            "InvalidRequest", "no such engine", found=engine, allowed=["anvil", "ganache"]
+        )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with Testnet("anvil" if engine == "anvil" else "ganache", port, state, block_time) as chain:
+        started = {
+            "engine": engine,
+            "rpc_url": chain.url,
+            "chain_id": CHAIN_ID,
+            "pid": chain.pid,
+            "accounts": [account.address for account in dev_accounts(4)],
+        }
+        place.show(started, lambda: facts(started, title="The testnet runs; Ctrl-C ends it"))
+        while chain.is_running() and not stop.wait(1.0):
+            pass
+        if not stop.is_set():
+            from chain.errors import EngineFailed
+
+            raise EngineFailed(engine, f"it ended by itself; see {chain.log_path}")
+
+
+def fund(
+    place: Place,
+    account: Annotated[str, typer.Argument(help="The address to send ether to.")],
+    ether: Annotated[int, typer.Option(min=1)] = 100,
+    rpc: Rpc = DEFAULT_RPC,
+) -> None:
+    """On a testnet: send ether to an account."""
+    from chain.testnet import fund as send
+
+    receipt = send(rpc, account, ether)
+    sent = {"account": account, "ether": ether, "tx_hash": receipt.tx_hash}
+    place.show(sent, lambda: facts(sent, title="Funded"))
+
+
+def deploy(
+    place: Place,
+    rpc: Rpc = DEFAULT_RPC,
+    key: Key = DEFAULT_KEY,
+    out: Annotated[Path, typer.Option(help="Where to write network.json.")] = DEFAULT_NETWORK,
+    state: Annotated[
+        Path | None, typer.Option(help="Remembers an interrupted run; default: beside OUT.")
+    ] = None,
+    algorithm: Annotated[
+        list[str] | None, typer.Option(help="An algorithm to allow; default: all in this version.")
+    ] = None,
+    scheme: Annotated[list[str] | None, typer.Option(help="A scheme to admit.")] = None,
+    minimum: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, such as key-bits=2048.")
+    ] = None,
+    constitution: Annotated[
+        Path | None, typer.Option(help="The constitution; its SHA-256 goes on the chain.")
+    ] = None,
+    authority: Annotated[
+        str | None, typer.Option(help="The account that governs; default: the deployer.")
+    ] = None,
+) -> None:
+    """Deploy a consortium, or complete and check one that was begun."""
+    from chain.client import ChainClient
+    from chain.deploy import DEFAULT_MINIMUMS, DEFAULT_SCHEMES
+    from chain.deploy import deploy as put
+    from chain.ids import ZERO_ID
+    from ml.algorithm import catalogue, code_digest
+
+    client = ChainClient(rpc, account=account_of(key))
+    deployment = put(
+        client,
+        state or out.with_name(f".{out.stem}-deployment.json"),
+        authority=authority,
+        algorithms={code_digest(name): name for name in (algorithm or catalogue())},
+        schemes=scheme or DEFAULT_SCHEMES,
+        minimums=DEFAULT_MINIMUMS if minimum is None else dict(map(_minimum, minimum)),
+        constitution=ZERO_ID if constitution is None else _digest(constitution),
+    )
+    out.write_text(deployment.to_json(), encoding="utf-8")
+    made = {
+        "network": str(out),
+        "chain_id": deployment.chain_id,
+        "consortium": deployment.consortium,
+        "from_block": deployment.from_block,
+        "gas": deployment.gas,
+        "contracts": dict(deployment.contracts),
+        "blocks": dict(deployment.blocks),
+    }
+
+    def render() -> Table:
+        table = Table(title=f"The consortium stands; nodes need {out}")
+        for heading in ("contract", "address", "block"):
+            table.add_column(heading)
+        for name, address in deployment.contracts.items():
+            table.add_row(name, address, str(deployment.blocks[name]))
+        table.caption = f"gas used: {deployment.gas:,}"
+        return table
+
+    place.show(made, render)
+
+
+def _minimum(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    if not name or not value.isdigit():
+        raise Invalid(
+            "InvalidRequest", "a minimum is NAME=VALUE", found=text, allowed="key-bits=2048"
+        )
+    return name, int(value)
+
+
+def _digest(path: Path) -> str:
+    from hashlib import sha256
+
+    return "0x" + sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,188 @@
+"""A typed client of a node's ``/v1`` interface, for the command line and for programs.
+
+    with Client("http://127.0.0.1:8400", token) as node:
+        job = node.post("/v1/jobs", request, wait=30)
+        for entry in node.items("/v1/audit/entries", type="fatechain.job.proposed.v1"): ...
+
+A refusal comes back as the `NodeError` it was (same status, code, detail, found, allowed, hint); a
+node that does not answer is ``NodeUnreachable``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from node.errors import NodeError, Unavailable
+
+PROBLEM = "application/problem+json"
+
+
+class Problem(NodeError):
+    """What a node refused, as it said it; the status is the one it answered with."""
+
+    def __init__(self, status: int, members: dict[str, Any]) -> None:
+        super().__init__(
+            str(members.get("code", "Problem")),
+            str(members.get("detail", members.get("title", "the node refused"))),
+            found=members.get("found"),
+            allowed=members.get("allowed"),
+            hint=members.get("hint"),
+        )
+        self.status = status  # type: ignore[misc]  # of this answer, not of the class
+
+
+class Client:
+    """Talks to the node at `url` as its operator.  Close it, or use it in a ``with``."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout_seconds: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Accept": f"application/json, {PROBLEM}"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        self._timeout_seconds = timeout_seconds
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers=headers,
+            timeout=timeout_seconds,
+            transport=transport,
+            follow_redirects=False,  # a token goes to the address it was meant for
+            trust_env=False,
+        )
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The JSON answer.  Raises `Problem`, `Unavailable`."""
+        return self._json(self._send("GET", path, query=query))
+
+    def post(
+        self,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        wait: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """The JSON answer to a request that may be repeated: a lost answer is asked for once more.
+
+        `wait` seconds for the chain to confirm or refuse, where the request becomes a transaction.
+        """
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        query = {} if wait is None else {"wait": wait}
+        patience = self._timeout_seconds + (wait or 0)
+        try:
+            answer = self._send(
+                "POST", path, query=query, body=body or {}, headers=headers, patience=patience
+            )
+        except NodeUnreachable as error:
+            if not error.may_have_arrived:
+                raise
+            answer = self._send(
+                "POST", path, query=query, body=body or {}, headers=headers, patience=patience
+            )
+        return self._json(answer)
+
+    def download(self, path: str, **query: Any) -> bytes:
+        """The bytes of an answer (a certificate, say)."""
+        return self._send("GET", path, query=query).content
+
+    def items(self, path: str, *, at_most: int | None = None, **query: Any) -> Iterator[Any]:
+        """All items of a list, page by page."""
+        given = 0
+        cursor: str | None = None
+        while True:
+            page = self.get(path, cursor=cursor, **query)
+            for item in page["items"]:
+                if at_most is not None and given >= at_most:
+                    return
+                given += 1
+                yield item
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, Any],
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        patience: float | None = None,
+    ) -> httpx.Response:
+        params = {name: value for name, value in query.items() if value is not None}
+        try:
+            answer = self._http.request(
+                method,
+                path,
+                params=params,
+                json=body,
+                headers=headers,
+                timeout=patience or self._timeout_seconds,
+            )
+        except httpx.TransportError as error:
+            raise NodeUnreachable(self.url, error) from error
+        if answer.is_success:
+            return answer
+        raise _problem(answer, self.url)
+
+    def _json(self, answer: httpx.Response) -> Any:
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise Unavailable(
+                "NodeUnreachable",
+                f"{self.url} answered with something that is not JSON",
+                found=answer.headers.get("content-type"),
+                hint="is this the address of a FATE-Chain node?",
+            ) from error
+
+
+class NodeUnreachable(Unavailable):
+    """Nobody answers at the node's address."""
+
+    def __init__(self, url: str, cause: httpx.TransportError) -> None:
+        super().__init__(
+            "NodeUnreachable",
+            f"no node answers at {url} ({type(cause).__name__})",
+            hint="is it running? start it with `fatechain up`",
+        )
+        self.may_have_arrived = not isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout)
+
+
+def _problem(answer: httpx.Response, url: str) -> NodeError:
+    if answer.headers.get("content-type", "").startswith(PROBLEM):
+        members = answer.json()
+        if isinstance(members, dict):
+            return Problem(answer.status_code, members)
+    return Unavailable(
+        "NodeUnreachable",
+        f"{url} answered {answer.status_code} without saying why",
+        found=answer.headers.get("content-type"),
+        hint="is this the address of a FATE-Chain node?",
+    )

@@ -1,0 +1,478 @@
+"""What a site's operator puts on the chain: the site itself, datasets by commitment, grants.
+
+Each use case asks the chain first whether it would take the call (so a refusal is told at once and
+leaves nothing behind), then records in one transaction what it means here, the audit entry and
+the transaction that `fatechain sync` will send.  Ids are known before they are mined; with a `key`
+(the Idempotency-Key of a request) they are the same however often the request is repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.orm import Session
+
+from chain.ids import ZERO_ID, new_nonce
+from node.audit.entries import record
+from node.chain_tx import state_of, want
+from node.errors import Conflict, Invalid, NotFound, Refused
+from node.store import LocalDataset
+
+if TYPE_CHECKING:
+    from chain.calls import Call
+    from chain.network import Network
+    from node.site import Site
+
+OPERATOR = "operator"
+SITE_NONCE = 0  # an account operates one site: its id is the same however often it is asked for
+DEFAULT_EXPIRY_SECONDS = 30 * 24 * 3600
+BUDGET_SHARE = 10  # a grant allows one product vector per ten rows unless it says otherwise
+MAX_NAME = 120
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The id that the chain will know it by, and the intent under which `chain_tx` has it."""
+
+    id: str
+    intent: str
+
+
+# ── The site ─────────────────────────────────────────────────────────────────────────────────
+
+
+def register_site(site: Site, roles: tuple[str, ...], name: str | None = None) -> Submitted:
+    """Register this site with its request and audit key at the endpoint its settings name.
+
+    Raises `Refused` (``MemberNotActive``) unless its account is a member's, and `Conflict`.
+    """
+    from chain.sites import AUDIT, REQUEST, KeyInput, site_id
+
+    network = site.network()
+    identity, settings = site.identity, site.settings
+    id = site_id(network.client.chain_id, network.sites.address, identity.address, SITE_NONCE)
+    submitted = Submitted(id, f"site.register:{id}")
+    if settings.site_id == id and _is_registered(network, id):
+        raise Conflict(
+            "Conflict",
+            "this site is registered",
+            found=id,
+            hint="change its endpoint with `fatechain site endpoint`",
+        )
+    keys = (
+        KeyInput(REQUEST, "0x" + identity.request_public.hex()),
+        KeyInput(AUDIT, "0x" + identity.audit_public.hex()),
+    )
+    shown = name or settings.name
+    call = network.sites.register(
+        identity.address, shown, settings.endpoint, _role_set(roles), keys, SITE_NONCE
+    )
+    _rehearse(site, call)
+    site.change(site_id=id)
+    facts = {"name": shown, "endpoint": settings.endpoint, "roles": list(roles)}
+    return _submit(site, submitted, call, "site.registered", facts)
+
+
+def set_endpoint(site: Site, endpoint: str) -> Submitted:
+    """Tell the consortium where this site is now; its settings change with it."""
+    network = site.network()
+    call = network.sites.set_endpoint(site.id, endpoint)
+    _rehearse(site, call)
+    site.change(endpoint=endpoint)
+    submitted = Submitted(site.id, f"site.endpoint:{site.id}:{_short(endpoint)}")
+    return _submit(site, submitted, call, "site.registered", {"endpoint": endpoint})
+
+
+def _is_registered(network: Network, id: str) -> bool:
+    from chain.errors import ContractRefused
+
+    try:
+        network.sites.site(id)
+    except ContractRefused:
+        return False
+    return True
+
+
+def _role_set(roles: tuple[str, ...]) -> Any:
+    from chain.sites import SiteRole
+
+    found = SiteRole(0)
+    for role in roles:
+        name = role.upper().replace("-", "_")
+        if name not in SiteRole.__members__:
+            allowed = [member.lower().replace("_", "-") for member in SiteRole.__members__]
+            raise Invalid("InvalidRequest", "no such role of a site", found=role, allowed=allowed)
+        found |= SiteRole[name]
+    return found
+
+
+# ── Datasets ─────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Commitment:
+    """What is published of a file, and the file."""
+
+    path: Path
+    key: bytes
+    schema: dict[str, Any]
+    schema_digest: str
+    rows_root: str
+    rows: int
+    columns: int
+    file_digest: str
+
+
+def register_dataset(
+    site: Site,
+    path: str,
+    name: str,
+    *,
+    id_column: str = "id",
+    label: str | None = None,
+    key: str | None = None,
+) -> Submitted:
+    """Commit to the rows of a file and register the commitment; no row leaves this site.
+
+    Raises `Invalid` for a file that is no table (with the code of what is wrong with it) and
+    `Refused` (``PathNotAllowed``) for one outside the data folder.
+    """
+    from chain.datasets import dataset_id
+
+    _check_name(name)
+    network = site.network()
+    nonce = _nonce(key)
+    id = dataset_id(network.client.chain_id, network.datasets.address, site.identity.address, nonce)
+    submitted = Submitted(id, f"dataset.register:{id}")
+    if _is_open(site, submitted.intent):
+        return submitted
+    made = _commit(data_file(site.settings.data, path), id_column, label)
+    call = network.datasets.register(
+        site.id, name, made.schema_digest, made.rows_root, made.rows, made.columns, nonce
+    )
+    _rehearse(site, call)
+    row = _local(id, 1, name, id_column, label, made)
+    return _submit(site, submitted, call, "dataset.registered", _published(made, 1, name), row)
+
+
+def add_version(site: Site, dataset: str, path: str) -> Submitted:
+    """Register the next version of a dataset of this site: same columns, other rows."""
+    network = site.network()
+    with site.store.read() as session:
+        first = session.get(LocalDataset, (dataset, 1))
+    if first is None:
+        raise NotFound("DatasetUnknown", "this site has no such dataset", found=dataset)
+    made = _commit(data_file(site.settings.data, path), first.id_column, first.label_column)
+    if made.schema_digest != first.schema_digest:
+        raise Invalid(
+            "DatasetMismatch",
+            "a version has the columns of the versions before",
+            found=made.schema,
+            allowed=first.schema,
+            hint="register it as a dataset of its own",
+        )
+    version = network.datasets.dataset(dataset).versions + 1
+    call = network.datasets.add_version(
+        dataset, made.schema_digest, made.rows_root, made.rows, made.columns
+    )
+    _rehearse(site, call)
+    submitted = Submitted(dataset, f"dataset.version:{dataset}:{version}")
+    row = _local(dataset, version, first.name, first.id_column, first.label_column, made)
+    facts = _published(made, version, first.name)
+    return _submit(site, submitted, call, "dataset.registered", facts, row)
+
+
+def withdraw_version(site: Site, dataset: str, version: int) -> Submitted:
+    """Withdraw a version: jobs with it may neither start nor go on."""
+    call = site.network().datasets.withdraw_version(dataset, version)
+    _rehearse(site, call)
+    submitted = Submitted(dataset, f"dataset.withdraw:{dataset}:{version}")
+    facts = {"version": version, "withdrawn": True}
+    return _submit(site, submitted, call, "dataset.registered", facts)
+
+
+def data_file(folder: Path, path: str) -> Path:
+    """The file that a request names.
+
+    Relative names are below the data folder; absolute ones must lie there, too.  The operator
+    allows a folder elsewhere by a symbolic link to it in the data folder: whoever holds only the
+    token cannot have the node read what it finds on the machine.
+    """
+    wanted = (folder / path).resolve()
+    roots = [folder.resolve()]
+    roots += [entry.resolve() for entry in sorted(folder.iterdir()) if entry.is_symlink()]
+    if not any(wanted == root or root in wanted.parents for root in roots):
+        raise Refused(
+            "PathNotAllowed",
+            "the file lies outside the site's data folder",
+            found=path,
+            allowed=[str(root) for root in roots],
+            hint="copy the file into the data folder, or link its folder there",
+        )
+    if not wanted.is_file():
+        raise NotFound("NotFound", "there is no such file in the data folder", found=path)
+    return wanted
+
+
+def _commit(path: Path, id_column: str, label: str | None) -> _Commitment:
+    from ml.errors import DataError
+    from ml.table import KEY_BYTES, commit_rows, read_csv
+
+    key = secrets.token_bytes(KEY_BYTES)
+    with path.open("rb") as file:
+        file_digest = "0x" + hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        table = read_csv(path, id=id_column, label=label)
+    except DataError as error:
+        raise Invalid(type(error).__name__, str(error), found=path.name) from error
+    commitment = commit_rows(table, key)
+    return _Commitment(
+        path=path,
+        key=key,
+        schema=table.schema.to_json(),
+        schema_digest=commitment.schema_digest,
+        rows_root=commitment.root,
+        rows=commitment.row_count,
+        columns=len(table.schema.features),
+        file_digest=file_digest,
+    )
+
+
+def _local(
+    id: str, version: int, name: str, id_column: str, label: str | None, made: _Commitment
+) -> LocalDataset:
+    return LocalDataset(
+        id=id,
+        version=version,
+        name=name,
+        path=str(made.path),
+        id_column=id_column,
+        label_column=label,
+        schema=made.schema,
+        schema_digest=made.schema_digest,
+        rows_root=made.rows_root,
+        rows=made.rows,
+        columns=made.columns,
+        commitment_key=made.key,
+        file_digest=made.file_digest,
+    )
+
+
+def _published(made: _Commitment, version: int, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "version": version,
+        "schemaDigest": made.schema_digest,
+        "rowsRoot": made.rows_root,
+        "rows": made.rows,
+        "columns": made.columns,
+    }
+
+
+# ── Grants ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class GrantRequest:
+    """What an owner allows.  `grantee` is a member or a site, by id or by name.
+
+    Either `until` (block time in Unix seconds) or `expires_in` seconds from the chain's newest
+    block; neither means 30 days.  `product_budget` None: one vector per ten rows.
+    """
+
+    dataset: str
+    grantee: str
+    algorithm: str
+    purpose: str = "training"
+    from_version: int = 1
+    to_version: int | None = None
+    until: int | None = None
+    expires_in: int | None = None
+    uses: int = 1
+    min_parties: int = 2
+    min_rows: int = 0
+    product_budget: int | None = None
+    epsilon_micro: int = 0
+    amends: str | None = None
+
+
+def sign_grant(site: Site, request: GrantRequest, *, key: str | None = None) -> Submitted:
+    """Sign a grant with the owner's account (EIP-712) and have it recorded on the chain."""
+    from chain.consents import GrantTerms, grant_id
+
+    network = site.network()
+    nonce = _nonce(key)
+    to_version = request.to_version or request.from_version
+    terms = GrantTerms(
+        dataset_id=request.dataset,
+        from_version=request.from_version,
+        to_version=to_version,
+        grantee=member_id_of(network, request.grantee),
+        purpose=request.purpose,
+        algorithm=code_digest_of(request.algorithm),
+        until=_until(network, request),
+        uses=request.uses,
+        nonce=nonce,
+        min_parties=request.min_parties,
+        min_rows=request.min_rows,
+        product_budget=_budget(network, request, to_version),
+        epsilon_micro=request.epsilon_micro,
+        amends=request.amends or ZERO_ID,
+    )
+    consents = network.consents
+    id = grant_id(network.client.chain_id, consents.address, site.identity.address, nonce)
+    submitted = Submitted(id, f"grant.record:{id}")
+    call = consents.grant(terms, consents.sign(terms, site.identity.account))
+    if _is_open(site, submitted.intent):
+        return submitted
+    _rehearse(site, call)
+    return _submit(site, submitted, call, "grant.signed", {"terms": terms.to_json()})
+
+
+def revoke_grant(site: Site, grant: str) -> Submitted:
+    """Withdraw consent at once: what runs with it is stopped."""
+    call = site.network().consents.revoke(grant)
+    submitted = Submitted(grant, f"grant.revoke:{grant}")
+    if _is_open(site, submitted.intent):
+        return submitted
+    _rehearse(site, call)
+    return _submit(site, submitted, call, "grant.revoked", {})
+
+
+def member_id_of(network: Network, grantee: str) -> str:
+    """The member that an id (of a member or of its site) or a unique name means."""
+    from chain.errors import ContractRefused
+    from chain.membership import Standing
+
+    members = network.membership
+    if grantee.startswith("0x"):
+        if members.standing(grantee) is not Standing.NONE:
+            return grantee
+        try:
+            return network.sites.member_of(grantee)
+        except ContractRefused:
+            raise _no_grantee(grantee, "no member or site has this id") from None
+    named = [id for id in members.members() if members.member(id).name == grantee]
+    if not named:
+        named = [
+            found.member
+            for found in (network.sites.site(id) for id in network.sites.sites())
+            if found.name == grantee
+        ]
+    if len(set(named)) != 1:
+        raise _no_grantee(grantee, f"{len(set(named))} members or sites have this name")
+    return named[0]
+
+
+def code_digest_of(algorithm: str) -> str:
+    """The code digest of a named algorithm as this node has it; a digest is taken as it is."""
+    from ml.algorithm import code_digest
+    from ml.errors import MlError
+
+    if algorithm.startswith("0x"):
+        return algorithm
+    try:
+        return code_digest(algorithm)
+    except (MlError, KeyError) as error:
+        raise Invalid(
+            "UnknownAlgorithm",
+            "this node has no algorithm of that name",
+            found=algorithm,
+            hint="see `fatechain network` for the algorithms that the consortium allows",
+        ) from error
+
+
+def _no_grantee(grantee: str, detail: str) -> Invalid:
+    return Invalid(
+        "InvalidRequest",
+        f"the grantee is not known: {detail}",
+        found=grantee,
+        hint="name a member or a site by its id or its name; see `fatechain member list`",
+    )
+
+
+def _until(network: Network, request: GrantRequest) -> int:
+    if request.until is not None and request.expires_in is not None:
+        raise Invalid("InvalidRequest", "give until or expires_in, not both")
+    if request.until is not None:
+        return request.until
+    expires_in = DEFAULT_EXPIRY_SECONDS if request.expires_in is None else request.expires_in
+    return network.client.head().timestamp + expires_in
+
+
+def _budget(network: Network, request: GrantRequest, to_version: int) -> int:
+    if request.product_budget is not None:
+        return request.product_budget
+    rows = network.datasets.version(request.dataset, to_version).rows
+    return -(-rows // BUDGET_SHARE)
+
+
+# ── What they share ──────────────────────────────────────────────────────────────────────────
+
+
+def _rehearse(site: Site, call: Call) -> None:
+    """Raises what the chain would refuse `call` with, sent by this site now."""
+    site.network().client.simulate(call, site.identity.address)
+
+
+def _is_open(site: Site, intent: str) -> bool:
+    """Asked for already, and not refused."""
+    with site.store.read() as session:
+        return state_of(session, intent) not in (None, "REFUSED")
+
+
+def _submit(
+    site: Site,
+    submitted: Submitted,
+    call: Call,
+    kind: str,
+    facts: Mapping[str, Any],
+    *rows: Any,
+) -> Submitted:
+    """Record it all in one transaction; what is open or done already stands as it is."""
+    with site.store.begin() as session:
+        intent, is_new = _intent(session, submitted.intent)
+        if is_new:
+            session.add_all(rows)
+            want(session, intent, call)
+            record(session, kind, submitted.id, {"intent": intent, **facts}, OPERATOR)
+    return Submitted(submitted.id, intent)
+
+
+def _intent(session: Session, intent: str) -> tuple[str, bool]:
+    """The intent to ask under, and whether it has to be asked.
+
+    A refusal is final for its intent; what the chain would take now is asked under the next one.
+    """
+    for attempt in count(1):
+        name = intent if attempt == 1 else f"{intent}:{attempt}"
+        state = state_of(session, name)
+        if state != "REFUSED":
+            return name, state is None
+    raise AssertionError("count() has no end")
+
+
+def _nonce(key: str | None) -> int:
+    """A fresh nonce; from a request's key always the same one."""
+    if key is None:
+        return new_nonce()
+    return int.from_bytes(hashlib.sha256(b"fatechain nonce v1\0" + key.encode()).digest()[:16])
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        raise Invalid(
+            "InvalidRequest",
+            f"a name has 1 to {MAX_NAME} printable characters",
+            found=f"{len(name)} characters",
+        )
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
