@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from chain.client import ChainClient
     from chain.network import Network
     from node.audit.log import AuditLog
-    from node.mailbox import Mailbox
+    from node.inbox import Inbox
     from node.peers import Peers
 
 
@@ -155,11 +155,11 @@ class Site:
         return Peers(self)
 
     @cached_property
-    def mailbox(self) -> Mailbox:
+    def inbox(self) -> Inbox:
         """What other sites put here."""
-        from node.mailbox import Mailbox
+        from node.inbox import Inbox
 
-        return Mailbox(self)
+        return Inbox(self)
 
     @cached_property
     def log(self) -> AuditLog:

@@ -1,0 +1,182 @@
+"""What other sites say to this one: every request is signed, and checked before it is read.
+
+    PUT  /sites/v1/mailbox/{job}/{step}/{attempt}/{sender}/{receiver}/{kind}/{n}   a message
+    PUT  /sites/v1/jobs/{job}/specification                                        what to run
+    POST, DELETE /sites/v1/jobs/{job}/reservation                                  a slot
+    GET  /sites/v1/jobs/{job}/evidence                              what our log says of a job
+    GET  /sites/v1/log/checkpoint, /log/entries, /log/proof         the log, for the members
+
+Database, chain and keys are used in threads; only streams live on the event loop.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.requests import ClientDisconnect
+
+from node import partners
+from node.addresses import WireAddress
+from node.errors import Invalid
+from node.requests import authenticate, read_body
+from node.signatures import VerifiedSender
+from node.site import Site
+
+router = APIRouter(prefix="/sites/v1", include_in_schema=False)
+
+MAX_ENTRIES = 256  # of the log in one answer
+
+
+async def _sender(request: Request) -> VerifiedSender:
+    """Who signed the request; its body has not been read."""
+    target = request.scope["raw_path"].decode("ascii")
+    if query := request.scope["query_string"]:
+        target += "?" + query.decode("ascii")
+    return await anyio.to_thread.run_sync(
+        authenticate, _site(request), request.method, target, request.headers
+    )
+
+
+async def _member(request: Request) -> VerifiedSender | None:
+    """A member's site; anybody where the operator opened the explorer."""
+    return None if _site(request).settings.explorer_open else await _sender(request)
+
+
+Sender = Annotated[VerifiedSender, Depends(_sender)]
+Member = Annotated[VerifiedSender | None, Depends(_member)]
+
+
+@router.put("/mailbox/{job}/{step}/{attempt}/{sender_site}/{receiver_site}/{kind}/{n}")
+async def put_message(
+    request: Request,
+    sender: Sender,
+    job: str,
+    step: str,
+    attempt: int,
+    sender_site: str,
+    receiver_site: str,
+    kind: str,
+    n: int,
+) -> dict[str, Any]:
+    """Take a message; the answer is a receipt."""
+    address = WireAddress(job, step, attempt, sender_site, receiver_site, kind, n)
+    return await _site(request).inbox.receive(sender, address, _body(request))
+
+
+@router.put("/jobs/{job}/specification")
+async def put_specification(request: Request, sender: Sender, job: str) -> Any:
+    """Take the specification of a job, if it is the one on the chain."""
+    body = await read_body(sender, _body(request))
+    return await anyio.to_thread.run_sync(
+        partners.receive_specification, _site(request), sender.site, job, body
+    )
+
+
+@router.post("/jobs/{job}/reservation")
+async def reserve(request: Request, sender: Sender, job: str) -> Any:
+    """Promise a slot for a time."""
+    asked = _object(await read_body(sender, _body(request)))
+    until = partners.check_until(asked.get("expires"))
+    return await anyio.to_thread.run_sync(partners.reserve, _site(request), sender.site, job, until)
+
+
+@router.delete("/jobs/{job}/reservation", status_code=204)
+async def release(request: Request, sender: Sender, job: str) -> Response:
+    """Take a promised slot back."""
+    await anyio.to_thread.run_sync(partners.release, _site(request), sender.site, job)
+    return Response(status_code=204)
+
+
+@router.get("/jobs/{job}/evidence")
+async def evidence(request: Request, sender: Sender, job: str) -> Any:
+    """What this site's log says of a job."""
+    return await anyio.to_thread.run_sync(partners.evidence, _site(request), sender.site, job)
+
+
+@router.get("/log/checkpoint")
+async def checkpoint(request: Request, _: Member) -> dict[str, Any]:
+    """The signed head of the log, as a C2SP checkpoint and taken apart."""
+    site = _site(request)
+
+    def make() -> dict[str, Any]:
+        size = site.log.size
+        note = site.log.checkpoint(site.identity, site.id, size)
+        return {"checkpoint": note, "size": size, "root": "0x" + site.log.root(size).hex()}
+
+    return await anyio.to_thread.run_sync(make)
+
+
+@router.get("/log/entries")
+async def entries(
+    request: Request,
+    _: Member,
+    first: Annotated[int, Query(alias="from", ge=0)] = 0,
+    end: Annotated[int | None, Query(alias="to", ge=0)] = None,
+) -> dict[str, Any]:
+    """Entries [from, to), at most `MAX_ENTRIES`; the leaf hash is over the entry's canonical JSON."""
+    log = _site(request).log
+
+    def read() -> dict[str, Any]:
+        size = log.size
+        last = min(size, first + MAX_ENTRIES, size if end is None else end)
+        found = [
+            {
+                "index": entry.index,
+                "leafHash": "0x" + entry.leaf_hash.hex(),
+                "entry": entry.value,
+            }
+            for entry in log.entries(first, last)
+        ]
+        return {"size": size, "entries": found}
+
+    return await anyio.to_thread.run_sync(read)
+
+
+@router.get("/log/proof")
+async def proof(
+    request: Request,
+    _: Member,
+    size: Annotated[int, Query(ge=1)],
+    index: Annotated[int | None, Query(ge=0)] = None,
+    old: Annotated[int | None, Query(ge=1)] = None,
+) -> dict[str, Any]:
+    """An inclusion proof of ``index``, or a consistency proof from ``old``, in the log of ``size``."""
+    log = _site(request).log
+    if (index is None) == (old is None):
+        raise Invalid("InvalidRequest", "ask for an index, or for an old size", allowed="index|old")
+
+    def prove() -> list[bytes]:
+        if index is not None:
+            return log.inclusion_proof(index, size)
+        assert old is not None
+        return log.consistency_proof(old, size)
+
+    path = await anyio.to_thread.run_sync(prove)
+    return {"size": size, "proof": ["0x" + node.hex() for node in path]}
+
+
+def _site(request: Request) -> Site:
+    site: Site = request.app.state.site
+    return site
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect as error:
+        raise Invalid("InvalidRequest", "the request ended before its body did") from error
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Invalid("InvalidRequest", "the body is not JSON") from error
+    if not isinstance(value, dict):
+        raise Invalid("InvalidRequest", "the body is no JSON object")
+    return value
