@@ -201,8 +201,12 @@ async def host(ch: Channel, params: Params, table: Table) -> NDArray[np.int64]:
         ch.progress(batch.stop, size, f"tagging the ids of {peer}")
 
     matched = await ch.receive(Matched)
+    if not 0 <= matched.count <= min(len(table), size):
+        raise ProtocolViolation(
+            f"{peer} claims {matched.count} matches of {len(table)} rows with {size}"
+        )
     _check_count(matched.count, params)
-    return order[checked_positions(matched, len(table), size, peer)]
+    return order[checked_positions(matched, len(table), peer)]
 
 
 PROGRAMS: dict[Role, Program] = {GUEST: guest, HOST: host}
@@ -345,18 +349,14 @@ def checked_points(
     return points
 
 
-def checked_positions(
-    matched: Matched, own_rows: int, guest_rows: int, peer: Party
-) -> NDArray[np.int64]:
-    """The positions the guest sent; raises `ProtocolViolation` unless they can be true."""
+def checked_positions(matched: Matched, own_rows: int, peer: Party) -> NDArray[np.int64]:
+    """The positions of the matches; raises `ProtocolViolation` unless they are distinct rows."""
     positions = matched.positions
-    if matched.count != len(positions) or len(positions) > min(own_rows, guest_rows):
+    distinct = len(np.unique(positions))
+    if not distinct == len(positions) == matched.count:
         raise ProtocolViolation(
-            f"{peer} sent {len(positions)} positions for {matched.count} matches; "
-            f"at most {min(own_rows, guest_rows)} can match"
+            f"{peer} sent {distinct} distinct positions for {matched.count} matches"
         )
-    if len(np.unique(positions)) != len(positions):
-        raise ProtocolViolation(f"{peer} matched a row twice")
     if positions.min() < 0 or positions.max() >= own_rows:
         raise ProtocolViolation(f"{peer} matched a row outside of the {own_rows} there are")
     return positions
