@@ -256,7 +256,7 @@ class ChainClient:
         except (ChainRefused, _revert_types()) as error:
             if self.knows(tx_hash):
                 return tx_hash
-            reason = str(error)
+            reason = error.reason if isinstance(error, ChainRefused) else str(error)
             if "nonce" in reason.lower() and "too high" not in reason.lower():
                 raise NonceTaken(tx_hash, reason) from error
             if isinstance(error, ChainRefused):
@@ -406,13 +406,15 @@ class ChainClient:
         from web3.exceptions import BlockNotFound
 
         message = {**_message(call), "from": sender}
-        with _refusals_of(call):
-            try:
+        try:
+            with _refusals_of(call):
                 return bytes(
                     self._ask("eth_call", lambda w3: w3.eth.call(cast("TxParams", message), block))
                 )
-            except BlockNotFound as error:
-                raise BlockUnknown(block if isinstance(block, int) else 0) from error
+        except (BlockNotFound, ChainRefused):
+            if isinstance(block, int):
+                self.block(block)  # each engine words it differently that it lacks a block
+            raise
 
     def _ask(self, method: str, question: "Callable[[Web3], T]", *, repeat: bool = True) -> T:
         """Asks the right chain: the first question of all is which one it is."""
@@ -420,10 +422,12 @@ class ChainClient:
         return self._request(method, question, repeat=repeat)
 
     def _request(self, method: str, question: "Callable[[Web3], T]", *, repeat: bool = True) -> T:
-        from web3.exceptions import Web3RPCError
+        from web3.exceptions import BlockNotFound, TransactionNotFound, Web3RPCError
 
         try:
             return self._once(question)
+        except (BlockNotFound, TransactionNotFound):
+            raise
         except Web3RPCError as error:
             if _revert_data(error) is not None:
                 raise
@@ -499,11 +503,11 @@ def _revert_types() -> type[Exception]:
 def _revert_data(error: Exception) -> bytes | None:
     """What the contract reverted with; None where the error is no contract's.
 
-    Anvil and geth answer with `error.data` as hex; ganache too, but under another code, so that the
-    library does not see a revert in all cases.
+    Anvil and geth answer with hex as the error's data, ganache with hex or an object that holds it,
+    and under a code by which web3 does not always see a revert.
     """
     found: Any = getattr(error, "data", None)
-    if not isinstance(found, str):
+    if found is None:
         response = getattr(error, "rpc_response", None) or {}
         found = (response.get("error") or {}).get("data")
     if isinstance(found, Mapping):

@@ -5,17 +5,19 @@
      ├─ ChainRefused          the node answered with an error that is no contract's
      ├─ BlockUnknown          the node has no block of that number (yet, or any more)
      ├─ WrongChain            another chain id than the one configured
-     ├─ ChainRegressed        a confirmed block is gone: the chain was rewritten below the
-     confirmations ├─ NotDeployed           no contract at an address, or a name the address book
-     lacks ├─ ContractRefused       a contract reverted with a reason ├─ FeeCapExceeded        the
-     chain asks for a higher fee than we agreed to pay ├─ NoAccount             a transaction was
-     asked for, but the client holds no key ├─ TransactionFailed     mined, and reverted without a
-     reason that can be found │   └─ NonceTaken        another transaction of the account stands at
-     this nonce ├─ TransactionStuck      not mined in time, also after its fee was raised ├─
-     DeploymentMismatch    the state file speaks of another chain, or a step gave another result ├─
-     EngineMissing         the testnet's program is not installed ├─ EngineFailed          the
-     testnet's program ended or did not answer └─ VerificationFailed    evidence that does not hold,
-     and where
+     ├─ ChainRegressed        a confirmed block is gone: the chain was rewritten
+     ├─ NotDeployed           no contract at an address, or a name the address book lacks
+     ├─ ContractRefused       a contract reverted with a reason
+     ├─ FeeCapExceeded        the chain asks for a higher fee than we agreed to pay
+     ├─ NoAccount             a transaction was asked for, but the client holds no key
+     ├─ TransactionFailed     mined, and reverted without a reason that can be found
+     │   └─ NonceTaken        another transaction of the account stands at this nonce
+     ├─ TransactionStuck      not mined in time, also after its fee was raised
+     ├─ DeploymentMismatch    the state file speaks of another chain or consortium
+     ├─ EngineMissing         the testnet's program is not installed
+     ├─ EngineFailed          the testnet's program ended or did not answer
+     ├─ CompilationFailed, CompilerMissing (chain.compile)
+     └─ VerificationFailed    evidence that does not hold, and where
 
 Every message says what was found and what is allowed or to do next.
 """
@@ -83,8 +85,8 @@ class ChainRegressed(ChainError):
         self.expected = expected
         self.found = found
         super().__init__(
-            f"confirmed block {block} was {expected} and is now {found or 'missing'}; stop the node,
-            " f"find out who rewrote the chain, and rebuild the index"
+            f"confirmed block {block} was {expected} and is now {found or 'missing'}; stop the "
+            f"node, find out who rewrote the chain, and rebuild the index"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

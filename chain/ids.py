@@ -22,5 +22,5 @@ def derive_id(chain_id: int, registry: str, owner: str, nonce: int) -> str:
 
 
 def new_nonce() -> int:
-    """A nonce that its owner has not used before, except with probability 2**-64 after 2**32 ids."""
+    """A nonce that its owner has not used before but with probability 2**-64 in 2**32 ids."""
     return secrets.randbits(128)

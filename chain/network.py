@@ -77,7 +77,7 @@ class Network:
             except ContractRefused as refusal:
                 raise NotDeployed(name, consortium_address) from refusal
 
-        return cls(
+        network = cls(
             client=client,
             consortium=book,
             membership=Membership(client, at("membership")),
@@ -88,6 +88,8 @@ class Network:
             models=Models(client, at("models")),
             anchors=Anchors(client, at("anchors")),
         )
+        client.learn(network.contracts)
+        return network
 
     def at(self, block: Block) -> "Network":
         """The same contracts, all read at `block`."""

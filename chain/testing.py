@@ -1,0 +1,122 @@
+"""A chain inside the test's own process (py-evm), behind the same client as a real one.
+
+Needs the packages of the extra `dev`. It holds the accounts of the test mnemonic under the shanghai
+rules. Each transaction makes a block, unless `hold` is on; `snapshot` and `revert` rewind the chain,
+which is how a fork is played. Reverts are answered as a real node answers them.
+"""
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+from eth_abi.abi import encode
+from eth_tester import EthereumTester, PyEVMBackend
+from eth_tester.exceptions import TransactionFailed as EvmReverted
+from web3 import EthereumTesterProvider, Web3
+
+from chain.client import ChainClient
+from chain.testnet import ACCOUNTS, MNEMONIC, dev_account
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+    from web3.types import RPCEndpoint, RPCResponse
+
+GENESIS_TIME = 1_800_000_000
+"""Block time of the first block, in Unix seconds."""
+
+# An exact estimate takes py-evm a binary search over whole executions; no test needs it.
+_GAS = 12_000_000
+_PATH = "m/44'/60'/0'/0"
+_ERROR_STRING = bytes.fromhex("08c379a0")
+
+
+class InProcessChain:
+    """`InProcessChain().client(0)` pays with the first account of the test mnemonic."""
+
+    def __init__(self) -> None:
+        from eth.vm.forks.shanghai import ShanghaiVM
+
+        genesis = PyEVMBackend.generate_genesis_state(
+            mnemonic=MNEMONIC, num_accounts=ACCOUNTS, hd_path=_PATH
+        )
+        # Unlike other engines py-evm lets even a read pay for its gas.
+        genesis[b"\0" * 20] = {**genesis[next(iter(genesis))], "balance": 10**36}
+        backend = _Backend(
+            genesis_state=genesis,
+            genesis_parameters=PyEVMBackend.generate_genesis_params({"timestamp": GENESIS_TIME}),
+            vm_configuration=((0, ShanghaiVM),),
+            mnemonic=MNEMONIC,
+            hd_path=_PATH,
+        )
+        self._tester = EthereumTester(backend)
+        self.web3 = Web3(_Provider(self._tester))
+
+    def client(self, account: "int | LocalAccount | None" = None, **options: Any) -> ChainClient:
+        """A client that pays with an account or the dev account of that index; reads only for None."""
+        found = dev_account(account) if isinstance(account, int) else account
+        return ChainClient("http://in-process", account=found, web3=self.web3, **options)
+
+    def hold(self, on: bool = True) -> None:
+        """While on, transactions wait for `mine`. Turning it off mines what waits."""
+        if on:
+            self._tester.disable_auto_mine_transactions()
+        else:
+            self._tester.enable_auto_mine_transactions()
+
+    def mine(self, blocks: int = 1) -> None:
+        self._tester.mine_blocks(blocks)
+
+    def travel(self, seconds: int) -> None:
+        """Makes a block that many seconds after the newest."""
+        newest = self._tester.get_block_by_number("latest")["timestamp"]
+        self._tester.time_travel(newest + seconds)
+
+    def snapshot(self) -> Any:
+        return self._tester.take_snapshot()
+
+    def revert(self, snapshot: Any) -> None:
+        """The chain is again what it was; blocks made since are gone."""
+        self._tester.revert_to_snapshot(snapshot)
+
+
+class _Reverted(Exception):
+    def __init__(self, data: bytes) -> None:
+        super().__init__("execution reverted")
+        self.data = data
+
+
+class _Backend(PyEVMBackend):  # type: ignore[misc]  # eth-tester is untyped
+    """py-evm that does not lose the revert data on its way through eth-tester."""
+
+    def call(self, transaction: Any, block_number: Any = "latest") -> Any:
+        try:
+            return super().call(transaction, block_number)
+        except EvmReverted as error:
+            raise _Reverted(_data(str(error.args[0]))) from error
+
+    def estimate_gas(self, transaction: Any, block_number: Any = "latest") -> int:
+        self.call(transaction, "latest")
+        return _GAS
+
+
+class _Provider(EthereumTesterProvider):
+    def make_request(self, method: "RPCEndpoint", params: Any) -> "RPCResponse":
+        if method == "eth_estimateGas":
+            params = [params[0]]  # eth-tester has no pending block to estimate on
+        try:
+            return super().make_request(method, params)
+        except _Reverted as error:
+            data = "0x" + error.data.hex()
+            return {
+                "jsonrpc": "2.0",
+                "id": 1,
+                "error": {"code": 3, "message": "execution reverted", "data": data},
+            }
+
+
+def _data(text: str) -> bytes:
+    """eth-tester hands on revert data as the text of a bytes literal, or the message of Error(string)."""
+    if text.startswith(("b'", 'b"')):
+        data = ast.literal_eval(text)
+        assert isinstance(data, bytes)
+        return data
+    return _ERROR_STRING + encode(["string"], [text])
