@@ -36,6 +36,7 @@ from ml.table import Table
 
 M = TypeVar("M", bound=Message)
 Scores = NDArray[np.float64]
+Inputs = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ async def check_algorithm(algorithm: Algorithm, case: Case, page: str) -> None:
     check_messages_say_what_they_reveal(algorithm.messages)
     check_params_round_trip(case.params)
     await check_no_role_speaks_for_another(algorithm.messages, tuple(case.tables))
-    fit_inputs = {p: (case.params, table) for p, table in case.tables.items()}
-    await check_a_silent_party_is_named(algorithm.fit, fit_inputs)
     run = await _run(algorithm, case)
-    predict_inputs = {p: (case.params, run.parts[p], t) for p, t in case.tables.items()}
-    await check_a_silent_party_is_named(algorithm.predict, predict_inputs)
+    await check_a_silent_party_is_named(algorithm.fit, run.fit_inputs, run.fit_transcript)
+    await check_a_silent_party_is_named(
+        algorithm.predict, run.predict_inputs, run.predict_transcript
+    )
     check_federated_equals_centralised(run.scores, case)
     check_parts_round_trip(algorithm, run.parts)
     check_bodies_are_of_their_kind(run.transcript, algorithm.messages)
@@ -150,10 +151,10 @@ async def check_no_role_speaks_for_another(
 
 
 async def check_a_silent_party_is_named(
-    programs: Mapping[Role, Program], inputs: Mapping[Party, Sequence[Any]]
+    programs: Mapping[Role, Program], inputs: Mapping[Party, Inputs], transcript: Transcript
 ) -> None:
-    """Whoever never answers is named by those who wait for it."""
-    for silent in inputs:
+    """Whoever speaks in ``transcript`` is named when it does not."""
+    for silent in dict.fromkeys(said.address.sender for said in transcript):
         others = {party: given for party, given in inputs.items() if party != silent}
         named = "nobody"
         try:
@@ -225,23 +226,30 @@ def check_page_shows_the_conversation(
 
 @dataclass(frozen=True)
 class _Run:
+    """A model trained, stored, loaded again and used on the same rows."""
+
+    fit_inputs: Mapping[Party, Inputs]
+    fit_transcript: Transcript
+    predict_inputs: Mapping[Party, Inputs]
+    predict_transcript: Transcript
     parts: Mapping[Party, Any]
     scores: Scores
-    transcript: Transcript  # of training, then of prediction
+
+    @property
+    def transcript(self) -> Transcript:
+        return self.fit_transcript + self.predict_transcript
 
 
 async def _run(algorithm: Algorithm, case: Case) -> _Run:
-    """Train, store and load every part, and predict on the same rows."""
-    params, tables = case.params, case.tables
-    parts, trained = await run_in_process(
-        algorithm.fit, {p: (params, t) for p, t in tables.items()}
-    )
-    loaded = {p: algorithm.load_model(p.role, algorithm.dump_model(m)) for p, m in parts.items()}
-    outputs, predicted = await run_in_process(
-        algorithm.predict, {p: (params, loaded[p], t) for p, t in tables.items()}
-    )
+    fit_inputs = {p: (case.params, table) for p, table in case.tables.items()}
+    parts, trained = await run_in_process(algorithm.fit, fit_inputs)
+    predict_inputs = {
+        p: (case.params, algorithm.load_model(p.role, algorithm.dump_model(parts[p])), table)
+        for p, table in case.tables.items()
+    }
+    outputs, predicted = await run_in_process(algorithm.predict, predict_inputs)
     [scores] = [output for party, output in outputs.items() if party.role == GUEST]
-    return _Run(parts, scores, trained + predicted)
+    return _Run(fit_inputs, trained, predict_inputs, predicted, parts, scores)
 
 
 async def _is_refused(coroutine: Any, otherwise: str) -> None:
