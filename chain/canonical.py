@@ -35,8 +35,8 @@ class NotCanonical(ChainError):
 def dumps(value: Any) -> bytes:
     """The canonical bytes.
 
-    Raises `NotCanonical` for NaN, infinities, integers beyond `MAX_INTEGER`, keys that are not text,
-    lone surrogates, and types that JSON lacks.
+    Raises `NotCanonical` for NaN, infinities, integers beyond `MAX_INTEGER`, keys that are not
+    text, lone surrogates, and types that JSON lacks.
     """
     try:
         return rfc8785.dumps(value)

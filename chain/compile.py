@@ -122,13 +122,15 @@ def load(name: str) -> Artifact:
     return Artifact.from_json(file.read_text(encoding="utf-8"))
 
 
-def compile_contracts(names: Iterable[str] = CONTRACTS) -> dict[str, Artifact]:
-    """Artifacts of the named contracts, made from the sources now.
+def compile_contracts(
+    names: Iterable[str] = CONTRACTS, more: Mapping[str, str] | None = None
+) -> dict[str, Artifact]:
+    """Artifacts of the named contracts, made from the sources now and from `more` (name → text).
 
     Raises `CompilerMissing`, or `CompilationFailed` for an error, a warning in our own sources, or
     code above `CODE_LIMIT`.
     """
-    sources = read_sources()
+    sources = {**read_sources(), **(more or {})}
     code = _solc(
         sources, {"*": {"*": ["abi", "evm.bytecode", "evm.deployedBytecode"], "": ["ast"]}}
     )
@@ -136,9 +138,7 @@ def compile_contracts(names: Iterable[str] = CONTRACTS) -> dict[str, Artifact]:
     probes = _probes(code["output"]["sources"], sorted(names))
     layout = _solc({**sources, **probes}, {name: {"*": ["storageLayout"]} for name in probes})
     return {
-        name: _artifact(
-            name, code["output"]["contracts"], layout["output"]["contracts"], code["version"]
-        )
+        name: _artifact(name, sources, code, layout["output"].get("contracts", {}))
         for name in sorted(names)
     }
 
@@ -363,8 +363,9 @@ def _structs(root: str, types: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _artifact(
-    name: str, units: Mapping[str, Any], probes: Mapping[str, Any], version: str
+    name: str, sources: Mapping[str, str], code: Mapping[str, Any], probes: Mapping[str, Any]
 ) -> Artifact:
+    units = code["output"]["contracts"]
     source = next(path for path, contracts in units.items() if name in contracts)
     built = units[source][name]
     deployed = built["evm"]["deployedBytecode"]["object"]
@@ -377,8 +378,8 @@ def _artifact(
         deployed_bytecode="0x" + deployed,
         storage=_storage(probes.get(f"probe/{name}.sol", {})),
         source=source,
-        source_digest=_source_digest(source, read_sources()),
-        compiler=version,
+        source_digest=_source_digest(source, sources),
+        compiler=code["version"],
     )
 
 

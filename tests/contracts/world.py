@@ -1,0 +1,342 @@
+"""A consortium on an in-process chain, as the contract tests meet it.
+
+Three members (bank, shop, clinic), each with an account and a node of its own, a dataset at the bank
+and one at the shop, and a grant of the shop to the bank. The virtual machine is Shanghai's: code for
+a later one does not run.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, NamedTuple
+
+from eth.vm.forks import ShanghaiVM
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_tester import EthereumTester, PyEVMBackend
+from eth_tester.exceptions import TransactionFailed
+from eth_utils.crypto import keccak
+from web3 import EthereumTesterProvider, Web3
+from web3.contract import Contract
+from web3.contract.contract import ContractFunction
+from web3.types import TxReceipt
+
+from chain.canonical import word
+from chain.compile import CONTRACTS, load
+
+Id = bytes
+GAS = 8_000_000
+DAY = 86_400
+ACTORS = (
+    "authority",
+    "bank",
+    "bank_node",
+    "shop",
+    "shop_node",
+    "clinic",
+    "clinic_node",
+    "newcomer",
+    "relayer",
+    "stranger",
+)
+NAMES = {
+    "membership": "Membership",
+    "sites": "SiteRegistry",
+    "datasets": "DatasetRegistry",
+    "consents": "ConsentRegistry",
+    "jobs": "JobRegistry",
+    "models": "ModelRegistry",
+    "anchors": "AuditAnchor",
+}
+GRANT_TYPES = {
+    "Grant": [
+        {"name": "datasetId", "type": "bytes32"},
+        {"name": "fromVersion", "type": "uint32"},
+        {"name": "toVersion", "type": "uint32"},
+        {"name": "grantee", "type": "bytes32"},
+        {"name": "purpose", "type": "bytes32"},
+        {"name": "algorithm", "type": "bytes32"},
+        {"name": "until", "type": "uint64"},
+        {"name": "uses", "type": "uint32"},
+        {"name": "minParties", "type": "uint8"},
+        {"name": "minRows", "type": "uint64"},
+        {"name": "productBudget", "type": "uint64"},
+        {"name": "epsilonMicro", "type": "uint64"},
+        {"name": "amends", "type": "bytes32"},
+        {"name": "nonce", "type": "uint256"},
+    ]
+}
+REVOCATION_TYPES = {"Revocation": [{"name": "grantId", "type": "bytes32"}]}
+
+
+class Refusal(NamedTuple):
+    """A custom error, and its values in the order of the interface."""
+
+    error: str
+    values: tuple[Any, ...]
+
+
+def w(text: str) -> bytes:
+    """A word as 32 bytes."""
+    return bytes.fromhex(word(text)[2:])
+
+
+def h(text: str) -> bytes:
+    """Any digest, named by a text."""
+    return bytes(keccak(text=text))
+
+
+ALGORITHM = h("secureboost")
+OTHER_ALGORITHM = h("logistic regression")
+TRAINING = w("training")
+ZERO = bytes(32)
+
+
+def _errors() -> dict[bytes, Mapping[str, Any]]:
+    found: dict[bytes, Mapping[str, Any]] = {}
+    for name in CONTRACTS:
+        for entry in load(name).abi:
+            if entry["type"] == "error":
+                types = ",".join(p["type"] for p in entry["inputs"])
+                found[bytes(keccak(text=f"{entry['name']}({types})"))[:4]] = entry
+    return found
+
+
+ERRORS = _errors()
+
+
+class World:
+    """The deployed contracts, who is who, and short ways to send and to be refused."""
+
+    def __init__(self) -> None:
+        backend = PyEVMBackend(vm_configuration=((0, ShanghaiVM),))
+        self.tester = EthereumTester(backend=backend)
+        self.web3 = Web3(EthereumTesterProvider(self.tester))
+        self.accounts: dict[str, LocalAccount] = {
+            name: Account.from_key(key.to_bytes())
+            for name, key in zip(ACTORS, backend.account_keys, strict=True)
+        }
+        self.nonces = count(1000)
+
+        self.consortium = self.deploy("Consortium", self.address("authority"))
+        for name, artifact in NAMES.items():
+            made = self.deploy(artifact, self.consortium.address)
+            setattr(self, name, made)
+            self.send(self.consortium.functions.setContract(w(name), made.address), "authority")
+        self._populate()
+
+    membership: Contract
+    sites: Contract
+    datasets: Contract
+    consents: Contract
+    jobs: Contract
+    models: Contract
+    anchors: Contract
+
+    # -------------------------------------------------------------------------- chain
+
+    def address(self, actor: str) -> str:
+        return str(self.accounts[actor].address)
+
+    def deploy(self, artifact: str, argument: str) -> Contract:
+        """The contract behind a proxy of its own."""
+        made = self.create(load(artifact).abi, load(artifact).bytecode)
+        data = made.encode_abi("initialize", args=[argument])
+        proxy = self.create(
+            load("ERC1967Proxy").abi, load("ERC1967Proxy").bytecode, made.address, data
+        )
+        return self.web3.eth.contract(address=proxy.address, abi=load(artifact).abi)
+
+    def create(self, abi: Sequence[Any], bytecode: str, *args: Any) -> Contract:
+        factory = self.web3.eth.contract(abi=abi, bytecode=bytecode)
+        transaction = factory.constructor(*args).transact(
+            {"from": self.address("authority"), "gas": GAS}
+        )
+        receipt = self.web3.eth.get_transaction_receipt(transaction)
+        assert receipt["status"] == 1
+        return self.web3.eth.contract(address=receipt["contractAddress"], abi=abi)
+
+    def send(self, function: ContractFunction, actor: str) -> TxReceipt:
+        """Sends and expects success."""
+        transaction = function.transact({"from": self.address(actor), "gas": GAS})
+        receipt = self.web3.eth.get_transaction_receipt(transaction)
+        if receipt["status"] != 1:
+            raise AssertionError(f"{function.fn_name} by {actor}: {self.refusal(function, actor)}")
+        return receipt
+
+    def refusal(self, function: ContractFunction, actor: str = "stranger") -> Refusal | None:
+        """Why the call is refused now; None when it is not."""
+        try:
+            function.call({"from": self.address(actor), "gas": GAS})
+        except TransactionFailed as error:
+            # The in-process chain shows the revert data as Python shows bytes.
+            data = ast.literal_eval(str(error).removeprefix("execution reverted: "))
+            entry = ERRORS[data[:4]]
+            types = [p["type"] for p in entry["inputs"]]
+            return Refusal(entry["name"], tuple(self.web3.codec.decode(types, data[4:])))
+        return None
+
+    def events(self, receipt: TxReceipt, contract: Contract) -> list[tuple[str, dict[str, Any]]]:
+        """The contract's events in a receipt, in order."""
+        topics = {
+            bytes(keccak(text=f"{e['name']}({','.join(p['type'] for p in e['inputs'])})")): e[
+                "name"
+            ]
+            for e in contract.abi
+            if e["type"] == "event"
+        }
+        return [
+            (name, dict(contract.events[name]().process_log(log)["args"]))
+            for log in receipt["logs"]
+            if log["address"] == contract.address
+            and (name := topics.get(bytes(log["topics"][0]))) is not None
+        ]
+
+    @property
+    def block(self) -> int:
+        return int(self.web3.eth.block_number)
+
+    @property
+    def now(self) -> int:
+        return int(self.web3.eth.get_block("latest")["timestamp"])
+
+    def go_to(self, timestamp: int) -> None:
+        """Mines a block at this time: what follows happens later."""
+        self.tester.time_travel(timestamp)
+        self.tester.mine_block()
+
+    @contextmanager
+    def anchored(self) -> Iterator["World"]:
+        """What happens inside did not happen after."""
+        snapshot = self.tester.take_snapshot()
+        try:
+            yield self
+        finally:
+            self.tester.revert_to_snapshot(snapshot)
+
+    # -------------------------------------------------------------------------- signing
+
+    def domain(self, **changed: Any) -> dict[str, Any]:
+        return {
+            "name": "FATE-Chain Consent",
+            "version": "1",
+            "chainId": self.web3.eth.chain_id,
+            "verifyingContract": self.consents.address,
+            **changed,
+        }
+
+    def sign(self, terms: Mapping[str, Any], actor: str, **changed: Any) -> bytes:
+        """The owner's EIP-712 signature; `changed` alters the domain."""
+        signed = self.accounts[actor].sign_typed_data(
+            self.domain(**changed), GRANT_TYPES, dict(terms)
+        )
+        return bytes(signed.signature)
+
+    def sign_revocation(self, grant: Id, actor: str) -> bytes:
+        message = {"grantId": grant}
+        signed = self.accounts[actor].sign_typed_data(self.domain(), REVOCATION_TYPES, message)
+        return bytes(signed.signature)
+
+    # -------------------------------------------------------------------------- making
+
+    def admit(self, account: str, name: str) -> Id:
+        nonce = next(self.nonces)
+        self.send(self.membership.functions.admit(account, name, nonce), "authority")
+        return bytes(self.membership.functions.memberIdFor(account, nonce).call())
+
+    def register_site(self, actor: str, operator: str, *purposes: str) -> Id:
+        nonce = next(self.nonces)
+        keys = [(w(purpose), h(f"{operator} {purpose}")) for purpose in purposes]
+        self.send(
+            self.sites.functions.register(
+                self.address(operator), operator, f"https://{actor}.example", 3, keys, nonce
+            ),
+            actor,
+        )
+        return bytes(self.sites.functions.siteIdFor(self.address(actor), nonce).call())
+
+    def register_dataset(self, site: Id, operator: str, name: str) -> Id:
+        nonce = next(self.nonces)
+        commitment = (h(f"{name} schema"), h(f"{name} rows"), 3000, 10)
+        self.send(self.datasets.functions.register(site, name, *commitment, nonce), operator)
+        return bytes(self.datasets.functions.datasetIdFor(self.address(operator), nonce).call())
+
+    def terms(self, **changed: Any) -> dict[str, Any]:
+        """The shop lets the bank train on its dataset, for 90 days, five times."""
+        return {
+            "datasetId": self.shop_data,
+            "fromVersion": 1,
+            "toVersion": 2,
+            "grantee": self.bank,
+            "purpose": TRAINING,
+            "algorithm": ALGORITHM,
+            "until": self.now + 90 * DAY,
+            "uses": 5,
+            "minParties": 2,
+            "minRows": 50,
+            "productBudget": 300,
+            "epsilonMicro": 0,
+            "amends": ZERO,
+            "nonce": next(self.nonces),
+            **changed,
+        }
+
+    def grant(self, owner: str = "shop", **changed: Any) -> Id:
+        terms = self.terms(**changed)
+        self.send(self.consents.functions.grant(terms, self.sign(terms, owner)), "relayer")
+        return bytes(self.consents.functions.grantIdFor(self.address(owner), terms["nonce"]).call())
+
+    def proposal(self, **changed: Any) -> dict[str, Any]:
+        """The bank, as the guest, with its own data and the shop's."""
+        return {
+            "specification": h("specification"),
+            "algorithm": ALGORITHM,
+            "purpose": TRAINING,
+            "deadline": self.now + DAY,
+            "parties": [(self.bank_site, w("guest")), (self.shop_site, w("host"))],
+            "uses": [(0, self.bank_data, 1, ZERO), (1, self.shop_data, 1, self.shop_grant)],
+            "nonce": next(self.nonces),
+            **changed,
+        }
+
+    def propose(self, actor: str = "bank_node", **changed: Any) -> Id:
+        proposal = self.proposal(**changed)
+        self.send(self.jobs.functions.propose(proposal), actor)
+        return bytes(self.jobs.functions.jobIdFor(self.address(actor), proposal["nonce"]).call())
+
+    def approved(self, **changed: Any) -> Id:
+        job = self.propose(**changed)
+        self.send(self.jobs.functions.approve(job, self.shop_site), "shop_node")
+        return job
+
+    def running(self, **changed: Any) -> Id:
+        job = self.approved(**changed)
+        self.send(self.jobs.functions.start(job), "bank_node")
+        return job
+
+    def succeeded(self, **changed: Any) -> Id:
+        job = self.running(**changed)
+        for site, operator in ((self.bank_site, "bank_node"), (self.shop_site, "shop_node")):
+            self.send(self.jobs.functions.attest(job, site, h("result")), operator)
+        return job
+
+    def registered_model(self) -> Id:
+        nonce = next(self.nonces)
+        made = self.models.functions.register(
+            self.succeeded(), self.bank_site, h("model"), [], nonce
+        )
+        self.send(made, "bank_node")
+        return bytes(self.models.functions.modelIdFor(self.address("bank_node"), nonce).call())
+
+    def _populate(self) -> None:
+        self.send(self.consortium.functions.allowAlgorithm(ALGORITHM, "secureboost"), "authority")
+        self.bank = self.admit(self.address("bank"), "Bank")
+        self.shop = self.admit(self.address("shop"), "Shop")
+        self.clinic = self.admit(self.address("clinic"), "Clinic")
+        self.bank_site = self.register_site("bank", "bank_node", "request", "audit")
+        self.shop_site = self.register_site("shop", "shop_node", "request", "audit")
+        self.clinic_site = self.register_site("clinic", "clinic_node", "request", "audit")
+        self.bank_data = self.register_dataset(self.bank_site, "bank_node", "credit")
+        self.shop_data = self.register_dataset(self.shop_site, "shop_node", "purchases")
+        self.shop_grant = self.grant()
