@@ -1,0 +1,343 @@
+"""Real processes to play on: a testnet and nodes, each with its own folder, database and keys.
+
+Everything goes through the public command line and the public API of a node, so whatever works
+here works for an operator.  A stage that was interrupted is cleared by the next one in the same
+folder: what it left running is ended first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from node.client import Client
+from node.errors import Failed, NodeError, Unavailable
+
+STOP_SECONDS = 20.0
+READY_SECONDS = 120.0
+LOOK_EVERY_SECONDS = 0.25
+
+Say = Callable[[str], None]
+
+
+class CommandFailed(Failed):
+    """A command of the stage was refused; the code is the problem's own."""
+
+
+@dataclass
+class Actor:
+    """A process of the stage; ``pid`` files let the next stage end what this one left behind."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def last_words(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return " | ".join(lines[-5:]) or "it said nothing"
+
+
+@dataclass
+class Institution:
+    """A member with its node, as its operator sees it."""
+
+    name: str
+    title: str
+    home: Path
+    port: int
+    account: str
+    member: str = ""
+    site: str = ""
+    _client: Client | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def token(self) -> str:
+        return (self.home / "secrets" / "operator-token").read_text(encoding="ascii").strip()
+
+    @property
+    def api(self) -> Client:
+        if self._client is None:
+            self._client = Client(self.url, self.token, timeout_seconds=60)
+        return self._client
+
+
+class Stage:
+    """``with Stage(folder, say=print) as stage:``; ends what it started when it is left."""
+
+    def __init__(
+        self, root: Path, *, engine: str = "anvil", say: Say = lambda _: None, keep: bool = False
+    ) -> None:
+        self.root = root.resolve()
+        self.engine = engine
+        self.say = say
+        self.keep = keep
+        self.institutions: dict[str, Institution] = {}
+        self.actors: dict[str, Actor] = {}
+        self.rpc_url = ""
+        self.deployment: dict[str, Any] = {}
+
+    # ── The chain and the consortium ─────────────────────────────────────────────────────────
+
+    def open_chain(self) -> None:
+        """A testnet of our own on a free port, and the consortium deployed on it."""
+        port = free_port()
+        self.rpc_url = f"http://127.0.0.1:{port}"
+        command = ["testnet", "--engine", self.engine, "--port", str(port)]
+        self._start("testnet", [*command, "--state", str(self.root / "chain")])
+        self.until("the testnet answers", self._chain_answers, within=30, actor="testnet")
+
+    def deploy(self, *options: str) -> dict[str, Any]:
+        """Deploy the contracts; the network file lies at ``network``."""
+        self.deployment = self.run(
+            "deploy", "--rpc", self.rpc_url, "--out", str(self.network), *options
+        )
+        return self.deployment
+
+    @property
+    def network(self) -> Path:
+        return self.root / "network.json"
+
+    def found(self, name: str, title: str, *, port: int | None = None) -> Institution:
+        """An institution makes its home, is funded and admitted; its node is not started yet."""
+        home = self.root / name
+        port = port or free_port()
+        chain = ["--network", str(self.network), "--rpc", self.rpc_url]
+        made = self.run("init", str(home), "--name", name, "--port", str(port), *chain)
+        institution = Institution(name, title, home, port, made["account"])
+        self.run("fund", institution.account, "--rpc", self.rpc_url)
+        admitted = self.run(
+            "member", "admit", "--account", institution.account, "--name", title, *chain
+        )
+        institution.member = admitted["id"]
+        self.institutions[name] = institution
+        return institution
+
+    # ── Nodes ────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, *names: str, environment: Mapping[str, str] | None = None) -> None:
+        """Start the nodes of these institutions at once and wait until all are ready."""
+        for name in names:
+            home = self.institutions[name].home
+            self._start(name, ["up", "--home", str(home)], environment=environment)
+        for name in names:
+            self.until(f"the node of {name} is ready", lambda n=name: self._ready(n), actor=name)  # type: ignore[misc]
+
+    def stop(self, name: str) -> None:
+        """End a node as an operator does: SIGTERM, and wait."""
+        actor = self.actors.pop(name)
+        actor.process.terminate()
+        try:
+            actor.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            _kill_group(actor.process.pid)
+            actor.process.wait()
+        self._pid_file(name).unlink(missing_ok=True)
+
+    def register(self, name: str, *roles: str) -> str:
+        """The institution puts its node on the chain."""
+        institution = self.institutions[name]
+        accepted = institution.api.post("/v1/sites", {"roles": list(roles)}, wait=60)
+        institution.site = accepted["id"]
+        return institution.site
+
+    # ── Commands and waiting ─────────────────────────────────────────────────────────────────
+
+    def run(self, *arguments: str) -> Any:
+        """A ``fatechain`` command with ``--json``; raises `CommandFailed` with the problem's code."""
+        done = subprocess.run(
+            [*_fatechain(), *arguments, "--json"],
+            capture_output=True,
+            check=False,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        if done.returncode == 0:
+            return json.loads(done.stdout)
+        raise _failure(arguments, done.stdout, done.stderr)
+
+    def until(
+        self,
+        what: str,
+        happened: Callable[[], Any],
+        *,
+        within: float = READY_SECONDS,
+        actor: str | None = None,
+    ) -> Any:
+        """Look until ``happened()`` is true and return it; raises `Unavailable` naming ``what``."""
+        end = time.monotonic() + within
+        while True:
+            if found := happened():
+                return found
+            if actor is not None and not self.actors[actor].is_running():
+                raise Unavailable("ProcessEnded", f"{actor}: {self.actors[actor].last_words()}")
+            if time.monotonic() > end:
+                raise Unavailable("TimedOut", f"{what}: not within {within:g} s")
+            time.sleep(LOOK_EVERY_SECONDS)
+
+    # ── Processes ────────────────────────────────────────────────────────────────────────────
+
+    def __enter__(self) -> Self:
+        clear(self.root, self.say)
+        self.root.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self.keep or error is not None:
+            self.close()
+
+    def close(self) -> None:
+        """End all processes, nodes before the chain."""
+        for institution in self.institutions.values():
+            if institution._client is not None:
+                institution._client.close()
+        nodes = [name for name in self.actors if name != "testnet"]
+        for name in nodes:
+            self.actors[name].process.terminate()  # all at once: each takes its time
+        for name in [*nodes, "testnet"]:
+            if name in self.actors:
+                self.stop(name)
+
+    def _start(
+        self, name: str, arguments: Sequence[str], *, environment: Mapping[str, str] | None = None
+    ) -> None:
+        log = self.root / f"{name}.log"
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                [*_fatechain(), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches us; we end them in order
+                env={**_environment(), **(environment or {})},
+            )
+        self._pid_file(name).write_text(f"{process.pid}\n", encoding="ascii")
+        self.actors[name] = Actor(name, process, log)
+
+    def _pid_file(self, name: str) -> Path:
+        return self.root / f"{name}.pid"
+
+    def _chain_answers(self) -> bool:
+        from chain.client import ChainClient
+        from chain.errors import ChainUnavailable
+
+        try:
+            return ChainClient(self.rpc_url, timeout=2).head().number >= 0
+        except ChainUnavailable:
+            return False
+
+    def _ready(self, name: str) -> bool:
+        try:
+            return bool(self.institutions[name].api.get("/v1/health")["ready"])
+        except NodeError:
+            return False
+
+
+def clear(root: Path, say: Say = lambda _: None) -> None:
+    """End what an earlier stage in this folder left running, and remove the folder.
+
+    Only processes that are still ours are ended: a pid may belong to somebody else by now.
+    """
+    if not root.exists():
+        return
+    left = [pid for path in sorted(root.glob("*.pid")) if (pid := _ours(path, root)) is not None]
+    if left:
+        say(f"Ending {len(left)} processes of an earlier run …")
+    for pid in left:
+        os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + STOP_SECONDS
+    while any(_is_alive(pid) for pid in left) and time.monotonic() < end:
+        time.sleep(LOOK_EVERY_SECONDS)
+    for pid in left:
+        if _is_alive(pid):
+            _kill_group(pid)
+    for path in root.rglob("*.pid"):
+        if (pid := _ours(path, root)) is not None:
+            _kill_group(pid)
+    shutil.rmtree(root)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _ours(path: Path, root: Path) -> int | None:
+    """The pid in the file, if that process still is one of this folder's."""
+    try:
+        pid = int(path.read_text(encoding="ascii"))
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except (OSError, ValueError):
+        return None
+    mark = str(root.resolve()).encode()
+    return pid if mark in command or mark in environment else None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _fatechain() -> list[str]:
+    return [sys.executable, "-m", "node.cli"]
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what would point the commands at another node."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("FATECHAIN_")}
+    return kept | {"PYTHONUNBUFFERED": "1"}
+
+
+def _failure(arguments: Sequence[str], out: str, err: str) -> CommandFailed:
+    shown = " ".join(arguments[:3])
+    try:
+        problem = json.loads(err)
+        return CommandFailed(
+            problem["code"],
+            problem["detail"],
+            found=problem.get("found"),
+            allowed=problem.get("allowed"),
+            hint=problem.get("hint"),
+        )
+    except (ValueError, KeyError, TypeError):
+        words = (err or out).strip().splitlines()[-3:]
+        return CommandFailed("CommandFailed", f"fatechain {shown}: {' | '.join(words)}")

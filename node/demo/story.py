@@ -1,0 +1,284 @@
+"""What happens on the stage: a joint model is trained, audited, and three attempts are refused.
+
+A bank knows who paid back; a retailer knows how the same people shop.  Neither may hand its data
+over.  An insurer is a member, but nobody granted it anything; an auditor has no data and believes
+nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from node.demo.stage import Institution, Stage
+from node.errors import Failed, NodeError
+
+JOB_SECONDS = 900.0  # given up after; the job takes a few minutes
+PARAMS = {"n_estimators": 7, "max_depth": 4, "learning_rate": 0.5, "max_bins": 32}
+ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "REJECTED", "EXPIRED", "REFUSED")
+
+CAST = (
+    ("bank", "First Bank", ("data-owner", "model-user", "coordinator")),
+    ("retailer", "Corner Retail", ("data-owner",)),
+    ("insurer", "Safe Insurance", ("model-user",)),
+    ("auditor", "Clear Audit", ("auditor",)),
+)
+
+Watch = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that somebody tried and was refused, and by whom."""
+
+    attempt: str
+    by: str
+    code: str
+    detail: str
+
+
+@dataclass
+class Outcome:
+    """What the demonstration showed; ``to_line`` is its machine-readable end."""
+
+    job: dict[str, Any] = field(default_factory=dict)
+    certificate: Path | None = None
+    verification: dict[str, Any] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    job_seconds: float = 0.0
+    gas: dict[str, int] = field(default_factory=dict)
+    explorer: str = ""
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.job["result"]["metrics"]
+        return found
+
+
+class Unexpected(Failed):
+    """Something that should have been refused was not, or a job did not end as it should."""
+
+
+class Story:
+    """The acts, in order.  Each leaves what the next needs on ``self.outcome``."""
+
+    def __init__(
+        self, stage: Stage, *, rows: int | None = None, params: dict[str, Any] | None = None
+    ):
+        self.stage = stage
+        self.rows = rows  # None: all 30,000
+        self.params = PARAMS | (params or {})
+        self.outcome = Outcome()
+        self.datasets: dict[str, str] = {}
+        self.grant = ""
+
+    def institution(self, name: str) -> Institution:
+        return self.stage.institutions[name]
+
+    # ── Setting ──────────────────────────────────────────────────────────────────────────────
+
+    def found_consortium(self) -> None:
+        """A chain, its contracts, and four members whose nodes run."""
+        stage = self.stage
+        stage.say("Starting a testnet and deploying the consortium's contracts …")
+        stage.open_chain()
+        stage.deploy()
+        for name, title, _ in CAST:
+            stage.say(f"{title} makes its keys; its account is admitted as a member …")
+            stage.found(name, title)
+        stage.say("Starting four nodes: API, worker and sync each, with their own folder …")
+        stage.start(*(name for name, _, _ in CAST))
+        for name, title, roles in CAST:
+            stage.say(f"{title} registers its node on the chain …")
+            stage.register(name, *roles)
+
+    def register_data(self) -> None:
+        """Datasets by commitment: the chain gets a root over salted rows, never a row."""
+        for name, label in (("bank", "y"), ("retailer", None)):
+            site = self.institution(name)
+            file = self._place_data(name, site.home / "data")
+            self.stage.say(f"{site.title} registers a commitment to {file.name} …")
+            body = {"path": file.name, "name": "Clients", "id_column": "id", "label": label}
+            accepted = site.api.post("/v1/datasets", body, wait=60)
+            self.datasets[name] = accepted["id"]
+
+    def give_grant(self) -> None:
+        """The retailer allows the bank one purpose, one algorithm, a few uses, for a day."""
+        self.stage.say("Corner Retail grants First Bank: training, SecureBoost, for a day …")
+        body = {
+            "dataset": self.datasets["retailer"],
+            "grantee": self.institution("bank").member,
+            "purpose": "training",
+            "algorithm": "secureboost",
+            "expires_in": 24 * 3600,
+            "uses": 3,
+        }
+        accepted = self.institution("retailer").api.post("/v1/grants", body, wait=60)
+        self.grant = accepted["id"]
+
+    # ── The job ──────────────────────────────────────────────────────────────────────────────
+
+    def run_job(self, watch: Watch = lambda _: None) -> None:
+        """Proposed by the bank, approved by the retailer, run by both, certified."""
+        bank, retailer = self.institution("bank"), self.institution("retailer")
+        began = time.monotonic()
+        self.stage.say("First Bank proposes a job …")
+        job_id = bank.api.post("/v1/jobs", self.request(), wait=60)["id"]
+        self._await_specification(retailer, job_id)
+        self.stage.say("Corner Retail reads the specification and approves …")
+        retailer.api.post(f"/v1/jobs/{job_id}/approve", wait=60)
+
+        def ended() -> dict[str, Any] | None:
+            job: dict[str, Any] = bank.api.get(f"/v1/jobs/{job_id}")
+            watch(job)
+            return (
+                job
+                if job["state"] in ENDED and (job["certificate"] or not _succeeded(job))
+                else None
+            )
+
+        job = self.stage.until("the job ends with its certificate", ended, within=JOB_SECONDS)
+        if not _succeeded(job):
+            raise Unexpected("JobFailed", f"the job ended as {job['state']}: {job['reason']}")
+        self.outcome.job = job
+        self.outcome.job_seconds = time.monotonic() - began
+
+    def certify(self) -> None:
+        """The auditor verifies the certificate against the chain; it asks no node."""
+        bank = self.institution("bank")
+        path = self.stage.root / "certificate.json"
+        path.write_bytes(bank.api.download(f"/v1/jobs/{self.outcome.job['id']}/certificate"))
+        self.outcome.certificate = path
+        self.stage.say("Clear Audit verifies the certificate against the chain alone …")
+        self.outcome.verification = self.stage.run(
+            "verify", str(path), "--rpc", self.stage.rpc_url, "--network", str(self.stage.network)
+        )
+
+    # ── The refusals ─────────────────────────────────────────────────────────────────────────
+
+    def refuse_without_grant(self) -> None:
+        """The insurer asks for a job on the retailer's data, which nobody granted it."""
+        insurer = self.institution("insurer")
+        request = self.request() | {"label": "y"}
+        request["parties"] = [
+            {"site": insurer.site, "role": "guest", "inputs": []},
+            self._retailer_party(None),
+        ]
+        self._refused(
+            "Safe Insurance proposes a job on data that nobody granted it",
+            "chain",
+            lambda: insurer.api.post("/v1/jobs", request, wait=60),
+        )
+
+    def refuse_changed_specification(self) -> None:
+        """The bank proposes one thing on the chain and hands the retailer another."""
+        bank = self.institution("bank")
+        job_id = bank.api.post("/v1/jobs", self.request(), wait=60)["id"]
+        specification = bank.api.get(f"/v1/jobs/{job_id}")["specification"]
+        changed = specification | {"params": specification["params"] | {"n_estimators": 100}}
+        self._refused(
+            "First Bank hands over a specification that differs from the proposal",
+            "retailer's node",
+            lambda: bank.api.post(f"/v1/jobs/{job_id}/deliver", {"specification": changed}),
+        )
+        bank.api.post(f"/v1/jobs/{job_id}/cancel", {"reason": "Demonstrated"}, wait=60)
+
+    def refuse_after_revocation(self) -> None:
+        """The retailer revokes; from that block on the bank gets nothing."""
+        self.stage.say("Corner Retail revokes its grant …")
+        retailer, bank = self.institution("retailer"), self.institution("bank")
+        retailer.api.post(f"/v1/grants/{self.grant}/revoke", wait=60)
+        self._refused(
+            "First Bank proposes a job after Corner Retail revoked its grant",
+            "chain",
+            lambda: bank.api.post("/v1/jobs", self.request(), wait=60),
+        )
+
+    def _refused(self, attempt: str, by: str, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except NodeError as refusal:
+            self.outcome.refusals.append(Refusal(attempt, by, refusal.code, refusal.detail))
+            self.stage.say(f"{attempt}: refused by the {by} ({refusal.code})")
+        else:
+            raise Unexpected("NotRefused", f"{attempt}, and was not refused")
+
+    # ── What they say and bring ──────────────────────────────────────────────────────────────
+
+    def request(self) -> dict[str, Any]:
+        """The bank's job: a fifth of the rows held out, a joint SecureBoost on the rest."""
+        own = {"dataset": self.datasets["bank"], "version": 1, "grant": None}
+        guest = {"site": self.institution("bank").site, "role": "guest", "inputs": [own]}
+        return {
+            "kind": "train",
+            "algorithm": "secureboost",
+            "params": self.params,
+            "purpose": "training",
+            "parties": [guest, self._retailer_party(self.grant)],
+            "holdout": "0.2",
+        }
+
+    def _retailer_party(self, grant: str | None) -> dict[str, Any]:
+        entry = {"dataset": self.datasets["retailer"], "version": 1, "grant": grant}
+        return {"site": self.institution("retailer").site, "role": "host", "inputs": [entry]}
+
+    def _await_specification(self, site: Institution, job_id: str) -> None:
+        def arrived() -> bool:
+            try:
+                job = site.api.get(f"/v1/jobs/{job_id}")
+            except NodeError as error:
+                if error.code == "NotFound":
+                    return False  # its node has not read that block yet
+                raise
+            return job["specification"] is not None and job["state"] == "PROPOSED"
+
+        self.stage.until("the specification reaches the retailer", arrived)
+
+    def _place_data(self, name: str, folder: Path) -> Path:
+        with as_file(files("node.demo") / "data" / f"{name}.csv.xz") as source:
+            if self.rows is None:
+                target = folder / source.name
+                target.write_bytes(source.read_bytes())
+                return target
+            import lzma
+
+            target = folder / f"{name}.csv"
+            with lzma.open(source, "rt", encoding="utf-8") as lines:
+                target.write_text("".join(next(lines) for _ in range(self.rows + 1)), "utf-8")
+            return target
+
+    # ── The account ──────────────────────────────────────────────────────────────────────────
+
+    def account(self) -> None:
+        """What it cost, and where to look on."""
+        outcome = self.outcome
+        outcome.gas = {"deployment": int(self.stage.deployment["gas"])}
+        for name, site in self.stage.institutions.items():
+            transactions = site.api.items("/v1/transactions")
+            outcome.gas[name] = sum(tx["gas_used"] or 0 for tx in transactions)
+        outcome.explorer = f"{self.institution('bank').url}/"
+
+
+def _succeeded(job: dict[str, Any]) -> bool:
+    return bool(job["state"] == "SUCCEEDED")
+
+
+def to_line(outcome: Outcome) -> str:
+    """The last line of the demonstration: ``DEMO {json}``."""
+    shown = {
+        "auc_alone": outcome.metrics["alone"]["auc"],
+        "auc_joint": outcome.metrics["joint"]["auc"],
+        "refusals": [refusal.code for refusal in outcome.refusals],
+        "certificate": str(outcome.certificate),
+        "verified": bool(outcome.verification.get("ok")),
+        "job_seconds": round(outcome.job_seconds, 1),
+        "messages": outcome.job["messages"]["count"],
+        "gas": sum(outcome.gas.values()),
+        "explorer": outcome.explorer,
+    }
+    return f"DEMO {json.dumps(shown)}"
