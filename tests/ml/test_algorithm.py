@@ -1,5 +1,7 @@
 """The catalogue, the code digest, and the checks that algorithms must pass."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -293,9 +295,6 @@ def test_a_module_outside_of_the_package_is_refused(package: Path):
 
 
 def test_reading_a_digest_imports_no_algorithm():
-    import subprocess
-    import sys
-
     code = (
         "import sys; from ml.algorithm import code_digest, catalogue; "
         "[code_digest(n) for n in catalogue()]; "

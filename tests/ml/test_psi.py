@@ -1,5 +1,6 @@
 """Private set intersection: it is right, nothing more is seen, hostile peers are stopped."""
 
+import asyncio
 import itertools
 from hashlib import sha256, sha512
 from pathlib import Path
@@ -55,8 +56,6 @@ id_lists = st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=12)
 @settings(max_examples=40)
 @given(id_lists, st.lists(id_lists, min_size=1, max_size=3), st.data())
 def test_all_parties_find_the_common_ids_in_one_order(ids, others, data):
-    import asyncio
-
     tables = {BANK: table(*ids, "in all")}
     for k, other in enumerate(others):
         tables[Party(HOST, f"host {k}")] = table(
