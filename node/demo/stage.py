@@ -161,7 +161,7 @@ class Stage:
     # ── Commands and waiting ─────────────────────────────────────────────────────────────────
 
     def run(self, *arguments: str) -> Any:
-        """A ``fatechain`` command with ``--json``; raises `CommandFailed` with the problem's code."""
+        """The answer of a ``fatechain`` command; raises `CommandFailed` with the problem's code."""
         done = subprocess.run(
             [*_fatechain(), *arguments, "--json"],
             capture_output=True,
