@@ -1,8 +1,8 @@
 """A consortium on an in-process chain, as the contract tests meet it.
 
-Three members (bank, shop, clinic), each with an account and a node of its own, a dataset at the bank
-and one at the shop, and a grant of the shop to the bank. The virtual machine is Shanghai's: code for
-a later one does not run.
+Three members (bank, shop, clinic), each with an account and a node of its own, a dataset at the
+bank and one at the shop, and a grant of the shop to the bank. The virtual machine is Shanghai's:
+code for a later one does not run.
 """
 
 import ast
