@@ -117,7 +117,7 @@ async def entries(
     first: Annotated[int, Query(alias="from", ge=0)] = 0,
     end: Annotated[int | None, Query(alias="to", ge=0)] = None,
 ) -> dict[str, Any]:
-    """Entries [from, to), at most `MAX_ENTRIES`; the leaf hash is over the entry's canonical JSON."""
+    """Entries [from, to), at most `MAX_ENTRIES`; leaf data is the entry's canonical JSON."""
     log = _site(request).log
 
     def read() -> dict[str, Any]:
@@ -144,7 +144,7 @@ async def proof(
     index: Annotated[int | None, Query(ge=0)] = None,
     old: Annotated[int | None, Query(ge=1)] = None,
 ) -> dict[str, Any]:
-    """An inclusion proof of ``index``, or a consistency proof from ``old``, in the log of ``size``."""
+    """Inclusion of ``index``, or consistency from ``old``, in the log of ``size``."""
     log = _site(request).log
     if (index is None) == (old is None):
         raise Invalid("InvalidRequest", "ask for an index, or for an old size", allowed="index|old")

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from node.store import AuditPending
 
-MAX_ENTRY_BYTES = 64 * 1024
+MAX_ENTRY_BYTES = 65_535  # what a bundle of entries can hold
 
 KINDS = frozenset(
     {
