@@ -298,7 +298,7 @@ class Array:
 
     def _check(self, dtype: str, shape: tuple[int, ...], at: At) -> None:
         if dtype != self.dtype:
-            raise at.wrong(f"array of {dtype[:20]}", f"array of {self.dtype}")
+            raise at.wrong(f"array of {dtype[:20]!r}", f"array of {self.dtype!r}")
         if self.shape is None:
             return
         if len(shape) != len(self.shape.dims):

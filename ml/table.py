@@ -12,6 +12,7 @@ import hmac
 import lzma
 import re
 import struct
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -191,12 +192,14 @@ def _read_columns(
                 table = csv.read_csv(file, convert_options=options)
         else:
             table = csv.read_csv(source, convert_options=options)
-    except (pa.ArrowInvalid, UnicodeDecodeError, EOFError, lzma.LZMAError, OSError) as error:
+    except (pa.ArrowException, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         # The parser's text may quote a row, so only its kind is told.
         raise UnreadableTable(
             f"the file could not be read as CSV ({type(error).__name__}); "
             "it needs a header line, the same number of cells in each row, and UTF-8"
         ) from error
+    except OSError as error:
+        raise UnreadableTable(f"the file could not be opened: {error.strerror}") from error
     if len(set(table.column_names)) != len(table.column_names):
         raise UnreadableTable("two columns have the same name; rename one of them")
     return {name: table.column(name) for name in table.column_names}
@@ -228,7 +231,12 @@ def _numbers(name: str, column: Any) -> tuple[NDArray[np.float64], ColumnType]:
         raise UnreadableTable(f"column {name!r} holds {kind}; features and labels are numbers")
     if pa.types.is_boolean(kind):  # pyarrow has no direct way from bool to float64
         column = column.cast(pa.uint8())
-    values = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    try:
+        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    except pa.ArrowInvalid as error:
+        raise UnreadableTable(
+            f"column {name!r} holds an integer beyond 2**53, which no float64 can hold"
+        ) from error
     if np.isinf(values).any():
         raise UnreadableTable(f"column {name!r} holds an infinite value; numbers must be finite")
     return values, found

@@ -55,7 +55,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ml.errors import IdTypeMismatch, NoCommonIds, ProtocolViolation, TooFewCommonIds
 from ml.federation import GUEST, HOST, Channel, Message, Party, Program, Role
 from ml.protocols import ristretto255
-from ml.table import Table
+from ml.table import IdType, Table
 from ml.wire import Shape
 
 VERSION = 1
@@ -90,7 +90,7 @@ class Params(BaseModel):
 class GuestSet(Message, sender=GUEST, to=HOST):
     """The host learns how many rows the guest has, and the type of its ids."""
 
-    id_type: str
+    id_type: IdType
     rows: int
     context: bytes  # SHA-256 of the conversation's name: both must mean the same one
 
@@ -98,7 +98,7 @@ class GuestSet(Message, sender=GUEST, to=HOST):
 class HostSet(Message, sender=HOST, to=GUEST):
     """The guest learns how many rows the host has, and the type of its ids."""
 
-    id_type: str
+    id_type: IdType
     rows: int
     context: bytes
 
@@ -220,7 +220,7 @@ def _agreed_size(ch: Channel, table: Table, peer: Party, said: GuestSet | HostSe
     if said.context != _digest(ch.context):
         raise ProtocolViolation(f"{peer} is in another conversation than {ch.me}")
     if said.id_type != table.schema.id_type:
-        raise IdTypeMismatch(table.schema.id_type, said.id_type[:20], str(peer))
+        raise IdTypeMismatch(table.schema.id_type, said.id_type, str(peer))
     if not 0 <= said.rows <= MAX_ROWS:
         raise ProtocolViolation(f"{peer} claims {said.rows} rows; allowed are 0 to {MAX_ROWS}")
     return said.rows

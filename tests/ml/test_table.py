@@ -120,6 +120,7 @@ def test_repeated_ids_are_told_by_position_and_never_by_name():
         "id,x\na,1\nb,high\n",
         "id,x\na,inf\n",
         "id,x\na,2024-01-01\n",
+        "id,x\na,9007199254740993\n",
     ],
 )
 def test_what_is_no_table_of_numbers_is_refused(text: str):
@@ -136,6 +137,18 @@ def test_a_refused_row_is_not_quoted():
     with pytest.raises(UnreadableTable) as error:
         read("id,x\nsecret,1,2\n")
     assert "secret" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(UnreadableTable, match="No such file"):
+        read_csv(tmp_path / "nothing.csv")
+
+
+def test_a_column_may_change_its_mind_late_in_a_long_file():
+    rows = "".join(f"{i},1\n" for i in range(300_000))
+    t = read("id,x\n" + rows + "last,0.5\n")
+    assert t.schema.types == ("number",)
+    assert t.X[-1, 0] == 0.5
 
 
 def test_a_broken_archive_is_refused(tmp_path: Path):
