@@ -6,6 +6,8 @@ the Merkle tree.  It holds identifiers, digests and counts: never a row, a key o
 
 from __future__ import annotations
 
+import secrets
+import time
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -71,7 +73,7 @@ def record(
         raise ValueError(f"{type!r} is no kind of entry; allowed are {', '.join(sorted(KINDS))}")
     entry = {
         "specversion": "1.0",
-        "id": str(uuid.uuid4()),
+        "id": new_id(),
         "source": session.info["source"] if source is None else source,
         "type": type_of(type),
         "time": now(),
@@ -84,6 +86,14 @@ def record(
         raise ValueError(f"entry of {len(content)} bytes; at most {MAX_ENTRY_BYTES} are allowed")
     session.add(AuditPending(entry=content))
     return str(entry["id"])
+
+
+def new_id() -> str:
+    """A UUID of version 7 (RFC 9562 § 5.7): in the order of time, which keeps the index of ids
+    small to write; 74 bits of it are random."""
+    milliseconds = time.time_ns() // 1_000_000
+    bits = milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64
+    return str(uuid.UUID(int=bits | 2 << 62 | secrets.randbits(62)))
 
 
 def type_of(kind: str) -> str:

@@ -24,12 +24,14 @@ from node.audit.checkpoint import sign_checkpoint
 from node.audit.tiles import HASH_BYTES, WIDTH, Tiles
 from node.errors import Failed, Invalid, NotFound
 from node.identity import Identity
-from node.store import Anchor, AuditEntry, AuditPending, Store
+from node.store import Anchor, AuditEntry, AuditPending, Base, Store
 
 BATCH = 5000  # entries in one transaction
 RUN = 20 * 256  # leaves read at once; whole tiles
 HEIGHT = 8  # levels of the tree in one tile: 2 ** HEIGHT == WIDTH
 MAX_FAULTS = 100
+
+_ENTRIES, _PENDING = Base.metadata.tables["audit_entry"], Base.metadata.tables["audit_pending"]
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,10 @@ class AuditLog:
             if not pending:
                 return 0
             rows = [_placed(size + i, content) for i, (_, content) in enumerate(pending)]
-            session.execute(insert(AuditEntry), rows)
-            session.connection().execute(
-                delete(AuditPending.__table__).where(  # type: ignore[arg-type]
-                    AuditPending.id == bindparam("pending")
-                ),
+            connection = session.connection()  # plain tables: thousands of rows at once
+            connection.execute(insert(_ENTRIES), rows)
+            connection.execute(
+                delete(_PENDING).where(_PENDING.c.id == bindparam("pending")),
                 [{"pending": id} for id, _ in pending],
             )
         if self._tiled != size:
