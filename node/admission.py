@@ -422,7 +422,7 @@ def _terms(
     # Only the holder knows what was spent; when the last product is asked for is decided there.
     if use.holder == facts.me and facts.spent is not None:
         spent, limit = facts.spent.get(grant.id, 0), product_limit(grant, use)
-        yield "BudgetSpent", "products up to", spent, limit, spent < limit
+        yield "ProductBudgetExceeded", "products up to", spent, limit, spent < limit
 
 
 def product_limit(grant: GrantView, use: UseView) -> int:

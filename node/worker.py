@@ -28,7 +28,7 @@ def configure(home: Path) -> Celery:
 
     settings = Settings.load(home)
     app.conf.update(
-        broker_url=settings.celery_url,
+        broker_url=broker_url(settings.redis_url),
         task_ignore_result=True,
         task_default_queue=CONVERSATIONS,
         task_acks_late=False,  # a lost bell is rung again from the database
@@ -44,6 +44,12 @@ def configure(home: Path) -> Celery:
         task_serializer="json",
     )
     return app
+
+
+def broker_url(redis_url: str) -> str:
+    """`Settings.redis_url` as Celery spells it: a unix socket has another scheme there."""
+    scheme, _, rest = redis_url.partition("://")
+    return f"redis+socket://{rest}" if scheme == "unix" else redis_url
 
 
 @app.task(name="fatechain.run_task")  # type: ignore[untyped-decorator]

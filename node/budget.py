@@ -1,0 +1,45 @@
+"""The product budget of a grant: how many vectors a host answers with its data, over all jobs.
+
+A guest that may ask for any product X·v could read X out with unit vectors; below the number of
+rows it cannot.  What is spent is durable and counted before an answer leaves: a crash may waste
+budget, it never returns any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.store import Budget, Store
+
+
+@dataclass(frozen=True)
+class ProductBudget:
+    """Charges products with the data of one grant; shared by all processes through the database."""
+
+    store: Store
+    grant_id: str
+    limit: int  # vectors over the life of the grant
+
+    def charge(self, vectors: int) -> None:
+        """Count ``vectors`` more; raises `ProductBudgetExceeded` and counts none if they are too
+        many.  Called before the answer is sent."""
+        from ml.crypto.errors import ProductBudgetExceeded
+
+        if vectors < 0:
+            raise ValueError(f"{vectors} vectors cannot be charged")
+        with self.store.begin() as session:
+            row = session.get(Budget, self.grant_id)
+            if row is None:
+                row = Budget(grant_id=self.grant_id, spent=0)
+                session.add(row)
+            left = self.limit - row.spent
+            if vectors > left:
+                raise ProductBudgetExceeded(vectors, max(0, left), self.limit)
+            row.spent += vectors
+
+    @property
+    def spent(self) -> int:
+        """Vectors answered so far."""
+        with self.store.read() as session:
+            row = session.get(Budget, self.grant_id)
+            return 0 if row is None else row.spent

@@ -1,0 +1,323 @@
+"""What moves jobs on at this site, from rows alone: a tick may be repeated or lost at any point.
+
+    proposed here   deliver the specification to the other parties
+    approved        admission, slots reserved at ALL parties or none, then the start on the chain
+    running         the next task READY and its bell rung; a failed task fails the job at all
+    succeeded       model registered, evidence exchanged and reconciled, certificate issued
+
+Partners are asked over the network, so ticks run beside the sync loop, never in it.  Slots are
+reserved by the guest's node, oldest job first, for a limited time, and given back whenever one
+party refuses: two jobs cannot wait for each other.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, or_, select
+
+from node import refusals, worker
+from node.admission import decide
+from node.audit.entries import record
+from node.chain_tx import state_of, want
+from node.errors import NodeError, NotFound, Unavailable
+from node.facts import gather
+from node.jobs import chain_errors, deliver
+from node.lifecycle import move_task
+from node.partners import hold
+from node.specification import digest_of
+from node.store import JobParty, LocalJob, Reservation, Task
+
+if TYPE_CHECKING:
+    from node.site import Site
+
+log = logging.getLogger(__name__)
+
+RESERVE_SECONDS = 90.0
+RING_AGAIN_SECONDS = 10.0  # a bell that nobody answered is rung again
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries with a partner
+
+
+class Pauses:
+    """When to try something again: after 1, 2, 4 … seconds, at most 30."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._next: dict[Any, tuple[float, float]] = {}
+
+    def is_due(self, key: Any) -> bool:
+        return self.clock() >= self._next.get(key, (0.0, 0.0))[0]
+
+    def failed(self, key: Any) -> None:
+        pause = min(max(2 * self._next.get(key, (0.0, 0.0))[1], FIRST_PAUSE), LONGEST_PAUSE)
+        self._next[key] = (self.clock() + pause, pause)
+
+    def succeeded(self, key: Any) -> None:
+        self._next.pop(key, None)
+
+
+class Scheduler:
+    """Ticks for one site; remembers only what may be forgotten."""
+
+    def __init__(self, site: Site, clock: Callable[[], float] = time.monotonic) -> None:
+        self.site = site
+        self.pauses = Pauses(clock)
+        self.delivered: set[str] = set()
+        self.broker_away = False
+
+    async def tick(self) -> None:
+        """Move every job as far as it goes now.  A job that cannot move holds up no other."""
+        if not self.site.is_registered:
+            return
+        await self._deliver()
+        await self._start()
+        self._advance()
+        await self._finish()
+
+    # ── Proposed: the specification ──────────────────────────────────────────────────────────
+
+    async def _deliver(self) -> None:
+        for job in self._mine("PROPOSED"):
+            key = ("deliver", job.id)
+            if job.id in self.delivered or not self.pauses.is_due(key):
+                continue
+            try:
+                outcome = await deliver(self.site, job.id)
+            except NodeError as problem:
+                outcome = {"": problem.code}
+            if set(outcome.values()) <= {"delivered"}:
+                self.delivered.add(job.id)
+                self.pauses.succeeded(key)
+            else:
+                log.warning("specification of %s: %s", job.id, outcome)
+                self.pauses.failed(key)
+
+    # ── Approved: slots at all parties, then the start ───────────────────────────────────────
+
+    async def _start(self) -> None:
+        for job in self._mine("APPROVED"):
+            intent = f"job:{job.id}:start"
+            with self.site.store.read() as session:
+                asked = state_of(session, intent)
+            if asked == "REFUSED":
+                self._withdraw(job)
+            if asked is not None:
+                continue
+            if not self.pauses.is_due(("start", job.id)):
+                return  # oldest first: a younger job does not take what this one waits for
+            try:
+                started = await self._try_start(job, intent)
+            except NodeError as problem:
+                log.warning("job %s does not start yet: %s", job.id, problem)
+                started = False
+            if not started:
+                self.pauses.failed(("start", job.id))
+                return
+            self.pauses.succeeded(("start", job.id))
+
+    async def _try_start(self, job: LocalJob, intent: str) -> bool:
+        """Whether the start is asked for or the job withdrawn; False: try again later."""
+        decision = decide(gather(self.site, job.id, "start"))
+        if not decision.allowed:
+            if all(isinstance(reason, Unavailable) for reason in decision.reasons):
+                return False
+            with self.site.store.begin() as session:
+                entry = {"moment": "start", **decision.to_json()}
+                record(session, "admission.decided", job.id, entry, "sync")
+            self._withdraw(job, decision.reasons[0])
+            return True
+        if not await self._reserve(job):
+            return False
+        with chain_errors():
+            call = self.site.network().jobs.start(job.id)
+        with self.site.store.begin() as session:
+            if session.get_one(LocalJob, job.id).state == "APPROVED":
+                entry = {"moment": "start", **decision.to_json()}
+                record(session, "admission.decided", job.id, entry, "sync")
+                want(session, intent, call)
+        return True
+
+    async def _reserve(self, job: LocalJob) -> bool:
+        """A slot at every party or at none."""
+        until = time.time() + RESERVE_SECONDS
+        reserved: list[str] = []
+        try:
+            with self.site.store.begin() as session:
+                hold(session, job.id, until, self.site.settings.slots)
+            for other in self._others(job.id):
+                await self.site.peers.reserve(other, job.id, job.attempt, until)
+                reserved.append(other)
+        except NodeError as problem:
+            log.info("job %s waits for slots: %s", job.id, problem)
+            if problem.code == "SpecificationMissing":
+                await self._deliver_again(job)
+            await self._release(job, reserved)
+            return False
+        return True
+
+    async def _release(self, job: LocalJob, reserved: list[str]) -> None:
+        with self.site.store.begin() as session:
+            session.execute(delete(Reservation).where(Reservation.job_id == job.id))
+        for other in reserved:
+            try:
+                await self.site.peers.release(other, job.id)
+            except NodeError as problem:
+                log.info("slot at %s frees itself in time: %s", other, problem.code)
+
+    async def _deliver_again(self, job: LocalJob) -> None:
+        try:
+            await deliver(self.site, job.id)
+        except NodeError as problem:
+            log.warning("specification of %s: %s", job.id, problem.code)
+
+    def _withdraw(self, job: LocalJob, reason: NodeError | None = None) -> None:
+        """A job that may not start any more is taken back, so that nobody waits for it."""
+        with self.site.store.read() as session:
+            known = session.get_one(LocalJob, job.id).reason
+        told = known or "NotRunnable: it may not start" if reason is None else _told(reason)
+        word = refusals.word(told.partition(":")[0])
+        with chain_errors():
+            call = self.site.network().jobs.cancel(job.id, self.site.id, word)
+        with self.site.store.begin() as session:
+            session.get_one(LocalJob, job.id).reason = told
+            want(session, f"job:{job.id}:cancel", call)
+
+    # ── Running: tasks ───────────────────────────────────────────────────────────────────────
+
+    def _advance(self) -> None:
+        for job in self._running():
+            with self.site.store.read() as session:
+                tasks = list(session.scalars(_tasks(job)))
+            failed = next((task for task in tasks if task.state == "FAILED"), None)
+            if failed is not None and failed.error is not None:
+                self.give_up(job.id, failed.error["code"], failed.error["detail"])
+            elif not tasks and self._is_party(job.id):
+                self.give_up(job.id, "SpecificationMissing", "this site has no tasks for the job")
+            else:
+                self._make_ready(tasks)
+        self._ring()
+
+    def _make_ready(self, tasks: list[Task]) -> None:
+        """The first task that waits becomes READY when all before it succeeded."""
+        for task in tasks:
+            if task.state == "WAITING":
+                with self.site.store.begin() as session:
+                    move_task(session, task.id, "WAITING", "READY")
+            if task.state != "SUCCEEDED":
+                return
+
+    def _ring(self) -> None:
+        """Tell the workers what is READY; a bell may be lost, so it is rung until it is heard."""
+        again = time.time() - RING_AGAIN_SECONDS
+        unheard = or_(Task.rung_at.is_(None), Task.rung_at < again)
+        query = select(Task.id).where(Task.state == "READY", unheard).order_by(Task.created_at)
+        with self.site.store.read() as session:
+            ready = list(session.scalars(query))
+        for task_id in ready:
+            try:
+                worker.ring(task_id)
+            except Unavailable as problem:
+                if not self.broker_away:
+                    log.warning("%s", problem)
+                self.broker_away = True
+                return
+            self.broker_away = False
+            with self.site.store.begin() as session:
+                session.get_one(Task, task_id).rung_at = time.time()
+
+    def give_up(self, job_id: str, code: str, detail: str) -> None:
+        """Fail a running job on the chain: every party hears it there and stops."""
+        intent = f"job:{job_id}:fail"
+        with self.site.store.read() as session:
+            if state_of(session, intent) is not None:
+                return
+        with chain_errors():
+            call = self.site.network().jobs.fail(job_id, self.site.id, refusals.word(code))
+        with self.site.store.begin() as session:
+            job = session.get_one(LocalJob, job_id)
+            if job.state == "RUNNING":
+                job.reason = f"{code}: {detail}"[:500]
+                want(session, intent, call)
+
+    # ── Succeeded: what remains to be shown ──────────────────────────────────────────────────
+
+    async def _finish(self) -> None:
+        from node.certificate import issue
+
+        for job in self._mine("SUCCEEDED"):
+            if job.certificate is not None:
+                continue
+            if job.kind == "train" and job.model_id is None:
+                self._register_model(job)
+                continue
+            key = ("certificate", job.id)
+            if not self.pauses.is_due(key):
+                continue
+            try:
+                issued = await issue(self.site, job.id)
+            except NodeError as problem:
+                log.warning("certificate of %s: %s", job.id, problem)
+                issued = False
+            if issued:
+                self.pauses.succeeded(key)
+            else:
+                self.pauses.failed(key)
+
+    def _register_model(self, job: LocalJob) -> None:
+        intent = f"job:{job.id}:model"
+        with self.site.store.read() as session:
+            if state_of(session, intent) is not None:
+                return
+        assert job.result is not None
+        with chain_errors():
+            call = self.site.network().models.register(
+                job.id, self.site.id, model_digest(job), (), secrets.randbits(128)
+            )
+        with self.site.store.begin() as session:
+            want(session, intent, call)
+
+    # ── Rows ─────────────────────────────────────────────────────────────────────────────────
+
+    def _mine(self, state: str) -> list[LocalJob]:
+        """Jobs that this site proposed, oldest first."""
+        query = select(LocalJob).where(LocalJob.mine.is_(True), LocalJob.state == state)
+        with self.site.store.read() as session:
+            return list(session.scalars(query.order_by(LocalJob.created_at, LocalJob.id)))
+
+    def _running(self) -> list[LocalJob]:
+        query = select(LocalJob).where(LocalJob.state == "RUNNING").order_by(LocalJob.created_at)
+        with self.site.store.read() as session:
+            return list(session.scalars(query))
+
+    def _is_party(self, job_id: str) -> bool:
+        with self.site.store.read() as session:
+            return session.get(JobParty, (job_id, self.site.id)) is not None
+
+    def _others(self, job_id: str) -> list[str]:
+        query = select(JobParty.site).where(
+            JobParty.job_id == job_id, JobParty.site != self.site.id
+        )
+        with self.site.store.read() as session:
+            return list(session.scalars(query.order_by(JobParty.position)))
+
+
+def model_digest(job: LocalJob) -> str:
+    """What the chain holds of a model: the digest over its parties' salted part digests."""
+    import rfc8785
+
+    if job.result is None:
+        raise NotFound("NotFound", f"job {job.id} has no result here")
+    return digest_of(rfc8785.dumps({"job": job.id, "parts": job.result["parts"]}))
+
+
+def _tasks(job: LocalJob) -> Any:
+    where = (Task.job_id == job.id, Task.attempt == job.attempt)
+    return select(Task).where(*where).order_by(Task.position)
+
+
+def _told(reason: NodeError) -> str:
+    return f"{reason.code}: {reason.detail}"[:500]
