@@ -30,8 +30,8 @@ from node.api import (
 from node.api.auth import Operator, scheme
 from node.api.headers import SecurityHeaders
 from node.api.limits import BodyLimit
+from node.api.views.names import Names
 from node.site import Site
-from node.ui import explorer
 
 DESCRIPTION = """\
 A site of a FATE-Chain consortium, as its operator sees it.
@@ -72,6 +72,7 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.site = opened
+    app.state.names = Names(opened.network)
     app.state.operator = Operator.of_home(opened.settings.home)
     problems.install(app)
     app.add_middleware(BodyLimit)
@@ -79,7 +80,6 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
     app.include_router(_operator_interface())
     app.include_router(health.public, prefix="/v1")
     app.include_router(between.router)
-    explorer.install(app)
     return app
 
 

@@ -1,0 +1,62 @@
+"""/v1/audit: the site's log with its proofs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+
+from node.api.operator import OperatorRoute
+from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
+from node.api.views import entries
+from node.api.views.entries import CheckpointShown, EntryShown, EntryWithProof
+
+router = APIRouter(prefix="/audit", tags=["evidence"], route_class=OperatorRoute)
+
+TIME = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?Z?)?$"
+Index = Annotated[int, Path(ge=0, lt=2**53)]
+Type = Annotated[
+    str | None,
+    Query(
+        max_length=60,
+        description="A type, or the beginning of some that ends in a dot.",
+        examples=["fatechain.message."],
+    ),
+]
+Time = Annotated[str | None, Query(pattern=TIME, description="RFC 3339 in UTC, or a beginning.")]
+
+
+@router.get("/entries", summary="Entries of the log, newest first")
+def list_entries(
+    request: Request,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+    type: Type = None,
+    subject: Annotated[str | None, Query(max_length=80)] = None,
+    since: Time = None,
+    until: Time = None,
+) -> Page[EntryShown]:
+    with request.app.state.site.store.read() as session:
+        return entries.page(
+            session,
+            limit=limit,
+            cursor=cursor,
+            type=type,
+            subject=subject,
+            since=since,
+            until=until,
+        )
+
+
+@router.get("/entries/{index}", summary="One entry with its inclusion proof")
+def show_entry(
+    request: Request,
+    index: Index,
+    size: Annotated[int | None, Query(ge=1, lt=2**53, description="Prove under this head.")] = None,
+) -> EntryWithProof:
+    return entries.show(request.app.state.site, index, size)
+
+
+@router.get("/checkpoint", summary="The newest head of the log, signed")
+def show_checkpoint(request: Request) -> CheckpointShown:
+    return entries.checkpoint(request.app.state.site)

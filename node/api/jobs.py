@@ -1,0 +1,191 @@
+"""/v1/jobs: propose, decide, watch, and read what came of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import ConfigDict, Field
+
+from node import jobs as cases
+from node.api.accepted import Accepted, Wait, accepted
+from node.api.operator import OperatorRoute
+from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
+from node.api.views import entries, jobs, messages
+from node.api.views.entries import EntryShown
+from node.api.views.jobs import CertificateReport, JobShown, JobSummary
+from node.api.views.messages import MessageShown
+from node.api.views.model import EXAMPLE_DIGEST, EXAMPLE_ID, Asked, IdInPath, Shown
+from node.jobs import JobRequest
+from node.registration import Submitted
+from node.specification import MAX_BYTES
+
+router = APIRouter(prefix="/jobs", tags=["work"], route_class=OperatorRoute)
+
+State = Literal[
+    "SUBMITTED",
+    "REFUSED",
+    "PROPOSED",
+    "APPROVED",
+    "RUNNING",
+    "SUCCEEDED",
+    "FAILED",
+    "CANCELLED",
+    "REJECTED",
+    "EXPIRED",
+]
+Kind = Literal["train", "predict"]
+
+
+class Proposal(JobRequest):
+    """The first party is this site, as guest; see `GET /v1/network` for algorithms and schemes."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "train",
+                    "algorithm": "secureboost",
+                    "params": {"max_iter": 7, "max_depth": 4, "learning_rate": 0.5},
+                    "parties": [
+                        {
+                            "site": EXAMPLE_ID,
+                            "role": "guest",
+                            "inputs": [{"dataset": EXAMPLE_ID, "version": 1}],
+                        },
+                        {
+                            "site": EXAMPLE_DIGEST,
+                            "role": "host",
+                            "inputs": [
+                                {"dataset": EXAMPLE_DIGEST, "version": 1, "grant": EXAMPLE_ID}
+                            ],
+                        },
+                    ],
+                    "label": "y",
+                    "holdout": "0.2",
+                }
+            ]
+        },
+    )
+
+
+class Reason(Asked):
+    """A word that the chain keeps."""
+
+    reason: str | None = Field(None, min_length=1, max_length=31, pattern=r"^[ -~]+$")
+
+
+class Delivery(Asked):
+    """The specification to send; null: the one this site proposed.  Receivers check its digest."""
+
+    specification: str | None = Field(None, max_length=MAX_BYTES)
+
+
+class Delivered(Shown):
+    """Site → "delivered", or the code of its refusal."""
+
+    id: str
+    outcome: dict[str, str]
+
+
+@router.get("", summary="Jobs of this site, newest first")
+def list_jobs(
+    request: Request,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+    state: State | None = None,
+    kind: Kind | None = None,
+) -> Page[JobSummary]:
+    app = request.app.state
+    return jobs.page(app.site, app.names, limit=limit, cursor=cursor, state=state, kind=kind)
+
+
+@router.post("", status_code=202, summary="Propose a job")
+async def propose(request: Request, response: Response, body: Proposal, wait: Wait = 0) -> Accepted:
+    return await submit(request, response, body, wait)
+
+
+async def submit(request: Request, response: Response, body: JobRequest, wait: float) -> Accepted:
+    """Propose a training or ask for a prediction."""
+    case = cases.predict if body.kind == "predict" else cases.propose
+    id = await run_sync(case, request.app.state.site, body)
+    return await _accepted(request, response, id, "propose", wait)
+
+
+@router.get("/{id}", summary="One job: parties, data, tasks, curves, result, evidence")
+def show_job(request: Request, id: IdInPath) -> JobShown:
+    return jobs.show(request.app.state.site, request.app.state.names, id)
+
+
+@router.post("/{id}/approve", status_code=202, summary="Give this site's consent to a job")
+async def approve(request: Request, response: Response, id: IdInPath, wait: Wait = 0) -> Accepted:
+    await run_sync(cases.approve, request.app.state.site, id)
+    return await _accepted(request, response, id, "approve", wait)
+
+
+@router.post("/{id}/reject", status_code=202, summary="Decline a proposal for good")
+async def reject(
+    request: Request, response: Response, id: IdInPath, body: Reason, wait: Wait = 0
+) -> Accepted:
+    await run_sync(cases.reject, request.app.state.site, id, body.reason or "Rejected")
+    return await _accepted(request, response, id, "reject", wait)
+
+
+@router.post("/{id}/cancel", status_code=202, summary="Withdraw from a job before its end")
+async def cancel(
+    request: Request, response: Response, id: IdInPath, body: Reason, wait: Wait = 0
+) -> Accepted:
+    await run_sync(cases.cancel, request.app.state.site, id, body.reason or "Cancelled")
+    return await _accepted(request, response, id, "cancel", wait)
+
+
+@router.post("/{id}/deliver", summary="Send the specification to the other parties")
+async def deliver(request: Request, id: IdInPath, body: Delivery) -> Delivered:
+    document = None if body.specification is None else body.specification.encode()
+    return Delivered(id=id, outcome=await cases.deliver(request.app.state.site, id, document))
+
+
+@router.get("/{id}/logs", summary="Entries of this site's audit log about the job, newest first")
+def job_logs(
+    request: Request,
+    id: IdInPath,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+    type: Annotated[str | None, Query(max_length=60)] = None,
+) -> Page[EntryShown]:
+    with request.app.state.site.store.read() as session:
+        jobs.find(session, id)
+        return entries.page(session, limit=limit, cursor=cursor, subject=id, type=type)
+
+
+@router.get("/{id}/messages", summary="Messages as both ends have entered them")
+def job_messages(
+    request: Request, id: IdInPath, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[MessageShown]:
+    app = request.app.state
+    return messages.page(app.site, app.names, id, limit=limit, cursor=cursor)
+
+
+@router.get("/{id}/certificate", summary="The certificate, byte for byte")
+def certificate(request: Request, id: IdInPath) -> Response:
+    body = jobs.certificate_bytes(request.app.state.site, id)
+    name = f"certificate-{id[2:14]}.json"
+    return Response(
+        body,
+        media_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@router.get("/{id}/certificate/check", summary="The certificate held against the chain")
+def check_certificate(request: Request, id: IdInPath) -> CertificateReport:
+    return jobs.check_certificate(request.app.state.site, id)
+
+
+async def _accepted(
+    request: Request, response: Response, id: str, what: str, wait: float
+) -> Accepted:
+    return await accepted(request, response, Submitted(id, f"job:{id}:{what}"), wait)

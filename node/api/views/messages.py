@@ -1,0 +1,140 @@
+"""The messages of a job as both of their ends have entered them, side by side.
+
+This site's side comes from its own rows.  The other side comes from the partner's signed evidence
+where it was fetched: without it a message stands with one side only and is neither right nor wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from node.api.pages import Page, from_cursor, to_cursor
+from node.api.views import jobs
+from node.api.views.model import Shown
+from node.api.views.names import Named, Names
+from node.store import InMessage, OutMessage, PeerEvidence
+
+if TYPE_CHECKING:
+    from node.site import Site
+
+SENT, RECEIVED = "fatechain.message.sent.v1", "fatechain.message.received.v1"
+
+Address = tuple[str, int, str, str, str, int]
+"""(step, attempt, sender, receiver, kind, n)"""
+
+
+class MessageShown(Shown):
+    """`agree`: both ends entered the same digest; null as long as one end is not known.
+
+    `sent` and `received` are the digests that sender and receiver entered.
+    """
+
+    step: str
+    attempt: int
+    sender: Named
+    receiver: Named
+    kind: str
+    n: int
+    size: int
+    sent: str | None
+    received: str | None
+    has_receipt: bool
+    agree: bool | None
+    at: float | None
+
+
+def page(
+    site: Site, names: Names, id: str, *, limit: int, cursor: str | None = None
+) -> Page[MessageShown]:
+    """In the order in which this site sent and received; what only a partner has comes last."""
+    position = from_cursor(cursor, int)
+    start = max(0, int(position[0])) if position else 0
+    with site.store.read() as session:
+        jobs.find(session, id)
+        own = _own(session, id)
+        partner, told = _partners(session, id)
+    addresses = [*own, *(address for address in partner if address not in own)]
+    chosen = addresses[start : start + limit]
+    end = start + limit
+    return Page(
+        items=[_shown(address, own, partner, told, names) for address in chosen],
+        next=to_cursor(end) if end < len(addresses) else None,
+    )
+
+
+def _own(session: Session, id: str) -> dict[Address, dict[str, Any]]:
+    rows: list[tuple[float, Address, dict[str, Any]]] = []
+    for sent in session.scalars(select(OutMessage).where(OutMessage.job_id == id)):
+        facts = {"sent": sent.digest, "size": sent.size, "receipt": sent.receipt is not None}
+        rows.append((sent.sent_at, _address(sent), facts | {"at": sent.sent_at}))
+    for got in session.scalars(select(InMessage).where(InMessage.job_id == id)):
+        facts = {"received": got.digest, "size": got.size, "receipt": True}
+        rows.append((got.received_at, _address(got), facts | {"at": got.received_at}))
+    return {address: facts for _, address, facts in sorted(rows, key=lambda row: row[0])}
+
+
+def _partners(session: Session, id: str) -> tuple[dict[Address, dict[str, Any]], set[str]]:
+    """What partners entered, and which of them have shown their log."""
+    entered: dict[Address, dict[str, Any]] = {}
+    told = set()
+    for shown in session.scalars(select(PeerEvidence).where(PeerEvidence.job_id == id)):
+        told.add(shown.site)
+        for entry in _entries(shown.evidence):
+            if entry.get("type") not in (SENT, RECEIVED):
+                continue
+            data = entry["data"]
+            address = (
+                data["step"],
+                data["attempt"],
+                data["sender"],
+                data["receiver"],
+                data["messageKind"],
+                data["n"],
+            )
+            side = "sent" if entry["type"] == SENT else "received"
+            entered.setdefault(address, {"size": data["size"]})[side] = data["digest"]
+    return entered, told
+
+
+def _entries(evidence: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    for item in evidence.get("entries", []):
+        yield item["entry"]
+
+
+def _address(row: InMessage | OutMessage) -> Address:
+    return (row.step, row.attempt, row.sender, row.receiver, row.kind, row.n)
+
+
+def _shown(
+    address: Address,
+    own: dict[Address, dict[str, Any]],
+    partner: dict[Address, dict[str, Any]],
+    told: set[str],
+    names: Names,
+) -> MessageShown:
+    step, attempt, sender, receiver, kind, n = address
+    facts = partner.get(address, {}) | own.get(address, {})
+    sent, received = facts.get("sent"), facts.get("received")
+    agree = None
+    if sent is not None and received is not None:
+        agree = sent == received
+    elif (sent is None and sender in told) or (received is None and receiver in told):
+        agree = False  # the other end has shown its log, and this message is not in it
+    return MessageShown(
+        step=step,
+        attempt=attempt,
+        sender=names.site(sender),
+        receiver=names.site(receiver),
+        kind=kind,
+        n=n,
+        size=facts["size"],
+        sent=sent,
+        received=received,
+        has_receipt=bool(facts.get("receipt")),
+        agree=agree,
+        at=facts.get("at"),
+    )
