@@ -114,11 +114,11 @@ def _bar(auc: float) -> str:
 
 def _people(story: Story) -> Table:
     table = _table("Who agreed to what", "party", "role", "agreed", "in block")
-    by_site = {site.site: site.title for site in story.stage.institutions.values()}
+    titles = {site.site: site.title for site in story.stage.institutions.values()}
     for party in story.outcome.job["parties"]:
         proposer = party["role"] == "guest"
         table.add_row(
-            by_site[party["site"]],
+            titles[party["site"]["id"]],
             party["role"],
             "proposed the job" if proposer else "granted its data and approved the job",
             str(party["approved_block"]),
@@ -127,7 +127,7 @@ def _people(story: Story) -> Table:
 
 
 def _evidence(outcome: Outcome) -> Table:
-    messages = outcome.job["messages"]
+    messages = outcome.messages
     checks = outcome.verification["checks"]
     table = _table("The evidence", "what", "found")
     reconciled = "equal in both logs" if messages["reconciled"] else "[red]the logs differ[/]"

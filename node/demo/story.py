@@ -55,6 +55,13 @@ class Outcome:
     explorer: str = ""
 
     @property
+    def messages(self) -> dict[str, Any]:
+        """What the certificate says of the messages of both sides."""
+        assert self.certificate is not None
+        found: dict[str, Any] = json.loads(self.certificate.read_bytes())["messages"]
+        return found
+
+    @property
     def metrics(self) -> dict[str, Any]:
         found: dict[str, Any] = self.job["result"]["metrics"]
         return found
@@ -137,11 +144,8 @@ class Story:
         def ended() -> dict[str, Any] | None:
             job: dict[str, Any] = bank.api.get(f"/v1/jobs/{job_id}")
             watch(job)
-            return (
-                job
-                if job["state"] in ENDED and (job["certificate"] or not _succeeded(job))
-                else None
-            )
+            certified = job["has_certificate"] or not _succeeded(job)
+            return job if job["state"] in ENDED and certified else None
 
         job = self.stage.until("the job ends with its certificate", ended, within=JOB_SECONDS)
         if not _succeeded(job):
@@ -278,7 +282,7 @@ def to_line(outcome: Outcome) -> str:
         "certificate": str(outcome.certificate),
         "verified": bool(outcome.verification.get("ok")),
         "job_seconds": round(outcome.job_seconds, 1),
-        "messages": outcome.job["messages"]["count"],
+        "messages": outcome.messages["count"],
         "gas": sum(outcome.gas.values()),
         "explorer": outcome.explorer,
     }
