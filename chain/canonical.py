@@ -36,7 +36,8 @@ def dumps(value: Any) -> bytes:
     """The canonical bytes.
 
     Raises `NotCanonical` for NaN, infinities, integers beyond `MAX_INTEGER`, keys that are not
-    text, lone surrogates, and types that JSON lacks.
+    text, lone surrogates, and types that JSON lacks. A float of 2^53 or more without a fraction is
+    written as the integer that `loads` refuses: keep measures small, or write them as text.
     """
     try:
         return rfc8785.dumps(value)
