@@ -1,0 +1,378 @@
+"""The steps of a job at one party: files in, a conversation, files out.
+
+    train     psi → train → evaluate → result
+    predict   psi → predict → result
+
+Each step reads what the steps before left in the job's folder, and hands back its files and what
+to record in the transaction that ends the task.  `ml` does the talking; data, models and budgets
+are this site's affair.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rfc8785
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from ml import algorithm as catalogue
+from ml.federation import GUEST, HOST, Channel, Message, Party
+from ml.protocols import psi
+from ml.table import Table, read_csv, split_by_id
+from node.audit.entries import record
+from node.budget import Budgeted
+from node.chain_tx import want
+from node.errors import Failed, Refused
+from node.files import make_private, write_private
+from node.jobs import chain_errors
+from node.specification import Input, PartyPlan, Specification, digest_of
+from node.store import LocalDataset, LocalJob, LocalModel
+
+if TYPE_CHECKING:
+    from node.site import Site
+
+SALT_BYTES = 32
+DECIMALS = 6  # of metrics: what is agreed on must not hang on the last bit of a float
+
+
+class PartDigest(Message, sender=(GUEST, HOST), to=(GUEST, HOST)):
+    """The receiver learns a salted digest of the sender's part of the result, and no part of it."""
+
+    digest: str
+
+
+class Metrics(Message, sender=GUEST, to=HOST):
+    """The receiver learns how good the model is on the held-out rows, and how many these are."""
+
+    canonical: bytes  # RFC 8785
+
+
+@dataclass(frozen=True)
+class Output:
+    """Files of a step by name, and what to record together with its success."""
+
+    files: Mapping[str, bytes]
+    settle: Callable[[Session], None] | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One party's part of one step, with all that its program may use."""
+
+    site: Site
+    job_id: str
+    name: str
+    attempt: int
+    specification: Specification
+    me: Party
+    channel: Channel
+
+    @property
+    def plan(self) -> PartyPlan:
+        plan = self.specification.party(self.me.site)
+        assert plan is not None
+        return plan
+
+    @property
+    def input(self) -> Input:
+        """The one dataset that this party brings."""
+        return self.plan.inputs[0]
+
+    @property
+    def algorithm(self) -> catalogue.Algorithm:
+        return catalogue.get(self.specification.algorithm)
+
+    @property
+    def params(self) -> Any:
+        return self.algorithm.params.model_validate(self.specification.params)
+
+    def folder(self, step: str | None = None) -> Path:
+        return folder_of(self.site.settings.jobs, self.job_id, self.attempt, step or self.name)
+
+    def read(self, step: str, file: str) -> bytes:
+        """A file that an earlier step left."""
+        return (self.folder(step) / file).read_bytes()
+
+    def write(self, files: Mapping[str, bytes]) -> str:
+        """Put the files where later steps look; the digest over all of them."""
+        folder = make_private(self.folder())
+        for name, content in files.items():
+            write_private(folder / name, content)
+        return files_digest(files)
+
+
+def folder_of(jobs: Path, job_id: str, attempt: int, step: str) -> Path:
+    """Where a step leaves its files."""
+    return jobs / job_id / str(attempt) / step
+
+
+def files_digest(files: Mapping[str, bytes]) -> str:
+    """0x-hex SHA-256 of the canonical object name → digest of the file."""
+    return digest_of(rfc8785.dumps({name: digest_of(body) for name, body in files.items()}))
+
+
+# ── The programs ─────────────────────────────────────────────────────────────────────────────
+
+
+async def align(step: Step) -> Output:
+    """psi: which of this party's rows all parties have, in the common order."""
+    table = local_table(step)
+    params = psi.Params(minimumIntersection=step.specification.psi.minimum_intersection)
+    program = {GUEST: psi.guest, HOST: psi.host}[step.me.role]
+    rows = await program(step.channel, params, table)
+    return Output({"rows.npy": _array_bytes(rows)})
+
+
+async def train(step: Step) -> Output:
+    """Fit on the aligned rows that are not held out; keep this party's part of the model."""
+    table, (training, _) = _aligned(step)
+    program = step.algorithm.fit[step.me.role]
+    with Budgeted(step) as budget:
+        part = await program(step.channel, step.params, table.take(training), **budget.arguments)
+    body, salt = step.algorithm.dump_model(part), secrets.token_bytes(SALT_BYTES)
+    digest = salted_digest(salt, body)
+
+    def settle(session: Session) -> None:
+        path = step.folder() / "part.bin"
+        session.merge(
+            LocalModel(
+                job_id=step.job_id,
+                algorithm=step.specification.algorithm,
+                role=str(step.me.role),
+                part_digest=digest,
+                path=str(path.relative_to(step.site.settings.home)),
+            )
+        )
+
+    return Output({"part.bin": body, "salt": salt}, settle)
+
+
+async def evaluate(step: Step) -> Output:
+    """Score the held-out rows together; the guest also measures what it could have done alone."""
+    table, (training, held_out) = _aligned(step)
+    if not len(held_out):
+        return Output({"metrics.json": rfc8785.dumps({})})
+    part = step.algorithm.load_model(step.me.role, step.read("train", "part.bin"))
+    test = table.take(held_out)
+    program = step.algorithm.predict[step.me.role]
+    scores = await program(step.channel, step.params, part, test)
+    if step.me.role != GUEST:
+        return Output({"metrics.json": rfc8785.dumps({})})
+    from ml.local import metrics
+
+    alone = await _alone(step, table.take(training), test)
+    measured = {
+        "joint": _rounded(metrics.evaluate(test.y, scores).to_json()),
+        "alone": _rounded(metrics.evaluate(test.y, alone).to_json()),
+        "rows": {"common": len(table), "training": len(training), "heldOut": len(held_out)},
+    }
+    return Output(
+        {"metrics.json": rfc8785.dumps(measured), "scores.csv": _scores_csv(test, scores)}
+    )
+
+
+async def predict(step: Step) -> Output:
+    """Score the aligned rows with a model that was trained before; the guest keeps the scores."""
+    table, _ = _aligned(step)
+    body, role = _model_part(step)
+    part = step.algorithm.load_model(role, body)
+    program = step.algorithm.predict[step.me.role]
+    scores = await program(step.channel, step.params, part, table)
+    salt = secrets.token_bytes(SALT_BYTES)
+    if step.me.role != GUEST:
+        return Output({"part.bin": _array_bytes(np.arange(len(table))), "salt": salt})
+    content = _scores_csv(table, scores)
+
+    def settle(session: Session) -> None:
+        data = {"model": step.specification.model, "rows": len(table)}
+        record(session, "prediction.made", step.job_id, data, "worker")
+
+    return Output({"part.bin": content, "predictions.csv": content, "salt": salt}, settle)
+
+
+async def conclude(step: Step) -> Output:
+    """result: exchange salted digests and metrics, and attest the result that all arrive at."""
+    made_by = "train" if step.specification.kind == "train" else "predict"
+    mine = salted_digest(step.read(made_by, "salt"), step.read(made_by, "part.bin"))
+    metrics = await _agreed_metrics(step)
+    await step.channel.send(PartDigest(mine))
+    parts = {step.me.site: mine}
+    for party, said in (await step.channel.receive_all(PartDigest)).items():
+        parts[party.site] = said.digest
+    result = result_document(step.job_id, step.attempt, parts, metrics)
+    digest = digest_of(rfc8785.dumps(result))
+    with chain_errors():
+        call = step.site.network().jobs.attest(step.job_id, step.me.site, digest)
+
+    def settle(session: Session) -> None:
+        job = session.get_one(LocalJob, step.job_id)
+        job.result = {"digest": digest, **result}
+        want(session, f"job:{step.job_id}:attest:{step.attempt}", call)
+        data = {"result": digest, "attempt": step.attempt}
+        record(session, "result.attested", step.job_id, data, "worker")
+
+    return Output({"result.json": rfc8785.dumps(result)}, settle)
+
+
+PROGRAMS: Mapping[str, Callable[[Step], Awaitable[Output]]] = {
+    "psi": align,
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "result": conclude,
+}
+
+
+def result_document(
+    job_id: str, attempt: int, parts: Mapping[str, str], metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the parties attest, before its digest is taken."""
+    return {
+        "job": job_id,
+        "attempt": attempt,
+        "parts": [{"site": site, "digest": parts[site]} for site in sorted(parts)],
+        "metrics": dict(metrics),
+    }
+
+
+def salted_digest(salt: bytes, body: bytes) -> str:
+    """Names a part without telling it: a part that can be guessed cannot be recognised."""
+    return "0x" + hashlib.sha256(salt + body).hexdigest()
+
+
+# ── Rows ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def local_table(step: Step) -> Table:
+    """The rows that this party brings, as registered.
+
+    Raises `Refused` (``DatasetMismatch``) if the file is not the one that was committed to.
+    """
+    entry = step.input
+    with step.site.store.read() as session:
+        row = session.get(LocalDataset, (entry.dataset, entry.version))
+    name = f"{entry.dataset} version {entry.version}"
+    if row is None:
+        raise Refused("DatasetUnknown", f"dataset {name} does not lie here", found=name)
+    path = Path(row.path)
+    if not path.is_absolute():
+        path = step.site.settings.home / path
+    _check_file(path, row.file_digest, name)
+    trains = step.me.role == GUEST and step.specification.kind == "train"
+    if trains and step.specification.label != row.label_column:
+        raise Refused(
+            "DatasetMismatch",
+            "the job names another label column than the dataset was registered with",
+            found=step.specification.label,
+            allowed=row.label_column,
+        )
+    table = read_csv(path, id=row.id_column, label=row.label_column)
+    if table.schema.digest != row.schema_digest:
+        raise _changed(name)
+    return table
+
+
+def _check_file(path: Path, digest: str, name: str) -> None:
+    try:
+        with path.open("rb") as file:
+            found = "0x" + hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise Refused(
+            "DatasetMismatch", f"the file of {name} cannot be read: {type(error).__name__}"
+        ) from error
+    if found != digest:
+        raise _changed(name)
+
+
+def _changed(name: str) -> Refused:
+    return Refused(
+        "DatasetMismatch",
+        f"the file of {name} changed since it was registered",
+        found=name,
+        hint="register the changed file as a new version",
+    )
+
+
+def _aligned(step: Step) -> tuple[Table, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The common rows in the common order, and which of them train and which are held out."""
+    rows = np.load(io.BytesIO(step.read("psi", "rows.npy")), allow_pickle=False)
+    table = local_table(step).take(rows)
+    holdout = step.specification.holdout
+    salt = b"" if holdout is None else bytes.fromhex(holdout.salt[2:])
+    return table, split_by_id(table.ids, step.specification.holdout_fraction, salt)
+
+
+def _array_bytes(rows: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(rows, dtype=np.int64), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _scores_csv(table: Table, scores: NDArray[np.float64]) -> bytes:
+    """id, score: one line per row.  This file never leaves the guest."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow((table.schema.id, "score"))
+    writer.writerows((name, f"{score:.6f}") for name, score in zip(table.ids, scores, strict=True))
+    return buffer.getvalue().encode()
+
+
+# ── Models and numbers ───────────────────────────────────────────────────────────────────────
+
+
+def _model_part(step: Step) -> tuple[bytes, Any]:
+    """This party's part of the model that the job names, and the role it was trained in."""
+    from sqlalchemy import select
+
+    from ml.federation import Role
+
+    model = step.specification.model
+    with step.site.store.read() as session:
+        row = session.scalar(select(LocalModel).where(LocalModel.model_id == model))
+    if row is None:
+        raise Refused("ModelUnknown", f"this site holds no part of model {model}", found=model)
+    if row.role != step.me.role:
+        raise Refused(
+            "WrongRole",
+            f"this site trained model {model} as {row.role}",
+            found=str(step.me.role),
+            allowed=row.role,
+        )
+    return (step.site.settings.home / row.path).read_bytes(), Role(row.role)
+
+
+async def _alone(step: Step, training: Table, test: Table) -> NDArray[np.float64]:
+    """Scores of a model that the guest trains on its own columns with the same parameters."""
+    raise NotImplementedError
+
+
+async def _agreed_metrics(step: Step) -> dict[str, Any]:
+    """The guest's numbers, as all parties attest them."""
+    if step.specification.kind != "train":
+        return {}
+    if step.me.role == GUEST:
+        body = step.read("evaluate", "metrics.json")
+        await step.channel.send(Metrics(body))
+    else:
+        body = (await step.channel.receive(Metrics)).canonical
+    metrics = json.loads(body)
+    if not isinstance(metrics, dict) or rfc8785.dumps(metrics) != body:
+        raise Failed("ProtocolViolation", "the guest's metrics are not a canonical JSON object")
+    return metrics
+
+
+def _rounded(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: round(value, DECIMALS) if isinstance(value, float) else value
+        for name, value in numbers.items()
+    }
