@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ConfigDict, Field
 
+from chain import canonical
 from node import jobs as cases
 from node.api.accepted import Accepted, Wait, accepted
 from node.api.operator import OperatorRoute
@@ -19,7 +20,6 @@ from node.api.views.messages import MessageShown
 from node.api.views.model import EXAMPLE_DIGEST, EXAMPLE_ID, Asked, IdInPath, Shown
 from node.jobs import JobRequest
 from node.registration import Submitted
-from node.specification import MAX_BYTES
 
 router = APIRouter(prefix="/jobs", tags=["work"], route_class=OperatorRoute)
 
@@ -79,9 +79,12 @@ class Reason(Asked):
 
 
 class Delivery(Asked):
-    """The specification to send; null: the one this site proposed.  Receivers check its digest."""
+    """The specification to send, as text or as JSON; null: the one this site proposed.
 
-    specification: str | None = Field(None, max_length=MAX_BYTES)
+    Receivers hold its digest against the one on the chain.
+    """
+
+    specification: str | dict[str, Any] | None = None
 
 
 class Delivered(Shown):
@@ -144,8 +147,10 @@ async def cancel(
 
 @router.post("/{id}/deliver", summary="Send the specification to the other parties")
 async def deliver(request: Request, id: IdInPath, body: Delivery) -> Delivered:
-    document = None if body.specification is None else body.specification.encode()
-    return Delivered(id=id, outcome=await cases.deliver(request.app.state.site, id, document))
+    given = body.specification
+    document = canonical.dumps(given) if isinstance(given, dict) else given and given.encode()
+    site = request.app.state.site
+    return Delivered(id=id, outcome=await cases.deliver(site, id, document or None))
 
 
 @router.get("/{id}/logs", summary="Entries of this site's audit log about the job, newest first")

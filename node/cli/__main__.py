@@ -1,6 +1,7 @@
-"""``python -m node.cli``: the command line without its console script."""
+"""``python -m node.cli``: the command line without its script."""
+
+from __future__ import annotations
 
 from node.cli import main
 
-if __name__ == "__main__":
-    main()
+main()

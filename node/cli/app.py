@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from node.cli import setup
+from node.cli import consortium, data, evidence, setup, work
 
 app = typer.Typer(
     name="fatechain",
@@ -13,4 +13,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its traces show local variables: keys among them
     rich_markup_mode="rich",
 )
-setup.register(app)
+for module in (setup, consortium, data, work, evidence):
+    module.register(app)

@@ -44,6 +44,7 @@ class Health(Shown):
     """Without the token only `status` is told."""
 
     status: str
+    ready: bool | None = None
     name: str | None = None
     parts: dict[str, Part] | None = None
     figures: Figures | None = None
@@ -56,7 +57,7 @@ def show(site: Site) -> Health:
         figures = _figures(site)
     except NodeError as error:
         parts["database"] = Part(ok=False, detail=error.detail)
-        return Health(status=DEGRADED, name=site.settings.name, parts=parts)
+        return Health(status=DEGRADED, ready=False, name=site.settings.name, parts=parts)
     parts["chain"] = _chain(site)
     parts["broker"] = _broker(site)
     parts["sync"] = _sync(site)
@@ -64,6 +65,7 @@ def show(site: Site) -> Health:
     ready = all(part.ok for part in parts.values())
     return Health(
         status=READY if ready else DEGRADED,
+        ready=ready,
         name=site.settings.name,
         parts=parts,
         figures=figures,

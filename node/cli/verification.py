@@ -1,0 +1,52 @@
+"""A certificate file against a chain, with no node at hand.
+
+Which consortium is asked decides what the answer is worth: name the one that you trust.  Left out,
+it is the one that the file names, and the answer says so.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from chain.certificate import MAX_BYTES
+from chain.client import ChainClient
+from chain.errors import NotDeployed
+from chain.evidence import Check, Report, verify_certificate
+from chain.network import Network
+
+WHERE = "$.network.consortium"
+
+
+def verify_file(
+    file: Path, rpc: str, consortium: str | None, chain_id: int | None = None
+) -> dict[str, Any]:
+    """Every check as JSON. Raises OSError, and `chain.errors.ChainUnavailable`."""
+    with file.open("rb") as opened:
+        content = opened.read(MAX_BYTES + 1)  # one more: too large is seen as such
+    client = ChainClient(rpc, expected_chain_id=chain_id)
+    named = consortium or _named(content)
+    if named is None:
+        report = _fault(WHERE, "the file names no consortium, or is not JSON")
+    else:
+        try:
+            report = verify_certificate(content, Network.open(client, named))
+        except NotDeployed as error:
+            report = _fault(WHERE if consortium is None else "--consortium", str(error))
+    return {"file": str(file), "consortium": named, **report.to_json()}
+
+
+def _named(content: bytes) -> str | None:
+    """The address in the file, unchecked but for its form."""
+    from eth_utils.address import is_checksum_address
+
+    try:
+        named = json.loads(content)["network"]["consortium"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return named if isinstance(named, str) and is_checksum_address(named) else None
+
+
+def _fault(where: str, detail: str) -> Report:
+    return Report((Check("network", where, False, detail),))
