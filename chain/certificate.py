@@ -6,15 +6,15 @@ are 0x-hex in lower case, addresses checksummed, blocks numbers, times RFC 3339 
 
     version         1
     network         chainId, consortium, jobRegistry
-    job             id, proposer, member, specification (digest), algorithm (code digest), purpose,
-                    deadline, and the blocks proposedAt, approvedAt, startedAt, endedAt
-    specification   the whole agreed document, whose canonical bytes have the digest in `job`
+    job             id, proposer, member, specification (digest), algorithm (code digest),
+                    purpose, deadline, and the blocks proposedAt, approvedAt, startedAt, endedAt
+    specification   the whole agreed document; its canonical bytes have the digest in `job`
     parties         in the chain's order: site, member, memberName, role, operator,
                     requestKey {id, publicKey}, approvedAt, datasets [{dataset, version,
                     schemaDigest, rowsRoot, rows, columns, grant: null | {id, owner, terms,
                     fromBlock, state}}]}; `state` is that at the start of the job
-    result          digest, attempt, parts [{site, digest}] sorted by site, metrics; the digest is the
-                    SHA-256 of the canonical {job, attempt, parts, metrics}
+    result          digest, attempt, parts [{site, digest}] sorted by site, metrics; the digest is
+                    the SHA-256 of the canonical {job, attempt, parts, metrics}
     model           null, or id, digest, parents, block
     steps           [{step, attempt, started, finished, outputs {site: digest}}]
     logs            per party: site, anchored {size, root, block, txHash}, and in the order of the

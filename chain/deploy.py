@@ -2,11 +2,11 @@
 
 Each transaction is written to the state file before it is sent. A run that was cut off finds there
 what it had asked for, and on the chain what came of it; so nothing is created twice, and a finished
-deployment is only checked. Rules (addresses, algorithms, schemes, minimums, constitution) are set only
-where the chain does not say so already.
+deployment is only checked. Rules (addresses, algorithms, schemes, minimums, constitution) are set
+only where the chain does not say so already.
 
     1. the implementations        3. the other proxies
-    2. the consortium's proxy     4. the address book, the constitution, algorithms, schemes, minimums
+    2. the consortium's proxy     4. address book, constitution, algorithms, schemes, minimums
                                   5. the authority, when it shall be another account's
 
 Within a step all is sent at once, so that a deployment takes five blocks.

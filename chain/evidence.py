@@ -260,7 +260,7 @@ class _Verifier:
         yield "$.job.algorithm", f"the consortium allowed {found.name} when the job started"
 
     def _allowed_by_events(self, code: str, start: int) -> bool:
-        """Forbidden and allowed again, the registry keeps the last time only; its events keep all."""
+        """The registry keeps the last time it was allowed; its events keep all of them."""
         history = self.network.client.logs(0, start, [self.network.consortium.address])
         told = [
             event.name
@@ -392,8 +392,9 @@ class _Verifier:
         for log in self.certificate.logs:
             for part in log.entries if log.site == site else ():
                 data = part.entry.get("data")
-                is_kind = part.entry.get("type") == kind and isinstance(data, dict)
-                if is_kind and all(data.get(name) == value for name, value in told.items()):
+                if part.entry.get("type") != kind or not isinstance(data, dict):
+                    continue
+                if all(data.get(name) == value for name, value in told.items()):
                     return
         raise VerificationFailed(where, f"no {kind} entry that tells it", f"one of site {site}")
 
@@ -434,7 +435,7 @@ def _require_signed(where: str, public_key: str, signature: str, payload: bytes)
         _require(where, signature, base64.b64encode(raw).decode("ascii"))
         Ed25519PublicKey.from_public_bytes(_raw(public_key)).verify(raw, payload)
     except (InvalidSignature, binascii.Error, ValueError) as error:
-        raise VerificationFailed(where, "another signature", "Ed25519 over the sections") from error
+        raise VerificationFailed(where, "another signature", "one of the sections") from error
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -1,8 +1,8 @@
 """A chain inside the test's own process (py-evm), behind the same client as a real one.
 
 Needs the packages of the extra `dev`. It holds the accounts of the test mnemonic under the shanghai
-rules. Each transaction makes a block, unless `hold` is on; `snapshot` and `revert` rewind the chain,
-which is how a fork is played. Reverts are answered as a real node answers them.
+rules. Each transaction makes a block, unless `hold` is on; `snapshot` and `revert` rewind the
+chain, which is how a fork is played. Reverts are answered as a real node answers them.
 """
 
 import ast
@@ -51,7 +51,7 @@ class InProcessChain:
         self.web3 = Web3(_Provider(self._tester))
 
     def client(self, account: "int | LocalAccount | None" = None, **options: Any) -> ChainClient:
-        """A client that pays with an account or the dev account of that index; reads only for None."""
+        """A client that pays with an account (or that dev account); None: it only reads."""
         found = dev_account(account) if isinstance(account, int) else account
         return ChainClient("http://in-process", account=found, web3=self.web3, **options)
 
@@ -114,7 +114,7 @@ class _Provider(EthereumTesterProvider):
 
 
 def _data(text: str) -> bytes:
-    """eth-tester hands on revert data as the text of a bytes literal, or the message of Error(string)."""
+    """eth-tester hands on revert data as text: a bytes literal, or the message of Error(string)."""
     if text.startswith(("b'", 'b"')):
         data = ast.literal_eval(text)
         assert isinstance(data, bytes)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 from chain.calls import Payment, Receipt
 from chain.client import ChainClient
@@ -23,6 +23,7 @@ from chain.errors import ChainUnavailable, EngineFailed, EngineMissing
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
+    from web3.types import RPCEndpoint
 
 Engine = Literal["anvil", "ganache"]
 CHAIN_ID = 31337
@@ -34,6 +35,7 @@ ETHER = 10**18
 _MODULES = Path(__file__).resolve().parents[1] / "ganache" / "node_modules"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
+_BLOCKS_AFTER_RESUMING = 8
 
 
 @cache
@@ -96,17 +98,20 @@ class Testnet:
         An engine that an interrupted run left behind on this port and folder is ended first.
         """
         command = self._command()
+        is_resumed = self.engine == "anvil" and _anvil_state(self).exists()
         self.state_dir.mkdir(parents=True, exist_ok=True)
         self._end_leftover()
         if self._answers():
             raise EngineFailed(self.engine, f"port {self.port} is taken by another program")
         with self.log_path.open("ab") as log:
             # A session of its own: Ctrl-C reaches us, and we stop the engine in order.
-            self._process = subprocess.Popen(  # noqa: S603 - the command is built here
+            self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self._pid_path.write_text(f"{self._process.pid}\n", encoding="ascii")
         self._await_answer(self._process)
+        if is_resumed:
+            _make_blocks(self.url, _BLOCKS_AFTER_RESUMING)
         return self
 
     def stop(self) -> None:
@@ -199,14 +204,28 @@ def _anvil(testnet: Testnet) -> list[str]:
     program = _MODULES / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
     if not program.is_file():
         raise EngineMissing("anvil", program)
-    state = testnet.state_dir.resolve() / "anvil-state.json"
     return [
         *(str(program), "--silent", "--host", "127.0.0.1", "--port", str(testnet.port)),
         *("--chain-id", str(CHAIN_ID), "--hardfork", HARDFORK),
         *("--mnemonic", MNEMONIC, "--accounts", str(ACCOUNTS)),
         *("--block-time", str(testnet.block_time), "--slots-in-an-epoch", "1"),
-        *("--state", str(state), "--state-interval", "5", "--preserve-historical-states"),
+        # Not --preserve-historical-states: the dump would grow by 190 kB with every block.
+        *("--state", str(_anvil_state(testnet)), "--state-interval", "5"),
     ]
+
+
+def _anvil_state(testnet: Testnet) -> Path:
+    return testnet.state_dir.resolve() / "anvil-state.json"
+
+
+def _make_blocks(url: str, count: int) -> None:
+    """A resumed Anvil cannot answer for the state of blocks from before.
+
+    Nodes read a few blocks behind the head, so it is given a few new ones.
+    """
+    from web3 import HTTPProvider
+
+    HTTPProvider(url).make_request(cast("RPCEndpoint", "anvil_mine"), [hex(count)])
 
 
 def _ganache(testnet: Testnet) -> list[str]:
