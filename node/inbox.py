@@ -24,7 +24,15 @@ from sqlalchemy.orm import Session
 
 from node.addresses import WireAddress
 from node.audit.transport import record_received, record_refused
-from node.errors import Conflict, Invalid, NodeError, Refused, TooLarge, Unavailable
+from node.errors import (
+    Conflict,
+    Invalid,
+    NodeError,
+    Refused,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 from node.files import make_private, open_private, sync_folder
 from node.receipts import make_receipt
 from node.signatures import VerifiedSender
@@ -304,8 +312,8 @@ def _check_body(sender: VerifiedSender, size: int, digest: str) -> None:
             allowed=sender.length,
         )
     if f"0x{digest}" != sender.digest:
-        raise Invalid(
-            "DigestMismatch",
+        raise Unauthenticated(
+            "SignatureInvalid",
             "the body is not what was signed",
             found=f"0x{digest}",
             allowed=sender.digest,

@@ -154,13 +154,16 @@ class MailboxTransport:
                 view = await asyncio.to_thread(self._look, wire)
                 if view.is_ready:
                     return await asyncio.to_thread(self._open, wire, view)
-                if view.stale_for is not None and self._step_left() <= 0:
+                is_stale = view.stale_for is not None
+                if is_stale and self._step_left() <= 0:
                     raise self._stale(view)
-                if left <= 0 or self._step_left() <= 0:
+                if not is_stale and min(left, self._step_left()) <= 0:
                     raise PartnerSilent(str(address.sender), address.kind, within)
+                # Time without the chain is nobody's silence: it counts for the step alone.
+                patience = self._step_left() if is_stale else min(left, self._step_left())
                 began = time.monotonic()
-                await bell.wait(max(0.0, min(left, self._step_left(), CHECK_SECONDS)))
-                if view.stale_for is None:
+                await bell.wait(min(patience, CHECK_SECONDS))
+                if not is_stale:
                     left -= time.monotonic() - began
 
     def _open(self, wire: WireAddress, view: _View) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 
-from node.errors import Conflict, Invalid, TooLarge
+from node.errors import Conflict, Invalid, TooLarge, Unauthenticated
 from node.signatures import CLOCK_SECONDS, VerifiedSender, verify
 from node.store import SeenNonce
 
@@ -74,8 +74,8 @@ async def read_body(
         )
     digest = "0x" + hashlib.sha256(body).hexdigest()
     if digest != sender.digest:
-        raise Invalid(
-            "DigestMismatch",
+        raise Unauthenticated(
+            "SignatureInvalid",
             "the body is not what was signed",
             found=digest,
             allowed=sender.digest,
