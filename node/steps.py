@@ -28,9 +28,8 @@ from sqlalchemy.orm import Session
 from ml import algorithm as catalogue
 from ml.federation import GUEST, HOST, Channel, Message, Party
 from ml.protocols import psi
-from ml.table import Table, read_csv, split_by_id
+from ml.table import Table, binary_labels, read_csv, split_by_id
 from node.audit.entries import record
-from node.budget import Budgeted
 from node.chain_tx import want
 from node.errors import Failed, Refused
 from node.files import make_private, write_private
@@ -137,8 +136,7 @@ async def train(step: Step) -> Output:
     """Fit on the aligned rows that are not held out; keep this party's part of the model."""
     table, (training, _) = _aligned(step)
     program = step.algorithm.fit[step.me.role]
-    with Budgeted(step) as budget:
-        part = await program(step.channel, step.params, table.take(training), **budget.arguments)
+    part = await program(step.channel, step.params, table.take(training))
     body, salt = step.algorithm.dump_model(part), secrets.token_bytes(SALT_BYTES)
     digest = salted_digest(salt, body)
 
@@ -170,10 +168,9 @@ async def evaluate(step: Step) -> Output:
         return Output({"metrics.json": rfc8785.dumps({})})
     from ml.local import metrics
 
-    alone = await _alone(step, table.take(training), test)
+    labels = binary_labels(test)
     measured = {
-        "joint": _rounded(metrics.evaluate(test.y, scores).to_json()),
-        "alone": _rounded(metrics.evaluate(test.y, alone).to_json()),
+        "joint": _rounded(metrics.evaluate(labels, scores).to_json()),
         "rows": {"common": len(table), "training": len(training), "heldOut": len(held_out)},
     }
     return Output(
@@ -349,11 +346,6 @@ def _model_part(step: Step) -> tuple[bytes, Any]:
             allowed=row.role,
         )
     return (step.site.settings.home / row.path).read_bytes(), Role(row.role)
-
-
-async def _alone(step: Step, training: Table, test: Table) -> NDArray[np.float64]:
-    """Scores of a model that the guest trains on its own columns with the same parameters."""
-    raise NotImplementedError
 
 
 async def _agreed_metrics(step: Step) -> dict[str, Any]:

@@ -354,9 +354,7 @@ class Sync:
 
     def _deadlines(self) -> list[tuple[str, bool, int]]:
         """Open jobs of this site, with their deadlines, whose end nobody asked for yet."""
-        asked = select(ChainTx.id).where(
-            ChainTx.intent == func.concat("job:", LocalJob.id, ":expire")
-        )
+        asked = select(ChainTx.id).where(ChainTx.intent == "job:" + LocalJob.id + ":expire")
         query = (
             select(LocalJob)
             .join(JobParty, JobParty.job_id == LocalJob.id)

@@ -52,7 +52,8 @@ def broker_url(redis_url: str) -> str:
     return f"redis+socket://{rest}" if scheme == "unix" else redis_url
 
 
-@app.task(name="fatechain.run_task")  # type: ignore[untyped-decorator]
+# Not shared: run as a program, this module exists twice, as itself and as "__main__".
+@app.task(name="fatechain.run_task", shared=False)  # type: ignore[untyped-decorator]
 def run_task(task_id: str) -> None:
     """Run one task of this site to its end, unless somebody else already does."""
     from node.supervisor import supervise
@@ -92,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
     from node import worker
 
     worker.configure(home)
-    options: list[Any] = ["worker", "--pool=prefork", "--loglevel=WARNING"]
+    options: list[Any] = ["--quiet", "worker", "--pool=prefork", "--loglevel=WARNING"]
     options += ["--without-gossip", "--without-mingle", f"--queues={CONVERSATIONS}"]
     worker.app.worker_main(options)
 
