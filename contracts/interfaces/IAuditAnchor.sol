@@ -18,8 +18,9 @@ interface IAuditAnchor {
 
     event Anchored(SiteId indexed site, uint64 indexed size, bytes32 root);
 
-    /// @notice By the operator of the site. `proof`: RFC 6962 consistency from the anchored head; empty for the first head.
+    /// @notice By the operator of the site, whatever its standing. `proof`: RFC 6962 consistency from the anchored head; empty for the first head.
     function anchor(SiteId site, uint64 size, bytes32 root, bytes32[] calldata proof) external;
+    /// @notice The last head; all zero before the first.
     function head(SiteId site) external view returns (Head memory);
     /// @notice The root anchored at exactly this size, and its block; reverts when none was.
     function headAt(SiteId site, uint64 size) external view returns (Head memory);

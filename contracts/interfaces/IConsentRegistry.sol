@@ -26,7 +26,7 @@ interface IConsentRegistry {
         bytes32 algorithm; // code digest
         uint64 until; // block time, exclusive
         uint32 uses; // starts of jobs; consumed at start and never returned
-        uint8 minParties;
+        uint8 minParties; // different members among the parties of the job
         uint64 minRows;
         uint64 productBudget; // vectors answered over all jobs of the grant
         uint64 epsilonMicro; // privacy budget in millionths of epsilon; 0: no release under differential privacy
@@ -74,7 +74,7 @@ interface IConsentRegistry {
     function revoke(GrantId id) external;
     /// @notice Relayed: EIP-712 Revocation(bytes32 grantId).
     function revokeBySignature(GrantId id, bytes calldata signature) external;
-    /// @notice Only JobRegistry: checks as `requireUsable` and consumes one use.
+    /// @notice Only JobRegistry: checks as `requireUsable` and consumes one use. `parties` counts different members.
     function consume(
         GrantId id,
         bytes32 job,

@@ -47,9 +47,11 @@ interface IDatasetRegistry {
         uint32 columns,
         uint256 nonce
     ) external returns (DatasetId);
+    /// @notice By the operator of the dataset's site, which is active. Versions count from 1.
     function addVersion(DatasetId id, bytes32 schemaDigest, bytes32 rowsRoot, uint64 rows, uint32 columns)
         external
         returns (uint32);
+    /// @notice By the operator of the dataset's site or its member's account, active or not.
     function withdrawVersion(DatasetId id, uint32 version) external;
 
     function dataset(DatasetId id) external view returns (Dataset memory);

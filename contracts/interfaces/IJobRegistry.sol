@@ -36,7 +36,7 @@ interface IJobRegistry {
         bytes32 specification; // SHA-256 of the canonical specification (RFC 8785)
         bytes32 algorithm; // code digest
         Word purpose;
-        uint64 deadline; // block time: not Running by then or not attested by then -> Expired
+        uint64 deadline; // block time, exclusive: not Running by then or not attested by then -> Expired
         Party[] parties;
         Use[] uses;
         uint256 nonce;

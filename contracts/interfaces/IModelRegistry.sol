@@ -30,6 +30,7 @@ interface IModelRegistry {
     function register(JobId job, SiteId site, bytes32 modelDigest, ModelId[] calldata parents, uint256 nonce)
         external
         returns (ModelId);
+    /// @notice By the operator of the site that registered it, active or not.
     function withdraw(ModelId id, SiteId site) external;
     function model(ModelId id) external view returns (Model memory);
     function modelsOf(JobId job) external view returns (ModelId[] memory);

@@ -18,7 +18,7 @@ interface ISiteRegistry {
 
     /// @dev purpose: "request" (Ed25519, RFC 9421 signatures and receipts), "tls", "audit" (Ed25519, checkpoints).
     struct Key {
-        KeyId id;
+        KeyId id; // keccak256(abi.encode(chain id, registry, site, purpose, publicKey))
         Word purpose;
         bytes publicKey;
         uint64 fromBlock;
@@ -64,16 +64,21 @@ interface ISiteRegistry {
         KeyInput[] calldata keys,
         uint256 nonce
     ) external returns (SiteId);
+    /// @notice By the operator or the member's account.
     function setEndpoint(SiteId id, string calldata endpoint) external;
+    /// @notice By the member's account.
     function setRoles(SiteId id, uint8 roles) external;
+    /// @notice By the member's account, active or not; for ever.
     function retire(SiteId id) external;
+    /// @notice By the operator or the member's account; a key that ended does not come back.
     function addKey(SiteId id, Word purpose, bytes calldata publicKey) external returns (KeyId);
-    /// @notice Ends a key at once.
+    /// @notice Ends a key at once. By the operator or the member's account, active or not.
     function revokeKey(SiteId id, KeyId key) external;
 
     function site(SiteId id) external view returns (Site memory);
     function keys(SiteId id) external view returns (Key[] memory);
     function key(KeyId id) external view returns (SiteId, Key memory);
+    /// @notice 0 where the account operates no site; an account speaks for one site for ever.
     function siteOf(address operator) external view returns (SiteId);
     function memberOf(SiteId id) external view returns (MemberId);
     function isActive(SiteId id) external view returns (bool);

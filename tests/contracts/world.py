@@ -172,6 +172,8 @@ class World:
         except TransactionFailed as error:
             # The in-process chain shows the revert data as Python shows bytes.
             data = ast.literal_eval(str(error).removeprefix("execution reverted: "))
+            if not data:
+                return Refusal("", ())
             entry = ERRORS[data[:4]]
             types = [p["type"] for p in entry["inputs"]]
             return Refusal(entry["name"], tuple(self.web3.codec.decode(types, data[4:])))

@@ -1,0 +1,154 @@
+"""What each move costs, compared with gas.json.
+
+`UPDATE_GAS=1 python -m pytest tests/contracts/test_gas.py` writes the file anew.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from web3.types import TxReceipt
+
+from chain import merkle
+from chain.compile import CONTRACTS, load
+from tests.contracts.world import World, h, w
+
+FILE = Path(__file__).parent / "gas.json"
+TOLERANCE = 0.01
+TEN_MILLION = 10_000_000
+A_HEAD = 10_000
+ANCHOR_BAR = 125_000
+
+
+def _same_leaves(levels: int) -> merkle.HashAt:
+    """A log whose leaves are alike: the hash of a subtree depends on its level alone."""
+    hashes = [merkle.leaf_hash(b"same")]
+    for _ in range(levels):
+        hashes.append(merkle.node_hash(hashes[-1], hashes[-1]))
+    return lambda level, index: hashes[level]
+
+
+def _anchor(world: World, sizes: tuple[int, ...]) -> TxReceipt:
+    hash_at = _same_leaves(24)
+    anchored = 0
+    receipt = None
+    for size in sizes:
+        proof = merkle.consistency_proof_at(anchored, size, hash_at) if anchored else []
+        root = merkle.root_at(size, hash_at)
+        function = world.anchors.functions.anchor(world.bank_site, size, root, proof)
+        receipt = world.send(function, "bank_node")
+        anchored = size
+    assert receipt is not None
+    return receipt
+
+
+def _admit(world: World) -> TxReceipt:
+    admit = world.membership.functions.admit(world.address("newcomer"), "Bakery", 7)
+    return world.send(admit, "authority")
+
+
+def _register_site(world: World) -> TxReceipt:
+    keys = [(w("request"), h("request")), (w("audit"), h("audit"))]
+    register = world.sites.functions.register(
+        world.address("newcomer"), "branch", "https://branch.example", 3, keys, 7
+    )
+    return world.send(register, "bank")
+
+
+def _register_dataset(world: World) -> TxReceipt:
+    register = world.datasets.functions.register(
+        world.shop_site, "visits", h("schema"), h("rows"), 1000, 10, 7
+    )
+    return world.send(register, "shop_node")
+
+
+def _grant(world: World) -> TxReceipt:
+    terms = world.terms()
+    return world.send(world.consents.functions.grant(terms, world.sign(terms, "shop")), "relayer")
+
+
+def _revoke(world: World) -> TxReceipt:
+    return world.send(world.consents.functions.revoke(world.shop_grant), "shop")
+
+
+def _propose(world: World) -> TxReceipt:
+    return world.send(world.jobs.functions.propose(world.proposal()), "bank_node")
+
+
+def _approve(world: World) -> TxReceipt:
+    approve = world.jobs.functions.approve(world.propose(), world.shop_site)
+    return world.send(approve, "shop_node")
+
+
+def _start(world: World) -> TxReceipt:
+    return world.send(world.jobs.functions.start(world.approved()), "bank_node")
+
+
+def _attest(world: World) -> TxReceipt:
+    attest = world.jobs.functions.attest(world.running(), world.shop_site, h("result"))
+    return world.send(attest, "shop_node")
+
+
+def _attest_last(world: World) -> TxReceipt:
+    job = world.running()
+    attest = world.jobs.functions.attest
+    world.send(attest(job, world.shop_site, h("result")), "shop_node")
+    return world.send(attest(job, world.bank_site, h("result")), "bank_node")
+
+
+def _register_model(world: World) -> TxReceipt:
+    job = world.succeeded()
+    register = world.models.functions.register(job, world.bank_site, h("model"), [], 7)
+    return world.send(register, "bank_node")
+
+
+MOVES: dict[str, Callable[[World], TxReceipt]] = {
+    "Membership.admit": _admit,
+    "SiteRegistry.register with two keys": _register_site,
+    "DatasetRegistry.register": _register_dataset,
+    "ConsentRegistry.grant, relayed": _grant,
+    "ConsentRegistry.revoke": _revoke,
+    "JobRegistry.propose, two parties, two uses": _propose,
+    "JobRegistry.approve, the last of two": _approve,
+    "JobRegistry.start, two parties, one grant": _start,
+    "JobRegistry.attest, the first": _attest,
+    "JobRegistry.attest, the last of two": _attest_last,
+    "ModelRegistry.register": _register_model,
+    "AuditAnchor.anchor, the first head": lambda world: _anchor(world, (1000,)),
+    "AuditAnchor.anchor, 1000 to 1500": lambda world: _anchor(world, (1000, 1500)),
+    "AuditAnchor.anchor, 10,000 entries up to ten million": lambda world: _anchor(
+        world, (TEN_MILLION - A_HEAD, TEN_MILLION)
+    ),
+}
+
+
+def committed() -> dict[str, int]:
+    return dict(json.loads(FILE.read_text())) if FILE.is_file() else {}
+
+
+def compare(name: str, found: int) -> None:
+    """Writes when told to."""
+    if os.environ.get("UPDATE_GAS") == "1":
+        FILE.write_text(json.dumps({**committed(), name: found}, sort_keys=True, indent=1) + "\n")
+    expected = committed()[name]
+    assert found == pytest.approx(expected, rel=TOLERANCE), "UPDATE_GAS=1 if it is meant"
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_a_move_costs_what_is_committed(world: World, name: str) -> None:
+    compare(name, int(MOVES[name](world)["gasUsed"]))
+
+
+@pytest.mark.parametrize("name", CONTRACTS[:4] + CONTRACTS[5:])
+def test_a_deployment_costs_what_is_committed(world: World, name: str) -> None:
+    factory = world.web3.eth.contract(abi=load(name).abi, bytecode=load(name).bytecode)
+    made = factory.constructor().transact({"from": world.address("authority"), "gas": 8_000_000})
+    receipt = world.web3.eth.get_transaction_receipt(made)
+    compare(f"{name}, deployed", int(receipt["gasUsed"]))
+
+
+def test_a_head_at_ten_million_entries_stays_below_the_bar(world: World) -> None:
+    receipt = _anchor(world, (TEN_MILLION - A_HEAD, TEN_MILLION))
+    assert int(receipt["gasUsed"]) < ANCHOR_BAR
