@@ -227,7 +227,13 @@ class _Supervisor:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches us, and we end the children in order
-            env=os.environ | {"FATECHAIN_HOME": str(self.settings.home), "PYTHONUNBUFFERED": "1"},
+            env=os.environ
+            | {
+                "FATECHAIN_HOME": str(self.settings.home),
+                "PYTHONUNBUFFERED": "1",
+                # A folder `chain` where the operator happens to stand is not our package.
+                "PYTHONSAFEPATH": "1",
+            },
         )
         (self.settings.run / f"{child.name}.pid").write_text(
             f"{process.pid} {_start_time(process.pid)}\n", encoding="ascii"

@@ -11,6 +11,7 @@ import functools
 import inspect
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from rich.markup import escape
 from chain.errors import ChainError
 from ml.errors import MlError
 from node.client import Client
-from node.errors import Invalid, NodeError, NotFound
+from node.errors import Failed, Invalid, NodeError, NotFound
 
 if TYPE_CHECKING:
     from node.settings import Settings
@@ -173,6 +174,12 @@ def with_errors(action: Callable[[], Result], *, as_json: bool) -> Result:
     except OSError as error:
         what = error.filename or "the operating system"
         _tell(Invalid("InvalidRequest", f"{what}: {error.strerror or error}"), as_json)
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if not as_json:
+            raise  # a mistake of ours: a person wants to see where
+        _tell(Failed("InternalError", _place_of(error), hint="repeat it without --json"), as_json)
     raise typer.Exit(1)
 
 
@@ -185,6 +192,12 @@ def _tell(error: NodeError, as_json: bool) -> None:
         if value is not None:
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             errors.print(f"  [dim]{name}[/] {escape(shown)}", highlight=False)
+
+
+def _place_of(error: Exception) -> str:
+    """Type and place; the text may quote what no program should read."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
 
 def _settings_fault(error: ValidationError) -> NodeError:
