@@ -109,7 +109,7 @@ class Inbox:
         self._check_job(address)
         with self._site.store.read() as session:
             _check_step(session, address)
-            self._check_room(session, sender)
+        self._check_room(sender)
         return None
 
     def _check_parties(self, sender: VerifiedSender, address: WireAddress) -> None:
@@ -144,7 +144,7 @@ class Inbox:
         if job.state != "RUNNING":
             raise Conflict("MailboxClosed", f"job {job.id} is {job.state}", allowed="RUNNING")
 
-    def _check_room(self, session: Session, sender: VerifiedSender) -> None:
+    def _check_room(self, sender: VerifiedSender) -> None:
         settings = self._site.settings
         if sender.length > settings.max_message_bytes:
             raise TooLarge(
@@ -153,20 +153,28 @@ class Inbox:
                 found=sender.length,
                 allowed=settings.max_message_bytes,
             )
-        waiting = session.scalar(
-            select(func.coalesce(func.sum(InMessage.size), 0)).where(
-                InMessage.sender == sender.site, InMessage.taken_at.is_(None)
-            )
-        )
-        total = int(waiting or 0) + self._arriving[sender.site] + sender.length
-        if total > settings.mailbox_quota_bytes:
+        allowed = settings.mailbox_quota_bytes
+        total = self._waiting(sender)
+        if total > allowed and self.sweep():
+            total = self._waiting(sender)
+        if total > allowed:
             raise TooLarge(
                 "QuotaExceeded",
                 f"{total} bytes of site {sender.site} would wait here",
                 found=total,
-                allowed=settings.mailbox_quota_bytes,
+                allowed=allowed,
                 hint="wait until this site has taken what is there",
             )
+
+    def _waiting(self, sender: VerifiedSender) -> int:
+        """Bytes of the sender that nobody took yet, with those under way and the ones offered."""
+        with self._site.store.read() as session:
+            kept = session.scalar(
+                select(func.coalesce(func.sum(InMessage.size), 0)).where(
+                    InMessage.sender == sender.site, InMessage.taken_at.is_(None)
+                )
+            )
+        return int(kept or 0) + self._arriving[sender.site] + sender.length
 
     # ── The body ─────────────────────────────────────────────────────────────────────────────
 

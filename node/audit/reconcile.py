@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chain import canonical
 from node.audit.entries import type_of
 
 SENT, RECEIVED = type_of("message.sent"), type_of("message.received")
@@ -44,10 +43,14 @@ class Missing:
 
 @dataclass(frozen=True)
 class Different:
-    """A message that the two sides entered with different digests or sizes."""
+    """One address, and what each side entered there: other digests or sizes, or several."""
 
-    sent: Said
-    received: Said
+    sent: tuple[Said, ...]
+    received: tuple[Said, ...]
+
+    @property
+    def address(self) -> tuple[Any, ...]:
+        return self.sent[0].address
 
 
 @dataclass(frozen=True)
@@ -70,22 +73,16 @@ class Reconciliation:
     def bytes(self) -> int:
         return sum(message.size for message in self.matched)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the canonical list of the matched messages, in their order."""
-        return canonical.digest_of([[*said.address, said.digest] for said in self.matched])
-
     def to_json(self) -> dict[str, Any]:
         """What the audit log keeps of it."""
         return {
             "agrees": self.agrees,
             "count": self.count,
             "bytes": self.bytes,
-            "digest": self.digest,
             "missing": [
                 {"site": gap.site, "address": list(gap.message.address)} for gap in self.missing
             ],
-            "different": [{"address": list(pair.sent.address)} for pair in self.different],
+            "different": [{"address": list(pair.address)} for pair in self.different],
         }
 
 
@@ -100,8 +97,9 @@ def reconcile(
     """Hold the messages between two sites, as each entered them for one job, against each other.
 
     Entries are the JSON of log entries; other kinds, and messages with third parties, are passed
-    over.  With an ``attempt`` only its messages count: a lost attempt may end in mid-sentence.
-    Raises ValueError for an entry that names a message its site has no part in.
+    over; an entry that repeats another counts once.  With an ``attempt`` only its messages count:
+    a lost attempt may end in mid-sentence.  Raises ValueError for an entry that names a message
+    its site has no part in.
     """
     logs = {site_a: _messages(site_a, entries_a), site_b: _messages(site_b, entries_b)}
     matched: list[Said] = []
@@ -111,15 +109,14 @@ def reconcile(
         sent = _between(logs[sender][SENT], sender, receiver, attempt)
         received = _between(logs[receiver][RECEIVED], sender, receiver, attempt)
         for address in sorted(sent.keys() | received.keys()):
-            for ours, theirs in _pairs(sent.get(address, []), received.get(address, [])):
-                if ours is None and theirs is not None:
-                    missing.append(Missing(sender, theirs))
-                elif theirs is None and ours is not None:
-                    missing.append(Missing(receiver, ours))
-                elif ours == theirs and ours is not None:
-                    matched.append(ours)
-                elif ours is not None and theirs is not None:
-                    different.append(Different(ours, theirs))
+            ours, theirs = sent.get(address, set()), received.get(address, set())
+            if not ours or not theirs:
+                lacking = receiver if ours else sender
+                missing.extend(Missing(lacking, message) for message in sorted(ours | theirs))
+            elif ours == theirs and len(ours) == 1:
+                matched.extend(ours)
+            else:
+                different.append(Different(tuple(sorted(ours)), tuple(sorted(theirs))))
     return Reconciliation(tuple(sorted(matched)), tuple(missing), tuple(different))
 
 
@@ -148,19 +145,10 @@ def _messages(site: str, entries: Iterable[Mapping[str, Any]]) -> dict[str, list
 
 def _between(
     messages: Iterable[Said], sender: str, receiver: str, attempt: int | None
-) -> dict[tuple[Any, ...], list[Said]]:
-    found: dict[tuple[Any, ...], list[Said]] = {}
+) -> dict[tuple[Any, ...], set[Said]]:
+    found: dict[tuple[Any, ...], set[Said]] = {}
     for said in messages:
         ends = (said.sender, said.receiver) == (sender, receiver)
         if ends and attempt in (None, said.attempt):
-            found.setdefault(said.address, []).append(said)
+            found.setdefault(said.address, set()).add(said)
     return found
-
-
-def _pairs(sent: list[Said], received: list[Said]) -> list[tuple[Said | None, Said | None]]:
-    """Entries of one address side by side; an address entered twice has one without a partner."""
-    rows = max(len(sent), len(received))
-    return [
-        (sent[i] if i < len(sent) else None, received[i] if i < len(received) else None)
-        for i in range(rows)
-    ]

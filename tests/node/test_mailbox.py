@@ -420,9 +420,9 @@ def test_a_key_of_one_site_does_not_speak_for_another(pair: Pair, job: str) -> N
 def test_a_sender_beyond_its_quota_is_refused_until_its_messages_are_taken(
     pair: Pair, job: str
 ) -> None:
-    large = b"q" * (QUOTA // 2 - 1000)
     with pair.host.store.begin() as session:
         session.execute(update(InMessage).values(taken_at=1.0))
+    large = b"q" * (QUOTA // 2 - 1000)
     for n in (0, 1):
         assert send(signed(pair, address(pair, job, n), large)).status_code == 200
     refused = signed(pair, address(pair, job, 2), length=3000)
@@ -433,7 +433,7 @@ def test_a_sender_beyond_its_quota_is_refused_until_its_messages_are_taken(
     assert send(signed(pair, address(pair, job, 2), large)).status_code == 200
 
 
-def test_messages_of_an_ended_job_do_not_count_in_the_quota(pair: Pair, job: str) -> None:
+def test_bodies_of_an_ended_job_are_let_go(pair: Pair, job: str) -> None:
     assert send(signed(pair, address(pair, job))).status_code == 200
     with pair.host.store.begin() as session:
         session.execute(update(LocalJob).where(LocalJob.id == job).values(ended_at=1.0))
@@ -441,6 +441,18 @@ def test_messages_of_an_ended_job_do_not_count_in_the_quota(pair: Pair, job: str
     (row,) = kept(pair.host, job)
     assert row.taken_at is not None
     assert not (pair.host.settings.home / row.path).exists()
+
+
+def test_bodies_of_ended_jobs_make_room_when_it_is_needed(pair: Pair, job: str) -> None:
+    with pair.host.store.begin() as session:
+        session.execute(update(InMessage).values(taken_at=1.0))
+    large = b"q" * (QUOTA // 2)
+    for n in (0, 1):
+        assert send(signed(pair, address(pair, job, n), large[:-10])).status_code == 200
+    with pair.host.store.begin() as session:
+        session.execute(update(LocalJob).where(LocalJob.id == job).values(ended_at=1.0))
+    next_job = pair.start_job()
+    assert send(signed(pair, address(pair, next_job), large)).status_code == 200
 
 
 @pytest.mark.parametrize("state", ["STOPPING", "STOPPED", "FAILED", "SUCCEEDED"])
