@@ -243,7 +243,9 @@ class AuditLog:
                     break
                 if expected % WIDTH == 0:
                     tile = self._tiles.widest(0, expected // WIDTH)
-                leaf = merkle.leaf_hash(entry.content)
+                # SQLite keeps text where a BLOB should be, if somebody edits it in.
+                content = entry.content
+                leaf = merkle.leaf_hash(content if isinstance(content, bytes) else b"")
                 if what := _what_differs(entry, leaf, _slot(tile, expected)):
                     faults.append(Fault(expected, what))
                 frontier.append(leaf)
