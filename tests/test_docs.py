@@ -10,7 +10,7 @@ import ast
 import functools
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -462,19 +462,18 @@ def shape(path: str) -> str:
 
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
-    """(method, path) of all that a node answers."""
+    """(method, path) of all that a node answers: its OpenAPI document, and what is not in it."""
+    from node.api import between
     from node.api.app import create_app
     from node.site import Site
 
-    home = tmp_path_factory.mktemp("site")
-    with Site.create(home, scrypt_cost=2, name="documented") as site:
-        return set(_routes(create_app(home, site).routes))
-
-
-def _routes(found: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    for route in found:
-        if isinstance(route, Route):
-            yield from ((method, shape(route.path)) for method in route.methods or ())
+    with Site.create(tmp_path_factory.mktemp("site"), scrypt_cost=2, name="documented") as site:
+        app = create_app(site.settings.home, site)
+        described = app.openapi()["paths"]
+        others = [r for r in (*app.routes, *between.router.routes) if isinstance(r, Route)]
+    return {(m.upper(), shape(path)) for path, methods in described.items() for m in methods} | {
+        (method, shape(route.path)) for route in others for method in route.methods or ()
+    }
 
 
 @each_document
