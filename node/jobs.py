@@ -39,6 +39,7 @@ from node.store import JobParty, LocalDataset, LocalJob, LocalModel
 
 if TYPE_CHECKING:
     from chain.network import Network
+    from ml.algorithm import Algorithm
     from node.site import Site
 
 SCHEMES = ("paillier",)  # as installed here, fastest first
@@ -140,6 +141,7 @@ def specify(site: Site, network: Network, request: JobRequest) -> Specification:
             found=f"{request.parties[0].role} {request.parties[0].site}",
             allowed=f"guest {site.id}",
         )
+    _check_roles(chosen, request)
     params, label = _params(chosen.params, request), request.label
     if request.kind == "predict":
         params = _model_params(site, request)
@@ -176,6 +178,26 @@ def specify(site: Site, network: Network, request: JobRequest) -> Specification:
         )
     except ValidationError as error:
         raise _invalid(error) from error
+
+
+def _check_roles(chosen: Algorithm, request: JobRequest) -> None:
+    """Every party plays a role of the algorithm, and brings one dataset if its role has data."""
+    for party in request.parties:
+        if party.role not in chosen.roles:
+            raise Invalid(
+                "InvalidRequest",
+                f"{chosen.name} has no role {party.role}",
+                found=party.role,
+                allowed=[str(role) for role in chosen.roles],
+            )
+        expected = 0 if party.role == "arbiter" else 1
+        if len(party.inputs) != expected:
+            raise Invalid(
+                "InvalidRequest",
+                f"a {party.role} brings {expected} dataset(s)",
+                found=len(party.inputs),
+                allowed=expected,
+            )
 
 
 def _params(model: type[BaseModel], request: JobRequest) -> dict[str, Any]:
@@ -396,8 +418,8 @@ def intent_refused(session: Session, intent: str, reason: NodeError) -> None:
         return
     job_id, _, what = rest.partition(":")
     job = session.get(LocalJob, job_id)
-    if job is None:
-        return
+    if job is None or what in ("fail", "cancel", "expire"):
+        return  # the job was ended by another's word first, which the chain tells
     record(
         session,
         "request.refused",

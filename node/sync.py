@@ -331,6 +331,10 @@ class Sync:
         over = "JobNotRunning" in decision.codes
         call = self.network.jobs.fail(job_id, self.site.id, word(first.code))
         error = {"code": first.code, "detail": first.detail}
+        if over:
+            found = self.network.jobs.job(job_id)
+            ended = f"job {found.state}, by {found.ended_by or 'its deadline'}: {found.reason}"
+            error = {"code": found.reason or "JobNotRunning", "detail": ended}
         with self.site.store.begin() as session:
             stopped = projection.stop_tasks(session, job_id, error)
             job = session.get_one(LocalJob, job_id)
