@@ -168,8 +168,12 @@ def is_our_path(word: str) -> bool:
 
 def path_faults(document: Path) -> Iterator[str]:
     typed = [Piece(n, word) for n, text in shell_lines(document) for word in text.split()]
+    before = ""
     for line, word in [*code_spans(document), *typed]:
         path, _, test = word.partition("::")
+        # `tests/a.py::test_one`, `::test_two`: the second is in the same file.
+        path = path or before
+        before = path
         if not is_our_path(path):
             continue
         if not any(ROOT.glob(path.rstrip("/"))):
