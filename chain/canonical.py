@@ -6,6 +6,7 @@ digest over received bytes is a digest over their meaning.
 
 import hashlib
 import json
+import re
 from typing import Any, NoReturn
 
 import rfc8785
@@ -14,6 +15,12 @@ from chain.errors import ChainError
 
 MAX_INTEGER = 2**53 - 1
 """Integers beyond ± this are not exact in every JSON reader; write them as strings."""
+
+MAX_DEPTH = 100
+"""Objects and lists inside each other that `loads` accepts."""
+
+# The closing quote may be missing: a text without end is passed over once, not once per quote in it.
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 class NotCanonical(ChainError):
@@ -53,6 +60,7 @@ def loads(data: bytes) -> Any:
 
     Whoever receives the bytes limits their size first.
     """
+    _refuse_depth(data)
     try:
         text = data.decode("utf-8")
         value = json.loads(
@@ -65,8 +73,6 @@ def loads(data: bytes) -> Any:
         raise NotCanonical("not UTF-8", error.start) from error
     except json.JSONDecodeError as error:
         raise NotCanonical(error.msg, len(text[: error.pos].encode())) from error
-    except RecursionError as error:
-        raise NotCanonical("nested too deep") from error
     expected = dumps(value)
     if data != expected:
         raise NotCanonical("not the canonical form", _first_difference(data, expected))
@@ -102,6 +108,20 @@ def unword(value: str) -> str:
             f"{value[:70]!r} is no word: 32 bytes of printable ASCII, zeros at the end"
         )
     return text.decode("ascii")
+
+
+def _refuse_depth(data: bytes) -> None:
+    """Counts before the parser recurses: any library may have raised Python's own limit."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for token in _TOKEN.finditer(data):
+        if token[0] in (b"[", b"{"):
+            depth += 1
+        elif token[0] in (b"]", b"}"):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise NotCanonical(f"nested deeper than {MAX_DEPTH}", token.start())
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

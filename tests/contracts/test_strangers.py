@@ -1,12 +1,13 @@
 """Nobody without a part in it changes anything: generated from the ABIs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from web3.contract.contract import ContractFunction
 
 from chain.compile import load
-from tests.contracts.world import NAMES, TRAINING, ZERO, Id, World, h
+from tests.contracts.world import NAMES, TRAINING, Id, World, h
 
 CONTRACTS = {"consortium": "Consortium", **NAMES}
 # What a stranger is told. Any other error would mean that the call was refused for another reason.
@@ -45,28 +46,31 @@ def _type(parameter: Mapping[str, Any]) -> str:
     return f"({','.join(_type(c) for c in parameter['components'])}){kind[5:]}"
 
 
-def ids(world: World, function: str) -> dict[str, Id]:
-    """Things that exist, and a job in the state that the function is for."""
-    jobs = {
-        "start": world.approved,
-        "attest": world.running,
-        "fail": world.running,
-        "register": world.succeeded,
-    }
-    model = world.registered_model() if function == "withdraw" else ZERO
-    return {
-        "MemberId": world.bank,
-        "SiteId": world.bank_site,
-        "KeyId": bytes(world.sites.functions.keys(world.bank_site).call()[0][0]),
-        "DatasetId": world.bank_data,
-        "GrantId": world.shop_grant,
-        "JobId": jobs.get(function, world.propose)(),
-        "ModelId": model,
-        "Word": TRAINING,
-    }
+# Things that exist, by the type of their id.
+KNOWN: dict[str, Callable[[World], Id]] = {
+    "MemberId": lambda world: world.bank,
+    "SiteId": lambda world: world.bank_site,
+    "KeyId": lambda world: bytes(world.sites.functions.keys(world.bank_site).call()[0][0]),
+    "DatasetId": lambda world: world.bank_data,
+    "GrantId": lambda world: world.shop_grant,
+    "JobId": World.propose,
+    "ModelId": World.registered_model,
+    "Word": lambda world: TRAINING,
+}
+# A job in the state that the function is for.
+JOB_FOR = {
+    "start": World.approved,
+    "attest": World.running,
+    "fail": World.running,
+    "register": World.succeeded,
+}
 
 
-def argument(world: World, parameter: Mapping[str, Any], known: Mapping[str, Id]) -> Any:
+def arguments(world: World, function: ContractFunction) -> list[Any]:
+    return [argument(world, parameter, function.fn_name) for parameter in function.abi["inputs"]]
+
+
+def argument(world: World, parameter: Mapping[str, Any], function: str) -> Any:
     internal, kind = str(parameter["internalType"]), str(parameter["type"])
     if kind.endswith("[]"):
         return []
@@ -74,8 +78,10 @@ def argument(world: World, parameter: Mapping[str, Any], known: Mapping[str, Id]
         return world.terms()
     if internal == "struct IJobRegistry.Proposal":
         return world.proposal()
-    if internal in known:
-        return known[internal]
+    if internal == "JobId" and function in JOB_FOR:
+        return JOB_FOR[function](world)
+    if internal in KNOWN:
+        return KNOWN[internal](world)
     if kind == "address":
         return world.address("stranger")
     return {"string": "x", "bytes": b"x", "bytes32": h("x"), "bytes4": b"1234", "bool": True}.get(
@@ -86,9 +92,7 @@ def argument(world: World, parameter: Mapping[str, Any], known: Mapping[str, Id]
 @pytest.mark.parametrize(("contract", "signature"), list(changing()))
 def test_a_stranger_changes_nothing(world: World, contract: str, signature: str) -> None:
     function = getattr(world, contract).get_function_by_signature(signature)
-    known = ids(world, function.fn_name)
-    arguments = [argument(world, parameter, known) for parameter in function.abi["inputs"]]
-    refused = world.refusal(function(*arguments), "stranger")
+    refused = world.refusal(function(*arguments(world, function)), "stranger")
     assert refused is not None
     told = {OPEN[function.fn_name]} if function.fn_name in OPEN else TOLD
     assert refused.error in told
@@ -102,8 +106,8 @@ def test_every_move_of_the_consortium_is_the_authoritys(world: World) -> None:
             function = getattr(world, contract).get_function_by_signature(signature)
             if function.fn_name == "initialize":
                 continue
-            arguments = [argument(world, p, {"Word": TRAINING}) for p in function.abi["inputs"]]
+            given = arguments(world, function)
             for actor in ("bank", "bank_node"):
-                refused = world.refusal(function(*arguments), actor)
+                refused = world.refusal(function(*given), actor)
                 assert refused is not None
                 assert refused.error == "ConsortiumNotAuthority"

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any, NamedTuple
 
-from eth.vm.forks import ShanghaiVM
+from eth.vm.forks.shanghai import ShanghaiVM
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_tester import EthereumTester, PyEVMBackend
 from eth_tester.exceptions import TransactionFailed
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from web3 import EthereumTesterProvider, Web3
 from web3.contract import Contract
@@ -146,7 +147,7 @@ class World:
         proxy = self.create(
             load("ERC1967Proxy").abi, load("ERC1967Proxy").bytecode, made.address, data
         )
-        return self.web3.eth.contract(address=proxy.address, abi=load(artifact).abi)
+        return self.at(proxy.address, load(artifact).abi)
 
     def create(self, abi: Sequence[Any], bytecode: str, *args: Any) -> Contract:
         factory = self.web3.eth.contract(abi=abi, bytecode=bytecode)
@@ -155,7 +156,12 @@ class World:
         )
         receipt = self.web3.eth.get_transaction_receipt(transaction)
         assert receipt["status"] == 1
-        return self.web3.eth.contract(address=receipt["contractAddress"], abi=abi)
+        assert receipt["contractAddress"] is not None
+        return self.at(receipt["contractAddress"], abi)
+
+    def at(self, address: str, abi: Sequence[Any]) -> Contract:
+        found: Contract = self.web3.eth.contract(address=to_checksum_address(address), abi=abi)
+        return found
 
     def send(self, function: ContractFunction, actor: str) -> TxReceipt:
         """Sends and expects success."""
