@@ -32,6 +32,7 @@ from node.api.headers import SecurityHeaders
 from node.api.limits import BodyLimit
 from node.api.views.names import Names
 from node.site import Site
+from node.ui import explorer
 
 DESCRIPTION = """\
 A site of a FATE-Chain consortium, as its operator sees it.
@@ -80,6 +81,7 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
     app.include_router(_operator_interface())
     app.include_router(health.public, prefix="/v1")
     app.include_router(between.router)
+    explorer.install(app)
     return app
 
 

@@ -1,0 +1,259 @@
+"""The routes of the explorer: what each page reads, and how it is answered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from node.api.problems import problem_response
+from node.errors import NodeError
+from node.ui import pages, session
+from node.ui.messages import LANGUAGES, choose, translate, translate_state
+
+FOLDER = Path(__file__).parent
+LANGUAGE_COOKIE = "fatechain_language"
+YEAR_SECONDS = 365 * 24 * 3600
+
+router = APIRouter(include_in_schema=False)
+
+NAVIGATION = (
+    ("overview", "/"),
+    ("jobs", "/jobs"),
+    ("log", "/log"),
+    ("datasets", "/datasets"),
+    ("grants", "/grants"),
+    ("sites", "/sites"),
+    ("events", "/events"),
+    ("transactions", "/transactions"),
+)
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages to a node's application, and let problems be pages for people."""
+    app.include_router(router)
+    app.state.problem_page = problem_page
+
+
+def _page(path: str, template: str, section: str) -> Callable[[pages.Read], pages.Read]:
+    """Register a reading as a page at `path` and as JSON at ``path.json``."""
+
+    def register(read: pages.Read) -> pages.Read:
+        def twin(request: Request) -> Response:
+            session.require_reader(request)
+            return JSONResponse(jsonable_encoder(read(request)))
+
+        def page(request: Request) -> Response:
+            if not session.may_read(request):
+                return session.to_login(request)
+            return render(request, template, section, read(request))
+
+        router.add_api_route("/index.json" if path == "/" else f"{path}.json", twin)
+        router.add_api_route(path, page, response_class=HTMLResponse)
+        return read
+
+    return register
+
+
+for _path, _template, _section, _read in (
+    ("/", "overview.html", "overview", pages.overview),
+    ("/jobs", "jobs.html", "jobs", pages.jobs_page),
+    ("/jobs/{id}", "job.html", "jobs", pages.job_page),
+    ("/log", "log.html", "log", pages.log_page),
+    ("/log/{index}", "entry.html", "log", pages.entry_page),
+    ("/datasets", "datasets.html", "datasets", pages.datasets_page),
+    ("/datasets/{id}", "dataset.html", "datasets", pages.dataset_page),
+    ("/grants", "grants.html", "grants", pages.grants_page),
+    ("/grants/{id}", "grant.html", "grants", pages.grant_page),
+    ("/sites", "sites.html", "sites", pages.sites_page),
+    ("/events", "events.html", "events", pages.events_page),
+    ("/transactions", "transactions.html", "transactions", pages.transactions_page),
+    ("/transactions/{key:path}", "transaction.html", "transactions", pages.transaction_page),
+):
+    _page(_path, _template, _section)(_read)
+
+
+@router.get("/search.json")
+def search_twin(request: Request) -> Response:
+    session.require_reader(request)
+    return JSONResponse(jsonable_encoder(pages.search_page(request)))
+
+
+@router.get("/search")
+def search(request: Request) -> Response:
+    """One hit leads straight to it."""
+    if not session.may_read(request):
+        return session.to_login(request)
+    found = pages.search_page(request)
+    hits = found["results"].hits
+    if len(hits) == 1:
+        return RedirectResponse(hits[0].link, 303)
+    return render(request, "search.html", "search", found)
+
+
+@router.get("/jobs/{id}/certificate.json")
+def download_certificate(request: Request, id: str) -> Response:
+    session.require_reader(request)
+    name = f"certificate-{id[2:14]}.json" if id.isalnum() else "certificate.json"
+    return Response(
+        pages.certificate(request, id),
+        media_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@router.get("/login", name="login")
+def login_form(request: Request) -> Response:
+    target = session.own_path(request.query_params.get("next", "/"))
+    return render(request, "login.html", "login", {"next": target, "wrong": False})
+
+
+@router.post("/login")
+async def login(request: Request) -> Response:
+    answer = await session.sign_in(request)
+    if answer is not None:
+        return answer
+    return render(request, "login.html", "login", {"next": "/", "wrong": True}, status=401)
+
+
+@router.get("/logout")
+def logout(request: Request) -> Response:
+    return session.sign_out()
+
+
+@router.get("/static/explorer.css")
+def style() -> Response:
+    headers = {"Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable"}
+    return Response(_style(), media_type="text/css", headers=headers)
+
+
+def problem_page(request: Request, error: NodeError) -> Response:
+    """A refusal for a person; to the form where only the token is missing."""
+    if error.status == 401:
+        return session.to_login(request)
+    if not session.may_read(request):
+        return problem_response(error, request.url.path)
+    return render(request, "problem.html", "problem", {"error": error}, status=error.status)
+
+
+def render(
+    request: Request, template: str, section: str, values: Mapping[str, Any], *, status: int = 200
+) -> Response:
+    """A page in the reader's language."""
+    asked = request.query_params.get("lang")
+    language = choose(
+        asked,
+        request.cookies.get(LANGUAGE_COOKIE),
+        request.headers.get("accept-language", ""),
+    )
+    settings = request.app.state.site.settings
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            values,
+            language=language,
+            languages=LANGUAGES,
+            t=lambda key, **filled: translate(language, key, **filled),
+            state_name=lambda state: translate_state(language, state),
+            section=section,
+            navigation=NAVIGATION,
+            site_name=settings.name,
+            signed_in=session.is_operator(request),
+            open_reading=settings.explorer_open,
+            here=lambda **changes: here(request, **changes),
+            twin=_twin(request),
+            query=request.query_params,
+            style=f"/static/explorer.css?v={_version()}",
+        )
+    )
+    answer = HTMLResponse(text, status)
+    answer.headers["Content-Language"] = language
+    answer.headers["Vary"] = "Accept-Language, Cookie"
+    if asked in LANGUAGES:
+        answer.set_cookie(LANGUAGE_COOKIE, language, max_age=YEAR_SECONDS, samesite="strict")
+    return answer
+
+
+def here(request: Request, **changes: str | None) -> str:
+    """This page's address with some of its query changed; None takes a part away."""
+    url = request.url.include_query_params(
+        **{name: value for name, value in changes.items() if value is not None}
+    ).remove_query_params([name for name, value in changes.items() if value is None])
+    return url.path + (f"?{url.query}" if url.query else "")
+
+
+def _twin(request: Request) -> str:
+    path = "/index" if request.url.path == "/" else request.url.path
+    query = request.url.remove_query_params("lang").query
+    return f"{path}.json" + (f"?{query}" if query else "")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "short": short,
+        "when": when,
+        "number": lambda value: f"{value:,}",
+        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True),
+        "tone": tone,
+    }
+    return environment
+
+
+@cache
+def _style() -> bytes:
+    return (FOLDER / "static" / "explorer.css").read_bytes()
+
+
+@cache
+def _version() -> str:
+    return hashlib.sha256(_style()).hexdigest()[:12]
+
+
+def short(id: str | None) -> str:
+    """An identifier as it is recognised at a glance."""
+    if id is None:
+        return "–"
+    return f"{id[:8]}…{id[-4:]}" if id.startswith("0x") and len(id) > 20 else id
+
+
+def when(seconds: float | None) -> str:
+    """A time as UTC, to the second."""
+    if not seconds:
+        return "–"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def tone(state: str) -> str:
+    """Which colour a state has: a class of the style sheet."""
+    for name, states in _TONES.items():
+        if state in states:
+            return name
+    return "plain"
+
+
+_TONES: Mapping[str, frozenset[str]] = {
+    "good": frozenset({"SUCCEEDED", "CONFIRMED", "ACTIVE", "STANDING", "APPROVED"}),
+    "busy": frozenset({"RUNNING", "READY", "SIGNED", "SENT", "MINED", "STOPPING"}),
+    "wait": frozenset({"SUBMITTED", "PROPOSED", "WAITING", "PENDING"}),
+    "bad": frozenset(
+        {"FAILED", "REFUSED", "REJECTED", "REVOKED", "EXPELLED", "SUSPENDED", "WITHDRAWN"}
+    ),
+}

@@ -1,0 +1,253 @@
+"""What each page shows, as values: the template and the JSON twin get the same.
+
+A reading takes the request and gives a mapping; it raises `NodeError` for what does not exist.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import Request
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from node.api.pages import MAX_LIMIT, Page, from_cursor, to_cursor
+from node.api.views import datasets, entries, grants, health, jobs, messages, network, sites
+from node.api.views import transactions as transactions_view
+from node.api.views.jobs import Curve
+from node.api.views.model import ID_PATTERN, Shown
+from node.api.views.names import Names
+from node.errors import NotFound
+from node.lifecycle import JOB_MOVES
+from node.site import Site
+from node.store import ChainEvent
+from node.ui import session as access
+from node.ui.charts import Line
+from node.ui.proofs import steps
+from node.ui.search import search
+
+Read = Callable[[Request], dict[str, Any]]
+
+PAGE = 50
+ON_OVERVIEW = 8
+MESSAGES_ON_JOB = 20
+GRANT_STATES = ("PENDING", "ACTIVE", "EXPIRED", "USED_UP", "REVOKED", "AMENDED")
+
+
+class EventShown(Shown):
+    block: int
+    tx_hash: str
+    contract: str
+    name: str
+    args: dict[str, Any]
+
+
+def overview(request: Request) -> dict[str, Any]:
+    site, names = _site(request), _names(request)
+    with site.store.read() as session:
+        latest = entries.page(session, limit=ON_OVERVIEW)
+    return {
+        "health": health.show(site),
+        "jobs": jobs.page(site, names, limit=ON_OVERVIEW),
+        "entries": latest,
+    }
+
+
+def jobs_page(request: Request) -> dict[str, Any]:
+    state = _choice(request, "state", tuple(JOB_MOVES))
+    kind = _choice(request, "kind", ("train", "predict"))
+    page = jobs.page(
+        _site(request), _names(request), limit=PAGE, cursor=_cursor(request), state=state, kind=kind
+    )
+    return {"page": page, "states": list(JOB_MOVES), "state": state, "kind": kind}
+
+
+def job_page(request: Request) -> dict[str, Any]:
+    """With ``check=1`` the certificate is held against the chain; with ``messages=all`` all are
+    shown, in pages."""
+    site, names, id = _site(request), _names(request), _id(request)
+    job = jobs.show(site, names, id)
+    all_messages = request.query_params.get("messages") == "all"
+    shown = messages.page(
+        site,
+        names,
+        id,
+        limit=MAX_LIMIT if all_messages else MESSAGES_ON_JOB,
+        cursor=_cursor(request),
+    )
+    check = None
+    if job.has_certificate and request.query_params.get("check") == "1":
+        check = jobs.check_certificate(site, id)
+    with site.store.read() as session:
+        told = entries.page(session, limit=ON_OVERVIEW, subject=id)
+    return {
+        "job": job,
+        "messages": shown,
+        "all_messages": all_messages,
+        "certificate": check,
+        "entries": told,
+        "curves": lines(job.curves),
+    }
+
+
+def lines(curves: list[Curve]) -> list[Line]:
+    return [Line(f"{curve.step} {curve.name}", curve.points) for curve in curves]
+
+
+def certificate(request: Request, id: str) -> bytes:
+    return jobs.certificate_bytes(_site(request), id)
+
+
+def log_page(request: Request) -> dict[str, Any]:
+    site, asked = _site(request), request.query_params
+    filters = {name: asked.get(name) or None for name in ("type", "subject", "since", "until")}
+    with site.store.read() as session:
+        page = entries.page(session, limit=PAGE, cursor=_cursor(request), **filters)
+        types = entries.types(session)
+    return {
+        "page": page,
+        "filters": filters,
+        "types": types,
+        "checkpoint": entries.checkpoint(site),
+    }
+
+
+def entry_page(request: Request) -> dict[str, Any]:
+    index = request.path_params["index"]
+    size = request.query_params.get("size")
+    if not _is_number(index) or not (size is None or _is_number(size)):
+        raise NotFound("NotFound", "the log has no such entry", found=index)
+    entry = entries.show(_site(request), int(index), None if size is None else int(size))
+    proof = entry.proof
+    return {
+        "entry": entry,
+        "steps": steps(entry.index, proof.size, entry.leaf_hash, proof.path),
+    }
+
+
+def datasets_page(request: Request) -> dict[str, Any]:
+    page = datasets.page(_site(request), _names(request), limit=PAGE, cursor=_cursor(request))
+    return {"page": Page(items=[_hidden(request, d) for d in page.items], next=page.next)}
+
+
+def dataset_page(request: Request) -> dict[str, Any]:
+    site, names, id = _site(request), _names(request), _id(request)
+    return {
+        "dataset": _hidden(request, datasets.show(site, names, id)),
+        "grants": grants.page(site, names, limit=MAX_LIMIT, dataset=id).items,
+    }
+
+
+def grants_page(request: Request) -> dict[str, Any]:
+    state = _choice(request, "state", GRANT_STATES)
+    page = grants.page(
+        _site(request), _names(request), limit=PAGE, cursor=_cursor(request), state=state
+    )
+    return {"page": page, "states": list(GRANT_STATES), "state": state}
+
+
+def grant_page(request: Request) -> dict[str, Any]:
+    return {"grant": grants.show(_site(request), _names(request), _id(request))}
+
+
+def sites_page(request: Request) -> dict[str, Any]:
+    site, names = _site(request), _names(request)
+    return {
+        "network": network.show(site, names),
+        "page": sites.page(
+            site.network(),
+            names,
+            site.settings.site_id,
+            limit=MAX_LIMIT,
+            cursor=_cursor(request),
+        ),
+    }
+
+
+def events_page(request: Request) -> dict[str, Any]:
+    with _site(request).store.read() as session:
+        return {"page": _events(session, request)}
+
+
+def transactions_page(request: Request) -> dict[str, Any]:
+    state = _choice(request, "state", transactions_view.STATES)
+    with _site(request).store.read() as session:
+        page = transactions_view.page(session, limit=PAGE, cursor=_cursor(request), state=state)
+    return {"page": page, "states": list(transactions_view.STATES), "state": state}
+
+
+def transaction_page(request: Request) -> dict[str, Any]:
+    with _site(request).store.read() as session:
+        return {"transaction": transactions_view.find(session, request.path_params["key"])}
+
+
+def search_page(request: Request) -> dict[str, Any]:
+    return {"results": search(_site(request), request.query_params.get("q", ""))}
+
+
+def _events(session: Session, request: Request) -> Page[EventShown]:
+    asked = request.query_params
+    query = select(ChainEvent).order_by(ChainEvent.id.desc()).limit(PAGE + 1)
+    if tx := asked.get("tx"):
+        query = query.where(ChainEvent.tx_hash == tx)
+    if (block := asked.get("block")) and _is_number(block):
+        query = query.where(ChainEvent.block == int(block))
+    for column, name in ((ChainEvent.name, "name"), (ChainEvent.contract, "contract")):
+        if value := asked.get(name):
+            query = query.where(column == value)
+    if (position := from_cursor(_cursor(request), int)) is not None:
+        query = query.where(ChainEvent.id < position[0])
+    rows = list(session.scalars(query))
+    return Page(
+        items=[
+            EventShown(
+                block=row.block,
+                tx_hash=row.tx_hash,
+                contract=row.contract,
+                name=row.name,
+                args=row.args,
+            )
+            for row in rows[:PAGE]
+        ],
+        next=to_cursor(rows[PAGE - 1].id) if len(rows) > PAGE else None,
+    )
+
+
+def _hidden(request: Request, dataset: datasets.DatasetShown) -> datasets.DatasetShown:
+    """Names of columns are the operator's to show: an open explorer keeps them back."""
+    if access.is_operator(request):
+        return dataset
+    return dataset.model_copy(update={"local": None})
+
+
+def _site(request: Request) -> Site:
+    site: Site = request.app.state.site
+    return site
+
+
+def _names(request: Request) -> Names:
+    names: Names = request.app.state.names
+    return names
+
+
+def _cursor(request: Request) -> str | None:
+    return request.query_params.get("cursor")
+
+
+def _choice(request: Request, name: str, allowed: tuple[str, ...]) -> str | None:
+    """A filter of the address; anything unknown filters nothing."""
+    value = request.query_params.get(name)
+    return value if value in allowed else None
+
+
+def _id(request: Request) -> str:
+    id: str = request.path_params["id"]
+    if not re.match(ID_PATTERN, id):
+        raise NotFound("NotFound", "an identifier is 0x-hex of 32 bytes", found=id[:80])
+    return id
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16
