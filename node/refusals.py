@@ -102,6 +102,7 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "ModelNotParty": (Refused, "NotAParty"),
     "ModelNotRegistrar": (Refused, "NotAParty"),
     "ModelTooManyParents": (Invalid, "InvalidRequest"),
+    "ModelEnded": (Refused, "ModelWithdrawn"),
     # AuditAnchor
     "AnchorNotGrowing": (Conflict, "Conflict"),
     "AnchorInconsistent": (Conflict, "AnchorInconsistent"),

@@ -1,0 +1,289 @@
+"""Admission refuses by name whatever does not stand, and allows only what stands in every view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from node.admission import (
+    ChainView,
+    Facts,
+    GrantView,
+    JobView,
+    LocalData,
+    ModelView,
+    Moment,
+    PartyView,
+    UseView,
+    decide,
+    product_limit,
+)
+from node.errors import NodeError, Refused
+from node.specification import Specification
+from tests.node.test_specification import an_id, document
+
+GUEST, HOST = an_id(10), an_id(11)
+BANK, SHOP = an_id(50), an_id(51)
+HOST_DATA, GUEST_DATA, GRANT, CODE, MODEL = an_id(21), an_id(20), an_id(31), an_id(1), an_id(70)
+NOW, DEADLINE = 1_700_000_000, 1_800_000_000
+SPECIFICATION = Specification.model_validate(document())
+STATE = {"approve": "PROPOSED", "start": "APPROVED", "task": "RUNNING"}
+
+GRANTED = GrantView(
+    id=GRANT,
+    state="ACTIVE",
+    dataset=HOST_DATA,
+    from_version=1,
+    to_version=1,
+    grantee=BANK,
+    purpose="training",
+    algorithm=CODE,
+    until=DEADLINE,
+    min_parties=2,
+    min_rows=50,
+    product_budget=500,
+)
+
+
+def view(moment: Moment = "task", specification: Specification = SPECIFICATION) -> ChainView:
+    """A block in which everything stands."""
+    return ChainView(
+        block=100,
+        time=NOW,
+        job=JobView(
+            state=STATE[moment],
+            specification=specification.digest,
+            algorithm=CODE,
+            purpose=specification.purpose,
+            deadline=DEADLINE,
+            member=BANK,
+            parties=((GUEST, "guest"), (HOST, "host")),
+            uses=((0, GUEST_DATA, 1, None), (1, HOST_DATA, 1, GRANT)),
+        ),
+        algorithm_allowed=True,
+        scheme_admitted=True,
+        minimum_key_bits=2048,
+        minimum_rows=50,
+        parties=(PartyView(GUEST, BANK, "ACTIVE"), PartyView(HOST, SHOP, "ACTIVE")),
+        uses=(
+            UseView(0, GUEST_DATA, 1, "STANDS", GUEST, BANK, 1000, an_id(80), an_id(81)),
+            UseView(1, HOST_DATA, 1, "STANDS", HOST, SHOP, 900, an_id(82), an_id(83), GRANTED),
+        ),
+        model=ModelView(exists=True, stands=True),
+    )
+
+
+def facts(moment: Moment = "task", **changes: Any) -> Facts:
+    """The host's facts when everything is as agreed."""
+    return replace(
+        Facts(
+            moment=moment,
+            me=HOST,
+            job_id=an_id(99),
+            views=(view(moment), view(moment)),
+            specification=SPECIFICATION,
+            code_digest=CODE,
+            key_bits=2048,
+            data=(LocalData(HOST_DATA, 1, an_id(82), an_id(83)),),
+            spent={},
+        ),
+        **changes,
+    )
+
+
+def change(
+    moment: Moment = "task",
+    *,
+    job: dict[str, Any] | None = None,
+    grant: dict[str, Any] | None = None,
+    use: dict[str, Any] | None = None,
+    party: dict[str, Any] | None = None,
+    chain: dict[str, Any] | None = None,
+    **own: Any,
+) -> Facts:
+    """Facts with something changed in the newest view, at the host's data or about the guest."""
+    good = view(moment)
+    assert good.job is not None
+    changed = replace(
+        good,
+        job=replace(good.job, **job or {}),
+        parties=(replace(good.parties[0], **party or {}), good.parties[1]),
+        uses=(
+            good.uses[0],
+            replace(good.uses[1], **{"grant": replace(GRANTED, **grant or {})} | (use or {})),
+        ),
+    )
+    changed = replace(changed, **chain or {})
+    return facts(moment, views=(good, changed), **own)
+
+
+@pytest.mark.parametrize("moment", ["approve", "start", "task"])
+def test_what_stands_everywhere_is_allowed(moment: Moment) -> None:
+    decision = decide(facts(moment))
+    assert decision.reasons == ()
+    assert decision.allowed
+    decision.require()
+
+
+REFUSED: dict[str, Callable[[], Facts]] = {
+    # what is known
+    "ChainUnavailable": lambda: facts(chain_problem="nobody answers"),
+    "ChainStale": lambda: facts(silent_seconds=61.0),
+    # the job
+    "NotFound": lambda: change(chain={"job": None}),
+    "JobNotRunning": lambda: change(job={"state": "FAILED"}),
+    "DeadlinePassed": lambda: change(chain={"time": DEADLINE}, grant={"until": DEADLINE + 1}),
+    "NotAParty": lambda: facts(me=an_id(77)),
+    "WrongRole": lambda: change(job={"parties": ((GUEST, "guest"), (HOST, "arbiter"))}),
+    # the agreement
+    "SpecificationMissing": lambda: facts(specification=None),
+    "SpecificationMismatch": lambda: change(job={"specification": an_id(5)}),
+    # the code
+    "AlgorithmNotAllowed": lambda: change(chain={"algorithm_allowed": False}),
+    "SchemeNotAdmitted": lambda: change(chain={"scheme_admitted": False}),
+    "KeyTooSmall": lambda: facts(key_bits=1024),
+    "TooFewRows": lambda: change(chain={"minimum_rows": 51}),
+    # the parties
+    "UnknownSite": lambda: change(party={"exists": False}),
+    "MemberNotActive": lambda: change(party={"member_standing": "SUSPENDED"}),
+    "SiteNotActive": lambda: change(party={"stands": False}),
+    "KeyRevoked": lambda: change(party={"has_request_key": False}),
+    # the data
+    "DatasetUnknown": lambda: change(use={"standing": "UNKNOWN"}),
+    "DatasetWithdrawn": lambda: change(use={"standing": "WITHDRAWN"}),
+    "DatasetMismatch": lambda: change(use={"rows_root": an_id(6)}),
+    # the grant
+    "GrantMissing": lambda: change(use={"grant": None}),
+    "GrantExpired": lambda: change(grant={"state": "EXPIRED"}),
+    "GrantRevoked": lambda: change(grant={"state": "REVOKED"}),
+    "GrantAmended": lambda: change(grant={"state": "AMENDED"}),
+    "GrantUsedUp": lambda: change("start", grant={"state": "USED_UP"}),
+    "GrantWrongDataset": lambda: change(grant={"dataset": an_id(6)}),
+    "GrantWrongVersion": lambda: change(grant={"from_version": 2, "to_version": 3}),
+    "GrantWrongGrantee": lambda: change(grant={"grantee": SHOP}),
+    "GrantWrongPurpose": lambda: change(grant={"purpose": "prediction"}),
+    "GrantWrongAlgorithm": lambda: change(grant={"algorithm": an_id(6)}),
+    "GrantTooFewParties": lambda: change(grant={"min_parties": 3}),
+    "ProductBudgetExceeded": lambda: facts(spent={GRANT: 500}),
+    "ContractRefused": lambda: change(chain={"refusal": Refused("ContractRefused", "no")}),
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_each_reason_refuses_by_its_name(code: str) -> None:
+    decision = decide(REFUSED[code]())
+    assert decision.codes[0] == code
+    with pytest.raises(NodeError, match=code):
+        decision.require()
+
+
+def test_every_rule_is_tried_and_a_wrong_role_is_also_another_agreement() -> None:
+    several = {code for code in REFUSED if len(decide(REFUSED[code]()).reasons) > 1}
+    assert several == {"WrongRole"}
+
+
+def test_reasons_are_told_with_code_and_detail() -> None:
+    told = decide(REFUSED["GrantRevoked"]()).to_json()
+    assert told["allowed"] is False
+    assert told["reasons"][0]["code"] == "GrantRevoked"
+    assert GRANT in told["reasons"][0]["detail"]
+
+
+def test_a_permission_that_is_not_confirmed_yet_does_not_count() -> None:
+    good, young = view("start"), view("start")
+    young = replace(
+        young, uses=(young.uses[0], replace(young.uses[1], grant=GrantView(GRANT, "NONE")))
+    )
+    assert decide(facts("start", views=(young, good))).codes == ("GrantMissing",)
+
+
+def test_a_withdrawal_counts_before_it_is_confirmed() -> None:
+    assert decide(change(grant={"state": "REVOKED"})).codes == ("GrantRevoked",)
+
+
+def test_the_use_that_a_running_job_consumed_does_not_stop_it() -> None:
+    assert decide(change(grant={"state": "USED_UP"})).allowed
+
+
+def test_a_grant_ends_with_its_block_time_even_if_no_block_said_so() -> None:
+    assert decide(change(grant={"until": NOW})).codes == ("GrantExpired",)
+
+
+def test_two_sites_of_one_institution_are_one_party_to_a_grant() -> None:
+    assert decide(change(party={"member": SHOP})).codes == ("GrantTooFewParties",)
+
+
+def test_other_code_than_the_agreed_one_does_not_run_here() -> None:
+    assert decide(facts(code_digest=an_id(3))).codes == ("AlgorithmNotAllowed",)
+    assert decide(facts(code_digest=None)).codes == ("AlgorithmNotAllowed",)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"algorithm": an_id(7)},
+        {"purpose": "prediction"},
+        {"deadline": DEADLINE + 1},
+        {"parties": ((GUEST, "guest"), (HOST, "host"), (an_id(12), "host"))},
+        {"uses": ((1, HOST_DATA, 1, GRANT),)},
+        {"uses": ((0, GUEST_DATA, 1, None), (1, HOST_DATA, 2, GRANT))},
+    ],
+)
+def test_a_specification_that_contradicts_the_proposal_is_refused(changes: dict[str, Any]) -> None:
+    assert "SpecificationMismatch" in decide(change(job=changes)).codes
+
+
+def test_data_that_does_not_lie_here_is_refused() -> None:
+    assert decide(facts(data=())).codes == ("DatasetUnknown",)
+
+
+def test_own_data_of_the_proposer_needs_no_grant() -> None:
+    assert decide(change(use={"grant": None, "owner": BANK})).allowed
+
+
+def test_only_the_holder_judges_what_was_spent() -> None:
+    data = (LocalData(GUEST_DATA, 1, an_id(80), an_id(81)),)
+    assert decide(facts(me=GUEST, data=data, spent={GRANT: 500})).allowed
+
+
+def test_a_grant_without_a_budget_allows_a_tenth_of_the_rows() -> None:
+    use = view().uses[1]
+    assert product_limit(replace(GRANTED, product_budget=0), use) == 90
+    assert product_limit(GRANTED, use) == 500
+
+
+def _predict() -> Specification:
+    changes = {"kind": "predict", "model": MODEL, "holdout": None, "label": None}
+    return Specification.model_validate(document(**changes))
+
+
+@pytest.mark.parametrize(
+    ("model", "held", "codes"),
+    [
+        (ModelView(True, True), True, ()),
+        (ModelView(False, False), True, ("ModelUnknown",)),
+        (ModelView(True, False), True, ("ModelWithdrawn",)),
+        (ModelView(True, True), False, ("ModelUnknown",)),
+    ],
+)
+def test_a_prediction_needs_a_model_that_stands_and_lies_here(
+    model: ModelView, held: bool, codes: tuple[str, ...]
+) -> None:
+    specification = _predict()
+    both = replace(view(specification=specification), model=model)
+    found = facts(views=(both, both), specification=specification, has_model=held)
+    assert decide(found).codes == codes
+
+
+def test_nothing_else_is_said_when_the_chain_was_not_read() -> None:
+    decision = decide(facts(chain_problem="gone", specification=None, code_digest=None))
+    assert decision.codes == ("ChainUnavailable",)
+
+
+def test_several_reasons_are_all_told_and_each_once() -> None:
+    found = change(grant={"state": "REVOKED"}, party={"member_standing": "EXPELLED"})
+    doubled = replace(found, views=(found.views[1], found.views[1]))
+    assert sorted(decide(doubled).codes) == ["GrantRevoked", "MemberNotActive"]
