@@ -1,0 +1,170 @@
+"""Who may speak, as the contracts say: on a real consortium in an in-process chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chain.errors import ChainUnavailable
+from chain.network import Network
+from chain.testing import InProcessChain
+from node.directory import TTL_SECONDS, ChainDirectory
+from node.errors import NodeError, NotFound, Refused, Unauthenticated, Unavailable
+from tests.chain.world import World
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def founded() -> tuple[InProcessChain, World]:
+    chain = InProcessChain()
+    world = World(chain.client).found()
+    chain.mine(2)  # what stands is confirmed
+    return chain, world
+
+
+@pytest.fixture
+def world(founded: tuple[InProcessChain, World]) -> Iterator[World]:
+    chain, world = founded
+    before = chain.snapshot()
+    yield world.afresh()
+    chain.revert(before)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def directory(world: World, clock: Clock) -> ChainDirectory:
+    return ChainDirectory(lambda: world.network, clock=clock)
+
+
+def request_key(world: World, directory: ChainDirectory) -> str:
+    public = bytes.fromhex(world.bank.public_key[2:])
+    return directory.key_id(world.bank.site, "request", public)
+
+
+def test_the_computed_id_is_that_of_the_registered_key(
+    world: World, directory: ChainDirectory
+) -> None:
+    key_id = request_key(world, directory)
+    found = directory.sender_key(key_id)
+    assert (found.key_id, found.site) == (key_id, world.bank.site)
+    assert found.public_key == bytes.fromhex(world.bank.public_key[2:])
+
+
+def test_an_unknown_key_is_refused(directory: ChainDirectory) -> None:
+    with pytest.raises(Unauthenticated, match="UnknownSite"):
+        directory.sender_key("0x" + "12" * 32)
+
+
+def test_a_key_for_another_purpose_does_not_sign_requests(
+    world: World, directory: ChainDirectory
+) -> None:
+    public = bytes.fromhex(world.bank.public_key[2:])
+    with pytest.raises(Unauthenticated, match="not one for requests"):
+        directory.sender_key(directory.key_id(world.bank.site, "audit", public))
+
+
+def test_a_revoked_key_is_refused_as_soon_as_the_kept_answer_is_old(
+    world: World, directory: ChainDirectory, clock: Clock
+) -> None:
+    key_id = request_key(world, directory)
+    directory.sender_key(key_id)
+    world.send(world.bank.operator, world.network.sites.revoke_key(world.bank.site, key_id))
+    clock.now += TTL_SECONDS + 0.1
+    with pytest.raises(Refused, match="KeyRevoked"):
+        directory.sender_key(key_id)
+
+
+def test_answers_are_kept_for_a_while_and_forgotten_on_demand(
+    world: World, directory: ChainDirectory
+) -> None:
+    key_id = request_key(world, directory)
+    directory.sender_key(key_id)
+    world.send(world.bank.operator, world.network.sites.revoke_key(world.bank.site, key_id))
+    assert directory.sender_key(key_id).site == world.bank.site
+    directory.forget()
+    with pytest.raises(Refused, match="KeyRevoked"):
+        directory.sender_key(key_id)
+
+
+def test_a_new_key_counts_when_it_is_confirmed(
+    world: World,
+    directory: ChainDirectory,
+    clock: Clock,
+    founded: tuple[InProcessChain, World],
+) -> None:
+    public = "0x" + "ab" * 32
+    world.send(world.bank.operator, world.network.sites.add_key(world.bank.site, "request", public))
+    key_id = directory.key_id(world.bank.site, "request", bytes.fromhex(public[2:]))
+    with pytest.raises(Refused, match="not yet confirmed"):
+        directory.sender_key(key_id)
+    founded[0].mine(2)
+    clock.now += TTL_SECONDS + 0.1
+    assert directory.sender_key(key_id).site == world.bank.site
+
+
+def test_a_suspended_member_is_refused(world: World, directory: ChainDirectory) -> None:
+    world.send(world.authority, world.network.membership.suspend(world.bank.member))
+    with pytest.raises(Refused, match="MemberNotActive"):
+        directory.sender_key(request_key(world, directory))
+
+
+def test_a_retired_site_is_refused(world: World, directory: ChainDirectory) -> None:
+    world.send(world.bank.account, world.network.sites.retire(world.bank.site))
+    with pytest.raises(Refused) as refused:
+        directory.sender_key(request_key(world, directory))
+    assert refused.value.code in ("KeyRevoked", "SiteNotActive")
+
+
+def test_an_endpoint_is_the_registered_one(world: World, directory: ChainDirectory) -> None:
+    assert directory.endpoint(world.shop.site) == "http://shop.example"
+    with pytest.raises(NotFound, match="UnknownSite"):
+        directory.endpoint("0x" + "12" * 32)
+
+
+def test_a_job_shows_its_state_and_parties(world: World, directory: ChainDirectory) -> None:
+    world.run_job()
+    job = directory.job(world.job)
+    assert job.state == "SUCCEEDED"
+    assert job.parties == {world.bank.site, world.shop.site}
+
+
+def test_an_unknown_job_is_not_found(directory: ChainDirectory) -> None:
+    with pytest.raises(NotFound):
+        directory.job("0x" + "12" * 32)
+
+
+def test_without_the_chain_nobody_is_known() -> None:
+    def away() -> Network:
+        raise ChainUnavailable("http://127.0.0.1:1", "refused")
+
+    directory = ChainDirectory(away)
+    for ask in (directory.sender_key, directory.endpoint, directory.job):
+        with pytest.raises(Unavailable) as unavailable:
+            ask("0x" + "12" * 32)
+        assert unavailable.value.code == "ChainUnavailable"
+
+
+def test_a_stranger_cannot_make_the_chain_be_asked_for_every_request(world: World) -> None:
+    asked = 0
+
+    def network() -> Network:
+        nonlocal asked
+        asked += 1
+        return world.network
+
+    directory = ChainDirectory(network, clock=Clock())
+    for _ in range(5):
+        with pytest.raises(NodeError):
+            directory.sender_key("0x" + "12" * 32)
+    assert asked == 1
