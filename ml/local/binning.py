@@ -1,0 +1,183 @@
+"""Quantile bins of a party's own columns, and the 0/1 matrix of all splits between them.
+
+`fit_bins` chooses the edges, `Bins.transform` puts rows into bins, `split_matrix` lists every
+split "at most this bin goes left" as one row of a 0/1 matrix.  Nobody else is needed for any of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.errors import AllMissingColumn, ConstantColumn
+
+MAX_BINS = 32  # of present values; missing ones have a bin of their own beside them
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The edges of every column, ascending.
+
+    Bin b of a column holds x with edges[b-1] < x <= edges[b]; the last one has no upper edge.
+    Where ``missing``, NaN has a bin of its own after the last; elsewhere NaN is in the first bin.
+    """
+
+    edges: tuple[NDArray[np.float64], ...]
+    missing: tuple[bool, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many bins each column has, that of missing values included."""
+        return tuple(
+            len(edges) + 1 + missing
+            for edges, missing in zip(self.edges, self.missing, strict=True)
+        )
+
+    def transform(self, X: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """The bin of every value; X (n, p) with NaN for missing values, result (n, p)."""
+        bins = np.zeros(X.shape, np.uint8)
+        for j, edges in enumerate(self.edges):
+            bins[:, j] = np.searchsorted(edges, X[:, j], side="left")
+            bins[np.isnan(X[:, j]), j] = len(edges) + 1 if self.missing[j] else 0
+        return bins
+
+
+def fit_bins(
+    X: NDArray[np.float64],
+    columns: tuple[str, ...],
+    *,
+    max_bins: int = MAX_BINS,
+    min_bin_rows: int = 1,
+) -> Bins:
+    """Bins of about equal numbers of rows, each of at least ``min_bin_rows``; X is (n, p).
+
+    A bin with fewer rows is merged into its neighbour, and missing values that are fewer than
+    that go into the first bin.  A column of which one bin remains offers no split.  Raises
+    `ConstantColumn` and `AllMissingColumn`.
+    """
+    absent = np.count_nonzero(np.isnan(X), axis=0)
+    return Bins(
+        tuple(_edges(X[:, j], name, max_bins, min_bin_rows) for j, name in enumerate(columns)),
+        tuple(bool(count >= max(min_bin_rows, 1)) for count in absent),
+    )
+
+
+def _edges(
+    x: NDArray[np.float64], name: str, max_bins: int, min_bin_rows: int
+) -> NDArray[np.float64]:
+    present = np.sort(x[~np.isnan(x)])
+    if not len(present):
+        raise AllMissingColumn(name)
+    if present[0] == present[-1] and len(present) == len(x):
+        raise ConstantColumn(name)
+    # Edges are values that occur, so that no bin is empty to begin with.
+    edges = np.unique(
+        np.quantile(present, np.arange(1, max_bins) / max_bins, method="inverted_cdf")
+    )
+    edges = edges[edges < present[-1]]
+    rows_up_to = np.searchsorted(present, edges, side="right")
+    kept: list[float] = []
+    start = 0
+    for edge, count in zip(edges.tolist(), rows_up_to.tolist(), strict=True):
+        # Missing values that join the first bin are not counted: it may only be larger.
+        if count - start >= min_bin_rows and len(present) - count >= min_bin_rows:
+            kept.append(edge)
+            start = count
+    return np.array(kept, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class SplitMatrix:
+    """All splits of binned rows as a 0/1 matrix: row k marks the samples that split k sends left.
+
+    Bins of all columns are numbered through as *slots*: bin b of column j is slot offsets[j] + b.
+    Split k sends left the slots from the first one of its column up to ``upto[k]``, and the slot
+    ``also[k]`` (missing values) unless that is -1.
+    """
+
+    bins: NDArray[np.uint8]  # (n, p)
+    sizes: tuple[int, ...]  # of the p columns
+    column: NDArray[np.int64]  # (splits,)
+    upto: NDArray[np.int64]  # (splits,)
+    also: NDArray[np.int64]  # (splits,)
+
+    @property
+    def rows(self) -> int:
+        """How many samples there are."""
+        return len(self.bins)
+
+    def __len__(self) -> int:
+        """How many splits there are."""
+        return len(self.upto)
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """The first slot of every column, and the number of slots; shape (p + 1,)."""
+        return np.cumsum([0, *self.sizes]).astype(np.int64)
+
+    def left(self, split: int, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these samples split ``split`` sends left."""
+        j = self.column[split]
+        slots = self.bins[rows, j] + self.offsets[j]
+        return np.asarray((slots <= self.upto[split]) | (slots == self.also[split]))
+
+    def sums(self, values: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The product with integer vectors over some samples; values (n, k), result (splits, k).
+
+        Exact while sums stay below 2^53.
+        """
+        chosen, part = values[rows].astype(np.float64), self.bins[rows]
+        slots = np.zeros((self.offsets[-1], values.shape[1]), np.int64)
+        for j, size in enumerate(self.sizes):
+            for k in range(values.shape[1]):
+                slots[self.offsets[j] : self.offsets[j] + size, k] = np.bincount(
+                    part[:, j], chosen[:, k], size
+                )
+        # Differences of one running sum over all columns: integers, so nothing is lost.
+        running = np.concatenate([np.zeros((1, slots.shape[1]), np.int64), slots.cumsum(axis=0)])
+        sums = running[self.upto + 1] - running[self.offsets[self.column]]
+        with_missing = self.also >= 0
+        sums[with_missing] += slots[self.also[with_missing]]
+        return np.asarray(sums)
+
+
+def split_matrix(bins: Bins, X: NDArray[np.float64]) -> SplitMatrix:
+    """Every split of every column, in the order of columns, edges, and missing right before left.
+
+    A column with a bin for missing values is also split into present and missing.
+    """
+    splits: list[tuple[int, int, int]] = []
+    first = 0
+    for j, (size, missing) in enumerate(zip(bins.sizes, bins.missing, strict=True)):
+        present = size - missing
+        for b in range(size - 1):
+            splits.append((j, first + b, -1))
+            if missing and b < present - 1:
+                splits.append((j, first + b, first + present))
+        first += size
+    column, upto, also = np.array(splits, np.int64).reshape(-1, 3).T
+    return SplitMatrix(bins.transform(X), bins.sizes, column, upto, also)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A split in terms of raw values: x <= value goes left, NaN where ``missing_left`` says."""
+
+    column: int
+    value: float
+    missing_left: bool
+
+
+def threshold(bins: Bins, matrix: SplitMatrix, split: int) -> Threshold:
+    """What split ``split`` asks of raw values: the same answer as `SplitMatrix.left` on bins."""
+    j = int(matrix.column[split])
+    b = int(matrix.upto[split] - matrix.offsets[j])
+    edges = bins.edges[j]
+    return Threshold(
+        column=j,
+        value=float(edges[b]) if b < len(edges) else float("inf"),
+        missing_left=bool(matrix.also[split] >= 0 or not bins.missing[j]),
+    )
