@@ -18,7 +18,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from node.api.problems import problem_response
 from node.errors import NodeError
 from node.ui import pages, session
+from node.ui.charts import line_chart
 from node.ui.messages import LANGUAGES, choose, translate, translate_state
+from node.ui.proofs import drawing
 
 FOLDER = Path(__file__).parent
 LANGUAGE_COOKIE = "fatechain_language"
@@ -161,6 +163,8 @@ def render(
         .get_template(template)
         .render(
             values,
+            line_chart=line_chart,
+            drawing=drawing,
             language=language,
             languages=LANGUAGES,
             t=lambda key, **filled: translate(language, key, **filled),
