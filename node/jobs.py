@@ -247,16 +247,17 @@ def _label(site: Site, guest: PartyRequest) -> str:
 
 
 def _scheme(network: Network, asked: str) -> str:
-    """The fastest scheme that is installed and admitted, or the one asked for."""
-    if asked != "auto":
-        return asked
-    for scheme in SCHEMES:
+    """The fastest scheme that is installed and admitted, or the one asked for if it is both."""
+    wanted = SCHEMES if asked == "auto" else tuple(name for name in SCHEMES if name == asked)
+    for scheme in wanted:
         if network.consortium.is_scheme_admitted(scheme):
             return scheme
     raise Refused(
         "SchemeNotAdmitted",
-        "the consortium admits no scheme that is installed here",
+        f"scheme {asked} is not installed here and admitted by the consortium",
+        found=asked,
         allowed=list(SCHEMES),
+        hint=refusals.HINTS["SchemeNotAdmitted"],
     )
 
 

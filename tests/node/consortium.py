@@ -7,18 +7,16 @@ a registered dataset, and a grant of the shop to the bank.
 from __future__ import annotations
 
 import itertools
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from chain.calls import Call
+from chain.calls import Call, Payment
 from chain.client import ChainClient
 from chain.consents import GrantTerms, grant_id
+from chain.datasets import dataset_id
 from chain.deploy import Deployment, deploy
 from chain.ids import ZERO_ID
 from chain.network import Network
@@ -158,14 +156,9 @@ class Consortium:
         with self.sites[name].store.read() as session:
             return session.scalar(select(ChainTx).where(ChainTx.intent == intent))
 
-    @contextmanager
-    def rewound(self) -> Iterator[None]:
-        """Give the chain back as it was found; the databases of the sites are the fixture's."""
-        snapshot = self.chain.snapshot()
-        try:
-            yield
-        finally:
-            self.chain.revert(snapshot)
+    def close(self) -> None:
+        for site in self.sites.values():
+            site.close()
 
 
 def sync_of(site: Site) -> Sync:
@@ -211,8 +204,6 @@ def _join(world: Consortium, folder: Path, name: str, number: int) -> None:
     site.chain = world.chain
     world.sites[name] = site
     address = site.identity.address
-    from chain.calls import Payment
-
     world.chain.client(19).transact(Payment(address, 10**19))
     world.govern(world.network.membership.admit(address, name, number))
     keys = (
@@ -247,8 +238,6 @@ def _register_rows(world: Consortium, name: str) -> None:
             nonce,
         ),
     )
-    from chain.datasets import dataset_id
-
     id = dataset_id(world.network.client.chain_id, registry.address, site.identity.address, nonce)
     world.datasets[name] = id
     with site.store.begin() as session:
@@ -281,8 +270,3 @@ def rows_of(name: str) -> str:
         elif n % 10:
             lines.append(f"u{n},{c},{d}")
     return "\n".join(lines) + "\n"
-
-
-def forget(folder: Path) -> None:
-    """Remove the homes of sites."""
-    shutil.rmtree(folder, ignore_errors=True)
