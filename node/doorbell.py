@@ -111,7 +111,7 @@ class Bell:
         await self.close()
         try:
             self._client = Redis.from_url(
-                self.redis_url, socket_connect_timeout=CONNECT_SECONDS, retry_on_timeout=False
+                self.redis_url, socket_connect_timeout=CONNECT_SECONDS, driver_info=None
             )
             self._subscription = self._client.pubsub()
             await self._subscription.subscribe(self.channel)

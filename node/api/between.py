@@ -33,9 +33,9 @@ MAX_ENTRIES = 256  # of the log in one answer
 
 async def _sender(request: Request) -> VerifiedSender:
     """Who signed the request; its body has not been read."""
-    target = request.scope["raw_path"].decode("ascii")
+    target = request.scope["raw_path"].decode("latin-1")
     if query := request.scope["query_string"]:
-        target += "?" + query.decode("ascii")
+        target += "?" + query.decode("latin-1")
     return await anyio.to_thread.run_sync(
         authenticate, _site(request), request.method, target, request.headers
     )
