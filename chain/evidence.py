@@ -26,6 +26,7 @@ Hostile bytes make failed checks, never an exception: each check says `where` (a
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -59,6 +60,11 @@ if TYPE_CHECKING:
     from chain.network import Network
 
 __all__ = ["Check", "Report", "Signer", "seal", "verify_certificate"]
+
+MAX_DEPTH = 40
+"""Levels of objects and lists; the format needs ten, specifications and entries have their own."""
+
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,8 @@ def _parse(data: bytes) -> tuple[dict[str, Any], Certificate]:
         raise VerificationFailed("$", f"{len(data)} bytes", f"at most {MAX_BYTES}")
     if not data.endswith(b"\n"):
         raise VerificationFailed("$", "no newline at the end", "canonical JSON and a newline")
+    if _is_deep(data):
+        raise VerificationFailed("$", "deeper nesting", f"at most {MAX_DEPTH} levels")
     try:
         value = canonical.loads(data[:-1])
         return value, Certificate.model_validate(value)
@@ -145,6 +153,19 @@ def _parse(data: bytes) -> tuple[dict[str, Any], Certificate]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise VerificationFailed(_path(first["loc"]), first["msg"], "a certificate") from error
+
+
+def _is_deep(data: bytes) -> bool:
+    """Looked at before parsing: parsers that recurse can be made to overflow their stack."""
+    depth = 0
+    for token in _BRACKETS.finditer(data):
+        if token[0] in (b"[", b"{"):
+            depth += 1
+        elif token[0] in (b"]", b"}"):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 class _Verifier:

@@ -6,11 +6,17 @@ chain, which is how a fork is played. Reverts are answered as a real node answer
 """
 
 import ast
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import rlp  # type: ignore[import-untyped]
 from eth_abi.abi import encode
+from eth_account import Account
 from eth_tester import EthereumTester, PyEVMBackend
+from eth_tester.exceptions import BlockNotFound
 from eth_tester.exceptions import TransactionFailed as EvmReverted
+from eth_utils.crypto import keccak
+from eth_utils.exceptions import ValidationError
+from hexbytes import HexBytes
 from web3 import EthereumTesterProvider, Web3
 
 from chain.client import ChainClient
@@ -18,7 +24,7 @@ from chain.testnet import ACCOUNTS, MNEMONIC, dev_account
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
-    from web3.types import RPCEndpoint, RPCResponse
+    from web3.types import RPCEndpoint, RPCError, RPCResponse
 
 GENESIS_TIME = 1_800_000_000
 """Block time of the first block, in Unix seconds."""
@@ -48,7 +54,8 @@ class InProcessChain:
             hd_path=_PATH,
         )
         self._tester = EthereumTester(backend)
-        self.web3 = Web3(_Provider(self._tester))
+        self._provider = _Provider(self._tester)
+        self.web3 = Web3(self._provider)
 
     def client(self, account: "int | LocalAccount | None" = None, **options: Any) -> ChainClient:
         """A client that pays with an account (or that dev account); None: it only reads."""
@@ -57,12 +64,13 @@ class InProcessChain:
 
     def hold(self, on: bool = True) -> None:
         """While on, transactions wait for `mine`. Turning it off mines what waits."""
-        if on:
-            self._tester.disable_auto_mine_transactions()
-        else:
-            self._tester.enable_auto_mine_transactions()
+        self._provider.holding = on
+        if not on and self._provider.waiting:
+            self.mine()
 
     def mine(self, blocks: int = 1) -> None:
+        """Makes blocks; the first one takes all that waits, by nonce."""
+        self._provider.release()
         self._tester.mine_blocks(blocks)
 
     def travel(self, seconds: int) -> None:
@@ -75,6 +83,7 @@ class InProcessChain:
 
     def revert(self, snapshot: Any) -> None:
         """The chain is again what it was; blocks made since are gone."""
+        self._provider.waiting.clear()
         self._tester.revert_to_snapshot(snapshot)
 
 
@@ -99,18 +108,76 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]  # eth-tester is untyped
 
 
 class _Provider(EthereumTesterProvider):
+    """JSON-RPC as a real node speaks it: errors as answers, and a pool of waiting transactions."""
+
+    def __init__(self, tester: EthereumTester) -> None:
+        super().__init__(tester)
+        self.holding = False
+        self.waiting: dict[bytes, bytes] = {}
+        self._tester = tester
+
     def make_request(self, method: "RPCEndpoint", params: Any) -> "RPCResponse":
+        try:
+            return self._answer(method, params)
+        except _Reverted as error:
+            return _error(3, "execution reverted", "0x" + error.data.hex())
+        except BlockNotFound:
+            return _error(-32000, "header not found")
+        except ValidationError as error:
+            return _error(-32000, str(error))
+
+    def release(self) -> None:
+        """Puts what waits into the block that is being made."""
+        by_nonce = sorted(self.waiting.values(), key=_nonce)
+        self.waiting.clear()
+        for raw in by_nonce:
+            self._tester.backend.send_raw_transaction(raw)
+
+    def _answer(self, method: "RPCEndpoint", params: Any) -> "RPCResponse":
+        if method == "eth_sendRawTransaction":
+            return self._send(bytes(HexBytes(params[0])))
+        if method == "eth_getTransactionByHash" and HexBytes(params[0]) in self.waiting:
+            return _result({"hash": params[0], "blockNumber": None})
         if method == "eth_estimateGas":
             params = [params[0]]  # eth-tester has no pending block to estimate on
-        try:
-            return super().make_request(method, params)
-        except _Reverted as error:
-            data = "0x" + error.data.hex()
-            return {
-                "jsonrpc": "2.0",
-                "id": 1,
-                "error": {"code": 3, "message": "execution reverted", "data": data},
-            }
+        if method == "eth_getTransactionCount":
+            mined = super().make_request(method, [params[0], "latest"])
+            waiting = self._waiting_of(params[0]) if params[1] == "pending" else 0
+            return _result(mined["result"] + waiting)
+        return super().make_request(method, params)
+
+    def _send(self, raw: bytes) -> "RPCResponse":
+        tx_hash = keccak(raw)
+        if tx_hash in self.waiting:
+            return _error(-32000, "already known")
+        sender = Account.recover_transaction(raw)
+        if _nonce(raw) < self._tester.get_nonce(sender):
+            return _error(-32000, "nonce too low")
+        if self.holding:
+            self.waiting[tx_hash] = raw
+        else:
+            self._tester.send_raw_transaction("0x" + raw.hex())
+        return _result("0x" + tx_hash.hex())
+
+    def _waiting_of(self, sender: str) -> int:
+        senders = (Account.recover_transaction(raw) for raw in self.waiting.values())
+        return sum(found.lower() == sender.lower() for found in senders)
+
+
+def _nonce(raw: bytes) -> int:
+    """Of a typed transaction, whose fields begin with the chain id and the nonce."""
+    return int.from_bytes(rlp.decode(raw[1:])[1])
+
+
+def _result(value: Any) -> "RPCResponse":
+    return {"jsonrpc": "2.0", "id": 1, "result": value}
+
+
+def _error(code: int, message: str, data: str | None = None) -> "RPCResponse":
+    error: dict[str, Any] = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    return {"jsonrpc": "2.0", "id": 1, "error": cast("RPCError", error)}
 
 
 def _data(text: str) -> bytes:

@@ -1,0 +1,359 @@
+"""A consortium of a bank (guest) and a shop (host), on any chain that clients reach.
+
+`found` deploys and registers everybody, `run_job` takes one job through its whole life, with both
+parties' audit logs anchored, and leaves what a certificate of it is made of.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from eth_account.signers.local import LocalAccount
+
+from chain import canonical, merkle
+from chain.calls import Call, Receipt
+from chain.certificate import (
+    Signer,
+    job_section,
+    messages_section,
+    model_section,
+    network_section,
+    parties_section,
+    result_digest,
+    seal,
+)
+from chain.client import ChainClient
+from chain.consents import GrantTerms, grant_id
+from chain.datasets import dataset_id
+from chain.deploy import Deployment, deploy
+from chain.jobs import JobParty, JobProposal, JobUse, job_id
+from chain.membership import member_id
+from chain.models import model_id
+from chain.network import Network
+from chain.sites import AUDIT, REQUEST, KeyInput, SiteRole, key_id, site_id
+from chain.testnet import dev_account
+
+CODE = canonical.digest(b"secureboost, as it was reviewed")
+DAY = 86_400
+Connect = Callable[[LocalAccount], ChainClient]
+
+
+@dataclass
+class Party:
+    """A member with one site; `entries` is its audit log."""
+
+    name: str
+    role: str
+    account: LocalAccount
+    operator: LocalAccount
+    member: str = ""
+    site: str = ""
+    dataset: str = ""
+    grant: str | None = None
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    anchored: tuple[int, Receipt] | None = None
+
+    @property
+    def signing(self) -> Ed25519PrivateKey:
+        """Fixed, so that a run is the same every time."""
+        return Ed25519PrivateKey.from_private_bytes(self.name.encode().ljust(32, b"."))
+
+    @property
+    def public_key(self) -> str:
+        return "0x" + self.signing.public_key().public_bytes_raw().hex()
+
+    def tell(self, kind: str, subject: str, /, **data: Any) -> None:
+        """An entry of the site's log about the job."""
+        number = len(self.entries)
+        self.entries.append(
+            {
+                "specversion": "1.0",
+                "id": f"{self.name}-{number}",
+                "source": self.site,
+                "type": f"fatechain.{kind}.v1",
+                "time": f"2027-01-15T08:00:{number:02d}Z",
+                "subject": subject,
+                "actor": "worker",
+                "data": data,
+            }
+        )
+
+    @property
+    def tree(self) -> merkle.Tree:
+        return merkle.Tree(merkle.leaf_hash(canonical.dumps(entry)) for entry in self.entries)
+
+
+class World:
+    """Who is who, and short ways to send."""
+
+    def __init__(self, connect: Connect) -> None:
+        self.connect = connect
+        self.authority = dev_account(0)
+        self.bank = Party("bank", "guest", dev_account(1), dev_account(2))
+        self.shop = Party("shop", "host", dev_account(3), dev_account(4))
+        self.job = ""
+        self.model = ""
+        self.specification: dict[str, Any] = {}
+        self.result: dict[str, Any] = {}
+        self._clients: dict[str, ChainClient] = {}
+        self.deployment: Deployment
+        self.network: Network
+
+    @property
+    def parties(self) -> tuple[Party, Party]:
+        return self.bank, self.shop
+
+    def afresh(self) -> "World":
+        """The same world before any job, with clients that remember nothing of a rewound chain."""
+        other = World(self.connect)
+        other.bank = replace(self.bank, entries=list(self.bank.entries))
+        other.shop = replace(self.shop, entries=list(self.shop.entries))
+        other.deployment = self.deployment
+        other.network = Network.open(other.client(self.authority), self.deployment.consortium)
+        return other
+
+    def client(self, account: LocalAccount) -> ChainClient:
+        if account.address not in self._clients:
+            self._clients[account.address] = self.connect(account)
+        return self._clients[account.address]
+
+    def send(self, account: LocalAccount, call: Call) -> Receipt:
+        client = self.client(account)
+        if hasattr(self, "network"):
+            client.learn(self.network.contracts)
+        return client.transact(call)
+
+    # ── before the job
+
+    def found(self) -> "World":
+        """Deploys; both are members with a site and a dataset, and the shop gave a grant."""
+        self.deployment = deploy(
+            self.client(self.authority), None, algorithms={CODE: "secureboost"}
+        )
+        self.network = Network.open(self.client(self.authority), self.deployment.consortium)
+        for party in self.parties:
+            self._register(party)
+        self.shop.grant = self.give(self.terms())
+        return self
+
+    def _register(self, party: Party) -> None:
+        net, chain = self.network, self.network.client.chain_id
+        self.send(self.authority, net.membership.admit(party.account.address, party.name, 1))
+        party.member = member_id(chain, net.membership.address, party.account.address, 1)
+        keys = [KeyInput(REQUEST, party.public_key), KeyInput(AUDIT, party.public_key)]
+        role = SiteRole.DATA_OWNER | SiteRole.MODEL_USER
+        endpoint = f"http://{party.name}.example"
+        register = net.sites.register(party.operator.address, party.name, endpoint, role, keys, 2)
+        self.send(party.account, register)
+        party.site = site_id(chain, net.sites.address, party.account.address, 2)
+        schema, rows = (canonical.digest(f"{party.name} {what}".encode()) for what in ("s", "r"))
+        data = net.datasets.register(party.site, f"{party.name} data", schema, rows, 900, 9, 3)
+        self.send(party.operator, data)
+        party.dataset = dataset_id(chain, net.datasets.address, party.operator.address, 3)
+
+    def terms(self, **changes: Any) -> GrantTerms:
+        """The shop allows the bank three trainings on version 1."""
+        usual: dict[str, Any] = {
+            "dataset_id": self.shop.dataset,
+            "from_version": 1,
+            "to_version": 1,
+            "grantee": self.bank.member,
+            "purpose": "training",
+            "algorithm": CODE,
+            "until": self.now() + 30 * DAY,
+            "uses": 3,
+            "nonce": 4,
+            "min_rows": 50,
+            "product_budget": 2**64 - 1,
+        }
+        return GrantTerms(**{**usual, **changes})
+
+    def give(self, terms: GrantTerms) -> str:
+        """Signed by the shop's account, relayed by the bank's node."""
+        signature = self.network.consents.sign(terms, self.shop.account)
+        self.send(self.bank.operator, self.network.consents.grant(terms, signature))
+        consents, owner = self.network.consents.address, self.shop.account.address
+        return grant_id(self.network.client.chain_id, consents, owner, terms.nonce)
+
+    def now(self) -> int:
+        return self.network.client.head().timestamp
+
+    # ── the job
+
+    def proposal(self, nonce: int = 5, **changes: Any) -> JobProposal:
+        """What the bank proposes; the specification is kept in `self.specification`."""
+        deadline = self.now() + DAY
+        self.specification = {
+            "version": 1,
+            "kind": "train",
+            "algorithm": "secureboost",
+            "codeDigest": CODE,
+            "purpose": "training",
+            "deadline": deadline,
+            "params": {"learningRate": "0.5"},
+            "parties": [
+                {
+                    "site": party.site,
+                    "role": party.role,
+                    "inputs": [{"dataset": party.dataset, "version": 1, "grant": party.grant}],
+                }
+                for party in self.parties
+            ],
+        }
+        usual: dict[str, Any] = {
+            "specification": canonical.digest_of(self.specification),
+            "algorithm": CODE,
+            "purpose": "training",
+            "deadline": deadline,
+            "parties": tuple(JobParty(party.site, party.role) for party in self.parties),
+            "uses": tuple(
+                JobUse(number, party.dataset, 1, party.grant)
+                for number, party in enumerate(self.parties)
+            ),
+            "nonce": nonce,
+        }
+        return JobProposal(**{**usual, **changes})
+
+    def propose(self, nonce: int = 5, **changes: Any) -> str:
+        net = self.network
+        self.send(self.bank.operator, net.jobs.propose(self.proposal(nonce, **changes)))
+        return job_id(net.client.chain_id, net.jobs.address, self.bank.operator.address, nonce)
+
+    def start(self, nonce: int = 5) -> str:
+        """A job that runs."""
+        job = self.propose(nonce)
+        self.send(self.shop.operator, self.network.jobs.approve(job, self.shop.site))
+        self.send(self.bank.operator, self.network.jobs.start(job))
+        return job
+
+    def run_job(self) -> "World":
+        """From the proposal to the anchored logs of the job `self.job`."""
+        self.job = self.start()
+        self.converse()
+        parts = [
+            {"site": site, "digest": canonical.digest(f"part of {site}".encode())}
+            for site in sorted(party.site for party in self.parties)
+        ]
+        stated = {"attempt": 1, "parts": parts, "metrics": {"joint": {"auc": 0.775}}}
+        self.result = {"digest": result_digest(self.job, stated), **stated}
+        for party in self.parties:
+            attest = self.network.jobs.attest(self.job, party.site, self.result["digest"])
+            self.send(party.operator, attest)
+            party.tell("result.attested", self.job, result=self.result["digest"], attempt=1)
+        self._register_model()
+        for party in self.parties:
+            self.anchor(party)
+        return self
+
+    def converse(self) -> None:
+        """Two steps in which each says something to the other, and both logs tell of it."""
+        for step in ("psi", "train"):
+            for sender, receiver in (self.parties, self.parties[::-1]):
+                said = {
+                    "job": self.job,
+                    "step": step,
+                    "attempt": 1,
+                    "sender": sender.site,
+                    "receiver": receiver.site,
+                    "messageKind": "psi.Blinded",
+                    "n": 0,
+                    "digest": canonical.digest(f"{step} of {sender.name}".encode()),
+                    "size": 1000,
+                }
+                sender.tell("message.sent", self.job, **said, receipt={"keyId": "0x00"})
+                receiver.tell("message.received", self.job, **said, signatureDigest="0x00")
+            for party in self.parties:
+                output = canonical.digest(f"{step} at {party.name}".encode())
+                party.tell("task.finished", self.job, step=step, attempt=1, output=output)
+
+    def _register_model(self) -> None:
+        models, bank = self.network.models, self.bank
+        register = models.register(self.job, bank.site, self.result["digest"], [], 6)
+        self.send(bank.operator, register)
+        chain = self.network.client.chain_id
+        self.model = model_id(chain, models.address, bank.operator.address, 6)
+
+    def anchor(self, party: Party) -> None:
+        """Anchors the whole log of the party."""
+        tree, newest = party.tree, self.network.anchors.head(party.site)
+        proof = tree.consistency_proof(newest.size) if newest.size else []
+        call = self.network.anchors.anchor(
+            party.site, tree.size, _hex(tree.root()), [_hex(sibling) for sibling in proof]
+        )
+        party.anchored = (tree.size, self.send(party.operator, call))
+
+    # ── the certificate
+
+    def body(self) -> dict[str, Any]:
+        """What the bank's node states, before it is sealed."""
+        logs = [self._log(party) for party in self.parties]
+        return {
+            "version": 1,
+            "network": network_section(self.network),
+            "job": job_section(self.network, self.job),
+            "specification": self.specification,
+            "parties": parties_section(self.network, self.job),
+            "result": self.result,
+            "model": model_section(self.network, self.model),
+            "steps": [
+                {
+                    "step": step,
+                    "attempt": 1,
+                    "started": "2027-01-15T08:00:00Z",
+                    "finished": "2027-01-15T08:00:09Z",
+                    "outputs": {
+                        party.site: canonical.digest(f"{step} at {party.name}".encode())
+                        for party in self.parties
+                    },
+                }
+                for step in ("psi", "train")
+            ],
+            "logs": logs,
+            "messages": messages_section(self.job, logs),
+            "issued": {
+                "by": self.bank.site,
+                "at": "2027-01-15T08:01:00Z",
+                "keyId": self.request_key(self.bank),
+            },
+        }
+
+    def _log(self, party: Party) -> dict[str, Any]:
+        assert party.anchored is not None
+        size, receipt = party.anchored
+        tree = party.tree
+        return {
+            "site": party.site,
+            "anchored": {
+                "size": size,
+                "root": _hex(tree.root(size)),
+                "block": receipt.block_number,
+                "txHash": receipt.tx_hash,
+            },
+            "entries": [
+                {
+                    "index": index,
+                    "leafHash": _hex(merkle.leaf_hash(canonical.dumps(entry))),
+                    "entry": entry,
+                    "proof": [_hex(sibling) for sibling in tree.inclusion_proof(index, size)],
+                }
+                for index, entry in enumerate(party.entries[:size])
+            ],
+        }
+
+    def signer(self, party: Party) -> Signer:
+        return Signer(party.site, self.request_key(party), party.signing.sign)
+
+    def request_key(self, party: Party) -> str:
+        sites = self.network.sites
+        chain = self.network.client.chain_id
+        return key_id(chain, sites.address, party.site, REQUEST, party.public_key)
+
+    def certificate(self, body: dict[str, Any] | None = None, *signers: Party) -> bytes:
+        """Sealed by the bank unless others are named."""
+        signing = [self.signer(party) for party in signers or (self.bank,)]
+        return seal(self.body() if body is None else body, signing)
+
+
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()
