@@ -21,7 +21,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +73,8 @@ def children(settings: Settings) -> tuple[Child, ...]:
 def run(home: Path, *, ready_within: float | None = None, say: Say = print) -> int:
     """Run the site in `home` until SIGTERM or SIGINT; the exit code.
 
+    1 where it was not ready in time.
+
     Raises `Conflict` (``AlreadyRunning``, ``NotConfigured``) and what the settings raise.
     """
     settings = Settings.load(home)
@@ -88,7 +90,7 @@ def run(home: Path, *, ready_within: float | None = None, say: Say = print) -> i
     with _only_one(settings):
         end_leftovers(settings.run)
         _migrate(settings)
-        return asyncio.run(_Supervisor(settings, say, ready_within).run())
+        return asyncio.run(Supervisor(settings, children(settings), say, ready_within).run())
 
 
 def end_leftovers(folder: Path) -> list[str]:
@@ -153,11 +155,18 @@ def _migrate(settings: Settings) -> None:
         store.dispose()
 
 
-class _Supervisor:
+class Supervisor:
     """Keeps the children of one site; `run` returns when all have ended."""
 
-    def __init__(self, settings: Settings, say: Say, ready_within: float | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        children: Sequence[Child],
+        say: Say = print,
+        ready_within: float | None = None,
+    ) -> None:
         self.settings = settings
+        self.children = children
         self.say = say
         self.ready_within = ready_within
         self.stopping = asyncio.Event()
@@ -170,7 +179,7 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         brokers, others = [], []
-        for child in children(self.settings):
+        for child in self.children:
             self.changed[child.name] = asyncio.Event()
             if child.name == BROKER:
                 brokers.append(asyncio.create_task(self._keep(child, self.broker_stopping)))
@@ -189,6 +198,8 @@ class _Supervisor:
         await asyncio.gather(*others)
         self.broker_stopping.set()  # the others spoke to it while they ended
         await asyncio.gather(*brokers)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
         self.say("stopped")
         return self.code
 
@@ -263,7 +274,7 @@ class _Supervisor:
             if now == seen:
                 continue
             seen = now
-            for child in children(self.settings):
+            for child in self.children:
                 if child.follows_settings:
                     self.changed[child.name].set()
 

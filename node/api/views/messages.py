@@ -16,6 +16,7 @@ from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views import jobs
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
+from node.certificate import covers_end
 from node.store import InMessage, OutMessage, PeerEvidence
 
 if TYPE_CHECKING:
@@ -78,11 +79,12 @@ def _own(session: Session, id: str) -> dict[Address, dict[str, Any]]:
 
 
 def _partners(session: Session, id: str) -> tuple[dict[Address, dict[str, Any]], set[str]]:
-    """What partners entered, and which of them have shown their log."""
+    """What partners entered, and which of them have shown their log to the job's end."""
     entered: dict[Address, dict[str, Any]] = {}
     told = set()
     for shown in session.scalars(select(PeerEvidence).where(PeerEvidence.job_id == id)):
-        told.add(shown.site)
+        if covers_end(shown.evidence):
+            told.add(shown.site)
         for entry in _entries(shown.evidence):
             if entry.get("type") not in (SENT, RECEIVED):
                 continue
