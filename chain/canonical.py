@@ -19,7 +19,7 @@ MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 100
 """Objects and lists inside each other that `loads` accepts."""
 
-# The closing quote may be missing: a text without end is passed over once, not once per quote in it.
+# The closing quote may be missing: a text without end is passed over once, not once per quote.
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 

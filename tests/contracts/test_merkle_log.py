@@ -27,9 +27,9 @@ def raw(value: str) -> bytes:
 
 
 def growths(trees: list[merkle.Tree]) -> Iterator[tuple[bytes, int, bytes, int, list[bytes]]]:
-    """From each size of the first tree to each size of all: true histories and rewritten ones."""
+    """From each size of the first tree to each size of it, and to some of the rewritten ones."""
     for tree in trees:
-        for n in SIZES:
+        for n in SIZES if tree is trees[0] else SIZES[::4]:
             for m in range(1, n + 1):
                 yield trees[0].root(m), m, tree.root(n), n, tree.consistency_proof(m, n)
 
@@ -73,7 +73,7 @@ def test_every_place_of_small_trees_is_judged_alike(harness: Contract) -> None:
         (tree.root(n), n, index, leaves[i], tree.inclusion_proof(i, n))
         for n in SIZES
         for i in range(n)
-        for index in {i, (i + 1) % n, n}
+        for index in ({i, (i + 1) % n, n} if n % 8 == 5 else {i})
     ]
     expected = [merkle.verify_inclusion(*place) for place in places]
     found = []
