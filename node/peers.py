@@ -7,7 +7,9 @@ a partner that does not answer is `Unavailable` (``PartnerUnreachable``).
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +150,15 @@ class Peers:
 
 def site_client() -> httpx.AsyncClient:
     """A client to other sites: no redirects, no proxy from the environment."""
-    return httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+    return httpx.AsyncClient(
+        timeout=TIMEOUT, follow_redirects=False, trust_env=False, verify=_trusted()
+    )
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    # Reading the authorities takes longer than a whole request on loopback: once a process.
+    return ssl.create_default_context()
 
 
 async def _exchange(
