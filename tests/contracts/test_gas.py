@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ TOLERANCE = 0.01
 TEN_MILLION = 10_000_000
 A_HEAD = 10_000
 ANCHOR_BAR = 125_000
+A_BLOCK = 29_000_000
 
 
 def _same_leaves(levels: int) -> merkle.HashAt:
@@ -147,6 +149,37 @@ def test_a_deployment_costs_what_is_committed(world: World, name: str) -> None:
     made = factory.constructor().transact({"from": world.address("authority"), "gas": 8_000_000})
     receipt = world.web3.eth.get_transaction_receipt(made)
     compare(f"{name}, deployed", int(receipt["gasUsed"]))
+
+
+def test_the_largest_job_fits_a_block(world: World) -> None:
+    """Sixteen parties and thirty-two grants. A chain's block holds 30 million gas."""
+    branches = [f"branch {n}" for n in range(14)]
+    for branch in branches:
+        world.add_account(branch)
+    sites = [world.register_site("bank", branch, "request") for branch in branches]
+    parties = [(world.bank_site, w("guest")), (world.shop_site, w("host"))]
+    parties += [(site, w("host")) for site in sites]
+    uses = [(1, world.shop_data, 1, world.grant()) for _ in range(32)]
+    proposal = world.proposal(parties=parties, uses=uses)
+    proposed = world.send(world.jobs.functions.propose(proposal), "bank_node", gas=A_BLOCK)
+    operator, nonce = world.address("bank_node"), proposal["nonce"]
+    job = bytes(world.jobs.functions.jobIdFor(operator, nonce).call())
+    for site, branch in zip(sites, branches, strict=True):
+        world.send(world.jobs.functions.approve(job, site), branch)
+    world.send(world.jobs.functions.approve(job, world.shop_site), "shop_node")
+    started = world.send(world.jobs.functions.start(job), "bank_node", gas=A_BLOCK)
+
+    compare("JobRegistry.propose, the largest job", int(proposed["gasUsed"]))
+    compare("JobRegistry.start, the largest job", int(started["gasUsed"]))
+    assert int(proposed["gasUsed"]) < A_BLOCK / 2
+    assert int(started["gasUsed"]) < A_BLOCK / 2
+
+
+def test_the_page_on_contracts_shows_the_committed_figures() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "contracts.md").read_text()
+    section = page.split("## Gas", 1)[1].split("An anchored head", 1)[0]
+    figures = {int(figure.replace(",", "")) for figure in re.findall(r"\d+,\d{3}", section)}
+    assert figures - {A_HEAD} <= set(committed().values())
 
 
 def test_a_head_at_ten_million_entries_stays_below_the_bar(world: World) -> None:

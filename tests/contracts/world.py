@@ -21,7 +21,7 @@ from eth_utils.crypto import keccak
 from web3 import EthereumTesterProvider, Web3
 from web3.contract import Contract
 from web3.contract.contract import ContractFunction
-from web3.types import TxReceipt
+from web3.types import TxParams, TxReceipt, Wei
 
 from chain.canonical import word
 from chain.compile import CONTRACTS, load
@@ -163,9 +163,22 @@ class World:
         found: Contract = self.web3.eth.contract(address=to_checksum_address(address), abi=abi)
         return found
 
-    def send(self, function: ContractFunction, actor: str) -> TxReceipt:
+    def add_account(self, actor: str) -> None:
+        """A further actor, with ether."""
+        key = h(f"key of {actor}")
+        self.accounts[actor] = Account.from_key(key)
+        if self.address(actor) not in self.web3.eth.accounts:
+            self.tester.add_account("0x" + key.hex())
+        ether: TxParams = {
+            "from": to_checksum_address(self.address("authority")),
+            "to": to_checksum_address(self.address(actor)),
+            "value": Wei(10**18),
+        }
+        self.web3.eth.send_transaction(ether)
+
+    def send(self, function: ContractFunction, actor: str, gas: int = GAS) -> TxReceipt:
         """Sends and expects success."""
-        transaction = function.transact({"from": self.address(actor), "gas": GAS})
+        transaction = function.transact({"from": self.address(actor), "gas": gas})
         receipt = self.web3.eth.get_transaction_receipt(transaction)
         if receipt["status"] != 1:
             raise AssertionError(f"{function.fn_name} by {actor}: {self.refusal(function, actor)}")
