@@ -181,7 +181,7 @@ class Broker:
 
     def start(self, timeout: float = 10.0) -> None:
         """Start and wait until it answers; raises `Unavailable` (``BrokerUnavailable``)."""
-        self.process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
+        self.process = subprocess.Popen(
             self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         self.wait_ready(timeout)

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chain import merkle
+from chain import canonical, merkle
 from node import partners, peers, requests
 from node.audit.checkpoint import open_checkpoint
 from node.audit.entries import record
@@ -111,7 +111,7 @@ async def test_a_reservation_without_a_time_to_come_is_refused(pair: Pair, expir
             "POST",
             pair.host.id,
             f"/sites/v1/jobs/{new_id()}/reservation",
-            peers.canonical.dumps({"attempt": 1, "expires": expires}),
+            canonical.dumps({"attempt": 1, "expires": expires}),
         )
 
 
@@ -131,7 +131,7 @@ async def test_an_altered_specification_is_refused(
     url = f"{pair.host.settings.endpoint}/sites/v1/jobs/{new_id()}/specification"
     request = httpx.Request("PUT", url, content=b'{"a":2}')
     guest = pair.guest
-    sign(request, guest.identity, guest.id, guest.key_id(), peers.canonical.digest(b'{"a":1}'), 7)
+    sign(request, guest.identity, guest.id, guest.key_id(), canonical.digest(b'{"a":1}'), 7)
     async with site_client() as client:
         answer = await client.send(request)
     assert (answer.status_code, answer.json()["code"]) == (401, "SignatureInvalid")
@@ -153,7 +153,7 @@ async def test_the_log_of_a_partner_can_be_read_and_proved(pair: Pair) -> None:
     log = await ask("GET", pair.host.id, "/sites/v1/log/entries?from=1&to=3")
     assert [entry["index"] for entry in log["entries"]] == [1, 2]
     for shown in log["entries"]:
-        leaf = merkle.leaf_hash(peers.canonical.dumps(shown["entry"]))
+        leaf = merkle.leaf_hash(canonical.dumps(shown["entry"]))
         path = f"/sites/v1/log/proof?size={head.size}&index={shown['index']}"
         proof = [
             bytes.fromhex(node[2:]) for node in (await ask("GET", pair.host.id, path))["proof"]
