@@ -137,6 +137,7 @@ class Facts:
     specification: Specification | None = None
     code_digest: str | None = None  # of the algorithm as installed here; None: not installed
     key_bits: int | None = None  # that the parameters ask for
+    products: int = 0  # vectors that a host will be asked for at most
     data: tuple[LocalData, ...] = ()
     has_model: bool = True  # this site holds its part of the model that is named
     spent: dict[str, int] | None = None  # grant → products answered so far
@@ -419,10 +420,10 @@ def _terms(
         least = facts.specification.psi.minimum_intersection
         rows_fit = min(least, use.rows) >= grant.min_rows
         yield "TooFewRows", "common rows from", min(least, use.rows), grant.min_rows, rows_fit
-    # Only the holder knows what was spent; when the last product is asked for is decided there.
-    if use.holder == facts.me and facts.spent is not None:
-        spent, limit = facts.spent.get(grant.id, 0), product_limit(grant, use)
-        yield "ProductBudgetExceeded", "products up to", spent, limit, spent < limit
+    # Only the holder knows what was spent.  A task that runs is charged as it answers.
+    if use.holder == facts.me and facts.spent is not None and facts.moment != "task":
+        needed, limit = facts.spent.get(grant.id, 0) + facts.products, product_limit(grant, use)
+        yield "ProductBudgetExceeded", "products up to", needed, limit, needed <= limit
 
 
 def product_limit(grant: GrantView, use: UseView) -> int:

@@ -63,6 +63,7 @@ def gather(site: Site, job_id: str, moment: Moment) -> Facts:
         specification=specification,
         code_digest=code_digest(specification),
         key_bits=key_bits(specification),
+        products=products(specification),
         data=local_data(site),
         has_model=_has_model(site, specification),
         spent=spent(site),
@@ -94,6 +95,21 @@ def key_bits(specification: Specification | None) -> int | None:
     """The key size that the parameters ask for; None where they speak of no key."""
     found = None if specification is None else specification.params.get("key_bits")
     return found if isinstance(found, int) else None
+
+
+def products(specification: Specification | None) -> int:
+    """The most vectors that a host will be asked for; 0 where the algorithm asks for none."""
+    if specification is None or specification.kind != "train":
+        return 0
+    from ml import algorithm
+    from ml.errors import UnknownAlgorithm
+
+    try:
+        params = algorithm.get(specification.algorithm).params
+    except UnknownAlgorithm:
+        return 0
+    found = getattr(params.model_validate(specification.params), "vectors", 0)
+    return found if isinstance(found, int) else 0
 
 
 def local_data(site: Site) -> tuple[LocalData, ...]:
@@ -188,6 +204,12 @@ def party_view(chain: Network, site_id: str, number: int) -> PartyView:
         stands=site.until_block == 0,
         has_request_key=any(key.purpose == "request" and key.is_valid_at(number) for key in keys),
     )
+
+
+def grant_use(chain: Network, job_id: str, grant_id: str) -> UseView:
+    """The use of data that a job makes under a grant, at the head."""
+    uses = [use for use in chain.jobs.uses(job_id) if use.grant == grant_id]
+    return _use_view(chain, uses[0])
 
 
 def _use_view(chain: Network, use: JobUse) -> UseView:

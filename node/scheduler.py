@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, or_, select
 
-from node import refusals, worker
+from node import refusals
 from node.admission import decide
 from node.audit.entries import record
 from node.chain_tx import state_of, want
@@ -31,6 +31,7 @@ from node.lifecycle import move_task
 from node.partners import hold
 from node.specification import digest_of
 from node.store import JobParty, LocalJob, Reservation, Task
+from node.worker import make_app, ring
 
 if TYPE_CHECKING:
     from node.site import Site
@@ -68,6 +69,7 @@ class Scheduler:
         self.pauses = Pauses(clock)
         self.delivered: set[str] = set()
         self.broker_away = False
+        self.app = make_app(site.settings)
 
     async def tick(self) -> None:
         """Move every job as far as it goes now.  A job that cannot move holds up no other."""
@@ -219,7 +221,7 @@ class Scheduler:
             ready = list(session.scalars(query))
         for task_id in ready:
             try:
-                worker.ring(task_id)
+                ring(self.app, task_id)
             except Unavailable as problem:
                 if not self.broker_away:
                     log.warning("%s", problem)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import inspect
 import io
 import json
 import secrets
@@ -30,6 +31,7 @@ from ml.federation import GUEST, HOST, Channel, Message, Party
 from ml.protocols import psi
 from ml.table import Table, binary_labels, read_csv, split_by_id
 from node.audit.entries import record
+from node.budget import ProductBudget
 from node.chain_tx import want
 from node.errors import Failed, Refused
 from node.files import make_private, write_private
@@ -136,7 +138,11 @@ async def train(step: Step) -> Output:
     """Fit on the aligned rows that are not held out; keep this party's part of the model."""
     table, (training, _) = _aligned(step)
     program = step.algorithm.fit[step.me.role]
-    part = await program(step.channel, step.params, table.take(training))
+    # Arithmetic in other processes stops with the group; the budget outlives job and process.
+    offers = {"budget": _budget(step), "workers": step.site.settings.workers}
+    accepted = inspect.signature(program).parameters
+    options = {name: value for name, value in offers.items() if name in accepted}
+    part = await program(step.channel, step.params, table.take(training), **options)
     body, salt = step.algorithm.dump_model(part), secrets.token_bytes(SALT_BYTES)
     digest = salted_digest(salt, body)
 
@@ -169,8 +175,10 @@ async def evaluate(step: Step) -> Output:
     from ml.local import metrics
 
     labels = binary_labels(test)
+    alone = _alone(step, table.take(training), test)
     measured = {
         "joint": _rounded(metrics.evaluate(labels, scores).to_json()),
+        "alone": None if alone is None else _rounded(metrics.evaluate(labels, alone).to_json()),
         "rows": {"common": len(table), "training": len(training), "heldOut": len(held_out)},
     }
     return Output(
@@ -346,6 +354,29 @@ def _model_part(step: Step) -> tuple[bytes, Any]:
             allowed=row.role,
         )
     return (step.site.settings.home / row.path).read_bytes(), Role(row.role)
+
+
+def _alone(step: Step, training: Table, test: Table) -> NDArray[np.float64] | None:
+    """Scores of what the guest can train on its own columns with the same parameters, if any."""
+    if step.specification.algorithm != "secureboost":
+        return None
+    from ml.vertical import secureboost
+
+    return secureboost.predict_alone(secureboost.alone(step.params, training), test)
+
+
+def _budget(step: Step) -> Callable[[int], None] | None:
+    """What charges the grant under which this party's data is used; None for the proposer's own."""
+    from node.admission import product_limit
+    from node.facts import grant_use
+
+    if step.input.grant is None:
+        return None
+    with chain_errors():
+        use = grant_use(step.site.network(), step.job_id, step.input.grant)
+    assert use.grant is not None
+    limit = product_limit(use.grant, use)
+    return ProductBudget(step.site.store, use.grant.id, limit).charge
 
 
 async def _agreed_metrics(step: Step) -> dict[str, Any]:

@@ -499,9 +499,6 @@ class Process:
             self.ending.wait(LOOP_SECONDS)
 
     def _schedule(self) -> None:
-        from node import worker
-
-        worker.configure(self.site.settings.home)
         scheduler = Scheduler(self.site)
         with asyncio.Runner() as runner:
             while not self.ending.is_set():

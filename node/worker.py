@@ -1,11 +1,11 @@
-"""The Celery app and ``run_task``: the supervisor of one conversation.
+"""The Celery app: tasks are rung through it, and its workers run each task under a supervisor.
 
-The database is the queue; a Celery message only says "look at this task".  The supervisor lets
-itself in by compare-and-set, starts the conversation as a child process in a group of its own,
-renews the lease while it runs, and stops it when the row says so.  It imports neither numpy nor
-web3: a prefork child is light, and a protocol cannot harm it.
+The database is the queue; a Celery message only says "look at this task".  A lost message costs
+time (the scheduler rings again), a message too many costs nothing (`node.supervisor` claims by
+compare-and-set).  Neither numpy nor web3 is imported here: a prefork child is light, and a
+protocol cannot harm it.
 
-    FATECHAIN_HOME=/srv/bank python -m node.worker
+    python -m node.worker --home HOME
 """
 
 from __future__ import annotations
@@ -13,62 +13,60 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
 from celery import Celery
 
+from node.errors import Unavailable
+from node.settings import Settings
+
 CONVERSATIONS = "conversations"  # the queue of steps: each holds a slot as long as it talks
+RUN_TASK = "fatechain.run_task"
+CONNECT_SECONDS = 2.0
 
-app = Celery("fatechain")
 
-
-def configure(home: Path) -> Celery:
-    """Settle the app on a site's folder; called once by the worker and by whoever rings it."""
-    from node.settings import Settings
-
-    settings = Settings.load(home)
+def make_app(settings: Settings) -> Celery:
+    """The app of a site: what rings and what answers."""
+    app = Celery("fatechain", broker=broker_url(settings.redis_url), set_as_current=False)
     app.conf.update(
-        broker_url=broker_url(settings.redis_url),
         task_ignore_result=True,
         task_default_queue=CONVERSATIONS,
         task_acks_late=False,  # a lost bell is rung again from the database
+        task_serializer="json",
+        accept_content=["json"],
         worker_prefetch_multiplier=1,
+        # After a lost connection Celery would take fewer messages, and early acknowledgements
+        # never raise the count again.
+        worker_enable_prefetch_count_reduction=False,
         worker_max_tasks_per_child=1,
         worker_concurrency=settings.slots,
         worker_hijack_root_logger=False,
         worker_enable_remote_control=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 15},
-        accept_content=["json"],
-        task_serializer="json",
+        # The worker itself connects again for ever; a bell that cannot be rung is rung later.
+        broker_transport_options={
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "max_retries": 1,
+            "interval_start": 0,
+        },
     )
+    home = settings.home
+
+    @app.task(name=RUN_TASK, shared=False)  # type: ignore[untyped-decorator]
+    def run_task(task_id: str) -> None:
+        from node.supervisor import supervise
+
+        supervise(home, task_id)
+
     return app
 
 
-def broker_url(redis_url: str) -> str:
-    """`Settings.redis_url` as Celery spells it: a unix socket has another scheme there."""
-    scheme, _, rest = redis_url.partition("://")
-    return f"redis+socket://{rest}" if scheme == "unix" else redis_url
-
-
-# Not shared: run as a program, this module exists twice, as itself and as "__main__".
-@app.task(name="fatechain.run_task", shared=False)  # type: ignore[untyped-decorator]
-def run_task(task_id: str) -> None:
-    """Run one task of this site to its end, unless somebody else already does."""
-    from node.supervisor import supervise
-
-    supervise(_home(), task_id)
-
-
-def ring(task_id: str) -> None:
+def ring(app: Celery, task_id: str) -> None:
     """Tell the workers that a task is READY.  Raises `Unavailable` (``BrokerUnavailable``)."""
     from kombu.exceptions import OperationalError
 
-    from node.errors import Unavailable
-
     try:
-        run_task.apply_async(args=(task_id,), retry=False)
+        app.send_task(RUN_TASK, args=(task_id,), retry=False)
     except (OperationalError, OSError) as error:
         raise Unavailable(
             "BrokerUnavailable",
@@ -77,8 +75,10 @@ def ring(task_id: str) -> None:
         ) from error
 
 
-def _home() -> Path:
-    return Path(os.environ["FATECHAIN_HOME"])
+def broker_url(redis_url: str) -> str:
+    """`Settings.redis_url` as Celery spells it: a unix socket has another scheme there."""
+    scheme, _, rest = redis_url.partition("://")
+    return f"redis+socket://{rest}" if scheme == "unix" else redis_url
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -88,14 +88,18 @@ def main(arguments: list[str] | None = None) -> None:
     home: Path | None = parser.parse_args(arguments).home
     if home is None:
         parser.error("--home or FATECHAIN_HOME is needed")
-    os.environ["FATECHAIN_HOME"] = str(home)
-    # Under its own name, so that the prefork children and this process share one app.
-    from node import worker
-
-    worker.configure(home)
-    options: list[Any] = ["--quiet", "worker", "--pool=prefork", "--loglevel=WARNING"]
-    options += ["--without-gossip", "--without-mingle", f"--queues={CONVERSATIONS}"]
-    worker.app.worker_main(options)
+    app = make_app(Settings.load(home))
+    app.worker_main(
+        [
+            "--quiet",
+            "worker",
+            "--pool=prefork",
+            "--loglevel=WARNING",
+            "--without-gossip",
+            "--without-mingle",
+            f"--queues={CONVERSATIONS}",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ REFUSED: dict[str, Callable[[], Facts]] = {
     "GrantWrongPurpose": lambda: change(grant={"purpose": "prediction"}),
     "GrantWrongAlgorithm": lambda: change(grant={"algorithm": an_id(6)}),
     "GrantTooFewParties": lambda: change(grant={"min_parties": 3}),
-    "ProductBudgetExceeded": lambda: facts(spent={GRANT: 500}),
+    "ProductBudgetExceeded": lambda: facts("start", spent={GRANT: 400}, products=101),
     "ContractRefused": lambda: change(chain={"refusal": Refused("ContractRefused", "no")}),
 }
 
@@ -246,7 +246,13 @@ def test_own_data_of_the_proposer_needs_no_grant() -> None:
 
 def test_only_the_holder_judges_what_was_spent() -> None:
     data = (LocalData(GUEST_DATA, 1, an_id(80), an_id(81)),)
-    assert decide(facts(me=GUEST, data=data, spent={GRANT: 500})).allowed
+    spent = {GRANT: 500}
+    assert decide(facts("start", me=GUEST, data=data, spent=spent, products=1)).allowed
+
+
+def test_a_budget_that_lasts_for_the_whole_job_is_enough() -> None:
+    assert decide(facts("start", spent={GRANT: 400}, products=100)).allowed
+    assert decide(facts("task", spent={GRANT: 500}, products=100)).allowed
 
 
 def test_a_grant_without_a_budget_allows_a_tenth_of_the_rows() -> None:
