@@ -115,7 +115,7 @@ class Story:
             accepted = site.api.post("/v1/datasets", body, wait=60)
             self.datasets[name] = accepted["id"]
 
-    def give_grant(self) -> None:
+    def give_grant(self, uses: int = 3) -> None:
         """The retailer allows the bank one purpose, one algorithm, a few uses, for a day."""
         self.stage.say("Corner Retail grants First Bank: training, SecureBoost, for a day …")
         body = {
@@ -124,7 +124,7 @@ class Story:
             "purpose": "training",
             "algorithm": "secureboost",
             "expires_in": 24 * 3600,
-            "uses": 3,
+            "uses": uses,
         }
         accepted = self.institution("retailer").api.post("/v1/grants", body, wait=60)
         self.grant = accepted["id"]
@@ -133,13 +133,26 @@ class Story:
 
     def run_job(self, watch: Watch = lambda _: None) -> None:
         """Proposed by the bank, approved by the retailer, run by both, certified."""
-        bank, retailer = self.institution("bank"), self.institution("retailer")
         began = time.monotonic()
+        job = self.await_end(self.agree(), watch)
+        if not _succeeded(job):
+            raise Unexpected("JobFailed", f"the job ended as {job['state']}: {job['reason']}")
+        self.outcome.job = job
+        self.outcome.job_seconds = time.monotonic() - began
+
+    def agree(self, **changes: Any) -> str:
+        """The bank proposes a job and the retailer approves it; its id."""
+        bank, retailer = self.institution("bank"), self.institution("retailer")
         self.stage.say("First Bank proposes a job …")
-        job_id = bank.api.post("/v1/jobs", self.request(), wait=60)["id"]
-        self._await_specification(retailer, job_id)
+        job_id: str = bank.api.post("/v1/jobs", self.request() | changes, wait=60)["id"]
+        self.await_specification(retailer, job_id)
         self.stage.say("Corner Retail reads the specification and approves …")
         retailer.api.post(f"/v1/jobs/{job_id}/approve", wait=60)
+        return job_id
+
+    def await_end(self, job_id: str, watch: Watch = lambda _: None) -> dict[str, Any]:
+        """The job as the bank's node shows it when it has ended, with its certificate if any."""
+        bank = self.institution("bank")
 
         def ended() -> dict[str, Any] | None:
             job: dict[str, Any] = bank.api.get(f"/v1/jobs/{job_id}")
@@ -147,11 +160,10 @@ class Story:
             certified = job["has_certificate"] or not _succeeded(job)
             return job if job["state"] in ENDED and certified else None
 
-        job = self.stage.until("the job ends with its certificate", ended, within=JOB_SECONDS)
-        if not _succeeded(job):
-            raise Unexpected("JobFailed", f"the job ended as {job['state']}: {job['reason']}")
-        self.outcome.job = job
-        self.outcome.job_seconds = time.monotonic() - began
+        found: dict[str, Any] = self.stage.until(
+            "the job ends with its certificate", ended, within=JOB_SECONDS
+        )
+        return found
 
     def certify(self) -> None:
         """The auditor verifies the certificate against the chain; it asks no node."""
@@ -232,7 +244,7 @@ class Story:
         entry = {"dataset": self.datasets["retailer"], "version": 1, "grant": grant}
         return {"site": self.institution("retailer").site, "role": "host", "inputs": [entry]}
 
-    def _await_specification(self, site: Institution, job_id: str) -> None:
+    def await_specification(self, site: Institution, job_id: str) -> None:
         def arrived() -> bool:
             try:
                 job = site.api.get(f"/v1/jobs/{job_id}")

@@ -1,0 +1,137 @@
+"""A whole job between real nodes, and what must be refused on the way."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from node.demo.story import Story
+from node.errors import NodeError
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="module")
+def finished(story: Story) -> Story:
+    story.run_job()
+    story.certify()
+    return story
+
+
+def verify(story: Story, certificate: bytes) -> dict[str, Any]:
+    """What `fatechain verify` says of these bytes."""
+    path = story.stage.root / "changed.json"
+    path.write_bytes(certificate)
+    chain = ("--rpc", story.stage.rpc_url, "--network", str(story.stage.network))
+    try:
+        found: dict[str, Any] = story.stage.run("verify", str(path), *chain)
+    except NodeError as refusal:
+        return {"ok": False, "detail": refusal.detail}
+    return found
+
+
+def test_a_job_ends_with_a_model_a_result_that_both_attest_and_a_certificate(
+    finished: Story,
+) -> None:
+    job = finished.outcome.job
+    assert job["chain"]["state"] == "SUCCEEDED"
+    assert {party["attested"] for party in job["parties"]} == {job["result"]["digest"]}
+    assert job["model_id"] is not None
+    assert [task["state"] for task in job["tasks"]] == ["SUCCEEDED"] * 4
+    assert finished.outcome.verification["ok"]
+
+
+def test_both_sides_entered_the_same_messages(finished: Story) -> None:
+    bank, retailer = finished.institution("bank"), finished.institution("retailer")
+    job_id = finished.outcome.job["id"]
+
+    def entered(kind: str, site: Any) -> set[tuple[Any, ...]]:
+        entries = site.api.items(
+            "/v1/audit/entries", type=f"fatechain.message.{kind}.v1", subject=job_id
+        )
+        keys = ("step", "attempt", "sender", "receiver", "messageKind", "n", "digest")
+        return {tuple(entry["entry"]["data"][key] for key in keys) for entry in entries}
+
+    assert entered("sent", bank) == entered("received", retailer) != set()
+    assert entered("sent", retailer) == entered("received", bank) != set()
+    assert finished.outcome.messages["reconciled"] is True
+
+
+def test_the_auditor_finds_a_change_anywhere_in_the_certificate(finished: Story) -> None:
+    assert finished.outcome.certificate is not None
+    body = finished.outcome.certificate.read_bytes()
+    assert verify(finished, body)["ok"]
+    step = max(len(body) // 12, 1)
+    for position in range(7, len(body) - 1, step):
+        changed = bytearray(body)
+        changed[position] ^= 1
+        report = verify(finished, bytes(changed))
+        assert not report["ok"], f"byte {position} was changed and nobody noticed"
+
+
+def test_a_certificate_with_another_auc_is_refused_and_the_place_named(finished: Story) -> None:
+    assert finished.outcome.certificate is not None
+    document = json.loads(finished.outcome.certificate.read_bytes())
+    document["result"]["metrics"]["joint"]["auc"] = 0.99
+    import rfc8785
+
+    path = finished.stage.root / "better.json"
+    path.write_bytes(rfc8785.dumps(document) + b"\n")
+    chain = ("--rpc", finished.stage.rpc_url, "--network", str(finished.stage.network))
+    with pytest.raises(NodeError, match="result"):
+        finished.stage.run("verify", str(path), *chain)
+
+
+def test_a_model_scores_new_rows_under_a_grant_for_prediction(finished: Story) -> None:
+    bank, retailer = finished.institution("bank"), finished.institution("retailer")
+    grant = retailer.api.post(
+        "/v1/grants",
+        {
+            "dataset": finished.datasets["retailer"],
+            "grantee": bank.member,
+            "purpose": "prediction",
+            "algorithm": "secureboost",
+            "uses": 1,
+        },
+        wait=60,
+    )["id"]
+    request = finished.request()
+    request["parties"][1]["inputs"][0]["grant"] = grant
+    wanted = {"model": finished.outcome.job["model_id"], "parties": request["parties"]}
+    job_id = bank.api.post("/v1/predictions", wanted, wait=60)["id"]
+    finished.await_specification(retailer, job_id)
+    retailer.api.post(f"/v1/jobs/{job_id}/approve", wait=60)
+    job = finished.await_end(job_id)
+    assert job["state"] == "SUCCEEDED", job["reason"]
+    shown = bank.api.get(f"/v1/predictions/{job_id}", limit=5)
+    assert all(0 <= float(row["score"]) <= 1 for row in shown["items"])
+    assert len(shown["items"]) == 5
+
+
+def test_refusals_name_their_reason(finished: Story) -> None:
+    finished.outcome.refusals.clear()
+    finished.refuse_without_grant()
+    finished.refuse_changed_specification()
+    codes = [refusal.code for refusal in finished.outcome.refusals]
+    assert codes == ["GrantMissing", "SpecificationMismatch"]
+
+
+def test_a_grant_for_training_is_none_for_prediction(finished: Story) -> None:
+    bank = finished.institution("bank")
+    request = finished.request() | {"purpose": "marketing"}
+    with pytest.raises(NodeError) as refusal:
+        bank.api.post("/v1/jobs", request, wait=60)
+    assert refusal.value.code == "GrantWrongPurpose"
+
+
+def test_a_rejected_job_never_runs(finished: Story) -> None:
+    bank, retailer = finished.institution("bank"), finished.institution("retailer")
+    job_id = bank.api.post("/v1/jobs", finished.request(), wait=60)["id"]
+    finished.await_specification(retailer, job_id)
+    retailer.api.post(f"/v1/jobs/{job_id}/reject", {"reason": "NotThisTime"}, wait=60)
+    job = finished.await_end(job_id)
+    assert job["state"] == "REJECTED"
+    assert "NotThisTime" in job["reason"]
+    assert job["tasks"] == []
