@@ -171,13 +171,33 @@ class Threshold:
     missing_left: bool
 
 
-def threshold(bins: Bins, matrix: SplitMatrix, split: int) -> Threshold:
-    """What split ``split`` asks of raw values: the same answer as `SplitMatrix.left` on bins."""
-    j = int(matrix.column[split])
-    b = int(matrix.upto[split] - matrix.offsets[j])
-    edges = bins.edges[j]
-    return Threshold(
-        column=j,
-        value=float(edges[b]) if b < len(edges) else float("inf"),
-        missing_left=bool(matrix.also[split] >= 0 or not bins.missing[j]),
-    )
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A party's own columns for training: their bins, and all splits of its rows."""
+
+    bins: Bins
+    matrix: SplitMatrix
+
+    @classmethod
+    def of(
+        cls,
+        X: NDArray[np.float64],
+        names: tuple[str, ...],
+        *,
+        max_bins: int = MAX_BINS,
+        min_bin_rows: int = 1,
+    ) -> Columns:
+        """See `fit_bins`."""
+        bins = fit_bins(X, names, max_bins=max_bins, min_bin_rows=min_bin_rows)
+        return cls(bins, split_matrix(bins, X))
+
+    def threshold(self, split: int) -> Threshold:
+        """What ``split`` asks of raw values: the same answer as `SplitMatrix.left` on bins."""
+        j = int(self.matrix.column[split])
+        b = int(self.matrix.upto[split] - self.matrix.offsets[j])
+        edges = self.bins.edges[j]
+        return Threshold(
+            column=j,
+            value=float(edges[b]) if b < len(edges) else float("inf"),
+            missing_left=bool(self.matrix.also[split] >= 0 or not self.bins.missing[j]),
+        )

@@ -9,7 +9,6 @@ Source: Chen and Guestrin, XGBoost, KDD 2016, equations 6 (gain) and 5 (weight).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import wire
-from ml.local.binning import SplitMatrix, Threshold
+from ml.local.binning import Columns, Threshold
 from ml.local.losses import initial_score, logistic_gradients
 from ml.wire import Shape
 
@@ -149,10 +148,7 @@ def can_split(rows: Rows, growth: Growth) -> bool:
 
 
 def fit_trees(
-    matrix: SplitMatrix,
-    y: NDArray[np.int8],
-    growth: Growth,
-    threshold: Callable[[int], Threshold],
+    columns: Columns, y: NDArray[np.int8], growth: Growth
 ) -> tuple[float, list[Tree], list[NDArray[np.float64]]]:
     """The ensemble on all columns at once: initial score, trees, and the score after each (n,).
 
@@ -173,15 +169,15 @@ def fit_trees(
             choice = (
                 None
                 if deep or not can_split(rows, growth)
-                else choose(matrix.sums(values, rows), total, growth)
+                else choose(columns.matrix.sums(values, rows), total, growth)
             )
             if choice is None:
                 tree.end(node, leaf_weight(total, growth))
                 score[rows] += tree.weight[node]
                 continue
             split = choice.splits[0]
-            tree.split_own(node, threshold(split))
-            goes_left = matrix.left(split, rows)
+            tree.split_own(node, columns.threshold(split))
+            goes_left = columns.matrix.left(split, rows)
             nodes[2 * node + 1], nodes[2 * node + 2] = rows[goes_left], rows[~goes_left]
         trees.append(tree)
         scores.append(score)
