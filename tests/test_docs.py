@@ -72,7 +72,7 @@ def fenced(document: Path) -> list[Block]:
             inside = None
         elif inside is not None:
             inside.lines.append(line)
-    assert inside is None, f"{document}: the block of line {inside.line} has no end"  # type: ignore[union-attr]
+    assert inside is None, f"{document}: the block of line {inside.line} has no end"
     return blocks
 
 
@@ -423,7 +423,7 @@ def test_every_problem_code_explained_exists_in_the_node() -> None:
 
 def settings_table() -> dict[str, str]:
     """Setting → what the table says of its default; several settings may share a row."""
-    told = {}
+    told: dict[str, str] = {}
     for piece in rows_of_table(OPERATIONS, "Settings"):
         names, defaults, _ = (cell.strip() for cell in piece.text.strip().strip("|").split("|"))
         found = re.findall(r"`(\w+)`", names)
