@@ -182,13 +182,7 @@ class ChainClient:
 
     def nonce(self, block: Block = "pending") -> int:
         """How many transactions of our account the chain knows of ("latest": has mined)."""
-        address = self.address
-        return int(
-            self._ask(
-                "eth_getTransactionCount",
-                lambda w3: w3.eth.get_transaction_count(_address(address), block),
-            )
-        )
+        return self._count(self.address, block)
 
     def fees(self) -> Fees:
         """Enough for the base fee to double. Raises FeeCapExceeded."""
@@ -244,9 +238,12 @@ class ChainClient:
         another one stands at its nonce, ChainRefused for other reasons (no funds, fee too low to
         replace).
         """
-        from eth_utils.crypto import keccak
-
-        tx_hash = to_hex(keccak(to_bytes(raw)))
+        tx_hash, sender, nonce = _identify(to_bytes(raw))
+        # Asked beforehand, as not every engine refuses what it has mined already.
+        if self.knows(tx_hash):
+            return tx_hash
+        if nonce < self._count(sender, "latest"):
+            raise NonceTaken(tx_hash, f"nonce {nonce} of {sender} is used")
         try:
             self._ask(
                 "eth_sendRawTransaction",
@@ -400,6 +397,14 @@ class ChainClient:
             free += 1
         return free
 
+    def _count(self, address: str, block: Block) -> int:
+        return int(
+            self._ask(
+                "eth_getTransactionCount",
+                lambda w3: w3.eth.get_transaction_count(_address(address), block),
+            )
+        )
+
     # --- the connection
 
     def _simulate(self, call: Transaction, sender: str, block: Block) -> bytes:
@@ -518,6 +523,16 @@ def _revert_data(error: Exception) -> bytes | None:
         return to_bytes(found)
     except ValueError:
         return None
+
+
+def _identify(raw: bytes) -> tuple[str, str, int]:
+    """Hash, sender and nonce of a typed (EIP-1559) transaction."""
+    import rlp  # type: ignore[import-untyped]
+    from eth_account import Account
+    from eth_utils.crypto import keccak
+
+    nonce = int.from_bytes(rlp.decode(raw[1:])[1])
+    return to_hex(keccak(raw)), Account.recover_transaction(raw), nonce
 
 
 def _rpc_message(error: Exception) -> str:

@@ -107,7 +107,7 @@ class Indexer:
         return True
 
     def _read(self, first: int, last: int) -> list[EventRecord] | None:
-        """Reads and keeps one piece; None where the endpoint did not give one whole history of it."""
+        """Reads and keeps a piece; None where the endpoint did not give one whole history."""
         try:
             before = self.client.block(last)
             events = self.client.logs(first, last, self.network.contracts)

@@ -70,7 +70,7 @@ class Testnet:
         engine: Engine = "anvil",
         port: int = 8545,
         state_dir: Path = Path("testnet"),
-        block_time: int = 1,
+        block_time: float = 1,
     ) -> None:
         self.engine: Engine = engine
         self.port = port

@@ -406,18 +406,18 @@ def test_useless_answer_means_unavailable(endpoint: Any, body: bytes | None) -> 
 
 
 def test_transaction_is_not_sent_twice_by_itself(endpoint: Any) -> None:
-    server = endpoint(answer("0x7a69"), None)
+    server = endpoint(answer("0x7a69"), answer(None), answer("0x0"), None)
     client = ChainClient(server.url, account=dev_account(0))
     signed = client.sign(Payment(STRANGER, 1), 0, Fees(GWEI, GWEI), 21_000)
     with pytest.raises(ChainUnavailable):
         client.broadcast(signed.raw)
-    assert server.asked == 2
+    assert server.asked == 4
 
 
 def test_refusal_of_the_endpoint_is_told_in_its_words(endpoint: Any) -> None:
     refusal = {"code": -32000, "message": "insufficient funds for gas"}
     body = json.dumps({"jsonrpc": "2.0", "id": 0, "error": refusal}).encode()
-    server = endpoint(answer("0x7a69"), body, answer(None))
+    server = endpoint(answer("0x7a69"), answer(None), answer("0x0"), body, answer(None))
     client = ChainClient(server.url, account=dev_account(0))
     signed = client.sign(Payment(STRANGER, 1), 0, Fees(GWEI, GWEI), 21_000)
     with pytest.raises(ChainRefused, match="insufficient funds"):

@@ -112,7 +112,7 @@ def test_deployment_cut_off_anywhere_ends_the_same(tmp_path: Path) -> None:
     whole = deploy(chain.client(0), tmp_path / "whole.json", **RULES)
     steps = len(json.loads((tmp_path / "whole.json").read_text())["steps"])
     assert chain.client(0).nonce() == steps
-    for k in range(0, 2 * steps, 4):
+    for k in range(0, 2 * steps, 7):
         chain.revert(genesis)
         path = tmp_path / f"{k}.json"
         with pytest.raises(Cut):
