@@ -61,9 +61,10 @@ def children(settings: Settings) -> tuple[Child, ...]:
     def module(name: str) -> tuple[str, ...]:
         return (sys.executable, "-m", name, "--home", home)
 
-    broker = (Child(BROKER, tuple(Broker(settings.redis_url).command())),)
+    needed = _needs_broker(settings.redis_url)
+    broker = (Child(BROKER, tuple(Broker(settings.redis_url).command())),) if needed else ()
     return (
-        *(broker if _needs_broker(settings.redis_url) else ()),
+        *broker,
         Child("api", module("node.api")),
         Child("worker", module("node.worker"), follows_settings=True),
         Child("sync", module("node.sync"), follows_settings=True),
@@ -109,10 +110,11 @@ def end_leftovers(folder: Path) -> list[str]:
 def living_pid(file: Path) -> int | None:
     """The process that a pid file names, if it is still the same one: ids are used again."""
     try:
-        pid, started = file.read_text(encoding="ascii").split()
+        number, started = file.read_text(encoding="ascii").split()
+        pid = int(number)
     except (OSError, ValueError):
         return None
-    return int(pid) if _start_time(int(pid)) == started else None
+    return pid if _start_time(pid) == started else None
 
 
 @contextlib.contextmanager
