@@ -70,13 +70,11 @@ class PublicKey:
         harms its own secrets first.
         """
         check_key_bits(bits)
-        found = self.n.bit_length()
-        if self.n <= 0 or found != bits:
-            raise (
-                WeakKey(found, bits)
-                if found < bits
-                else InvalidKey(f"the modulus has {found} bits; agreed were {bits}")
-            )
+        found = max(self.n, 0).bit_length()
+        if found < bits:
+            raise WeakKey(found, bits)
+        if found > bits:
+            raise InvalidKey(f"the modulus has {found} bits; agreed were {bits}")
         if gmpy2.gcd(self.n, _small_primorial()) != 1:
             raise InvalidKey("the modulus has a small prime factor; generate a new key")
         if gmpy2.is_power(self.n):
