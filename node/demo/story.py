@@ -115,7 +115,7 @@ class Story:
             accepted = site.api.post("/v1/datasets", body, wait=60)
             self.datasets[name] = accepted["id"]
 
-    def give_grant(self, uses: int = 3) -> None:
+    def give_grant(self, uses: int = 3, product_budget: int | None = None) -> None:
         """The retailer allows the bank one purpose, one algorithm, a few uses, for a day."""
         self.stage.say("Corner Retail grants First Bank: training, SecureBoost, for a day …")
         body = {
@@ -125,6 +125,7 @@ class Story:
             "algorithm": "secureboost",
             "expires_in": 24 * 3600,
             "uses": uses,
+            "product_budget": product_budget,
         }
         accepted = self.institution("retailer").api.post("/v1/grants", body, wait=60)
         self.grant = accepted["id"]

@@ -19,7 +19,7 @@ def play(stage: Stage) -> Story:
     story = Story(stage, rows=ROWS, params=SMALL)
     story.found_consortium()
     story.register_data()
-    story.give_grant(uses=20)
+    story.give_grant(uses=30, product_budget=1_000_000)  # more than a tenth of so few rows
     return story
 
 
