@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 16, 36
 TICKS = 5
+TINY = 1e-9  # below this, and between values closer than this share, nothing is told apart
 COLOURS = 6  # classes curve-0 … curve-5 of the style sheet
 
 
@@ -68,12 +69,14 @@ def line_chart(lines: Sequence[Line], *, title: str, x_label: str) -> Markup:
 
 def ticks(low: float, high: float) -> list[float]:
     """Round values that enclose [low, high], about `TICKS` of them, at least two."""
-    if high - low < 1e-9 * max(1.0, abs(high)):
-        low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
+    scale = max(abs(low), abs(high))
+    if scale < TINY or high - low < TINY * scale:
+        half = 0.5 * scale if scale >= TINY else 0.5
+        low, high = low - half, high + half
     step = _round_up((high - low) / (TICKS - 1))
     first = math.floor(low / step + 1e-9)
     last = math.ceil(high / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    return [number * step for number in range(first, last + 1)]
 
 
 def whole_ticks(low: int, high: int) -> list[int]:

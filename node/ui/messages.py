@@ -15,7 +15,6 @@ DEFAULT: Language = "en"
 
 MESSAGES: Mapping[str, tuple[str, str]] = {
     # The frame
-    "explorer": ("Explorer", "浏览器"),
     "nav.overview": ("Overview", "概览"),
     "nav.jobs": ("Jobs", "任务"),
     "nav.log": ("Audit log", "审计日志"),
@@ -49,7 +48,6 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "token.wrong": ("This is not the token of this site.", "这不是本站点的令牌。"),
     "open.reading": ("Open for reading", "开放阅读"),
     # Overview
-    "overview.title": ("What this site does", "本站点概况"),
     "overview.parts": ("Parts of the node", "节点组件"),
     "overview.jobs": ("Latest jobs", "最近任务"),
     "overview.entries": ("Latest entries", "最近日志条目"),
@@ -75,7 +73,6 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "site": ("Site", "站点"),
     "member": ("Member", "成员"),
     "owner": ("Owner", "所有者"),
-    "role": ("Role", "角色"),
     "roles": ("Roles", "角色"),
     "block": ("Block", "区块"),
     "time": ("Time", "时间"),
@@ -96,7 +93,6 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "gas": ("Gas", "燃料"),
     "detail": ("Detail", "详情"),
     "bytes": ("bytes", "字节"),
-    "not.yet": ("not yet", "尚未"),
     # Jobs
     "jobs.title": ("Jobs", "任务"),
     "job.title": ("Job {id}", "任务 {id}"),
@@ -248,7 +244,6 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "What the consortium's contracts said, in the chain's order, as this site has read it.",
         "联盟合约的事件，按链上顺序，由本站点读取。",
     ),
-    "events.contract": ("Contract", "合约"),
     "events.event": ("Event", "事件"),
     "transactions.title": ("Transactions of this site", "本站点的交易"),
     "transactions.intent": ("Intent", "意图"),

@@ -1,0 +1,570 @@
+"""The explorer: who may read it, what it says in both languages, and that it draws what is so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import AsyncIterator, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chain import merkle
+from node.api.app import create_app
+from node.api.auth import COOKIE
+from node.lifecycle import JOB_MOVES, TASK_MOVES
+from node.site import Site
+from node.store import Anchor, ChainEvent, ChainTx
+from node.ui import explorer
+from node.ui.charts import Line, line_chart, ticks, whole_ticks
+from node.ui.messages import LANGUAGES, MESSAGES, choose, translate, translate_state
+from node.ui.proofs import drawing, steps
+from node.ui.search import search
+from node.ui.session import own_path
+from tests.node.face import (
+    OWN,
+    add_entries,
+    add_evidence,
+    add_job,
+    add_sent,
+    add_work,
+    make_site,
+    new_id,
+    operator,
+    token_of,
+    told_message,
+    visitor,
+)
+from tests.node.newcomers import ALGORITHM, Newcomers, gather
+
+TEMPLATES = sorted((explorer.FOLDER / "templates").glob("*.html"))
+HTML = {"Accept": "text/html"}
+HOSTILE = "<script>alert(1)</script>\"'"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with make_site(tmp_path_factory.mktemp("ui") / "bank") as site:
+        add_entries(site, 7)
+        yield site
+
+
+@pytest.fixture(scope="module")
+def app(site: Site) -> FastAPI:
+    return create_app(site.settings.home, site)
+
+
+@pytest.fixture
+async def browser(site: Site, app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Signed in through the form, as a person is."""
+    async with visitor(site, app, **HTML) as client:
+        answer = await client.post("/login", data={"token": token_of(site), "next": "/jobs"})
+        assert answer.status_code == 303
+        yield client
+
+
+class _Page(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+# ── Who may read ─────────────────────────────────────────────────────────────────────────────
+
+PATHS = ("/", "/jobs", "/log", "/log/0", "/events", "/transactions", "/search?q=task")
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_stranger_is_led_to_the_form_and_back(site: Site, app: FastAPI, path: str) -> None:
+    async with visitor(site, app, **HTML) as client:
+        answer = await client.get(path)
+    assert answer.status_code == 303
+    target = urlsplit(answer.headers["location"])
+    assert target.path == "/login"
+    assert parse_qs(target.query)["next"] == [path]
+
+
+@pytest.mark.parametrize("path", ["/index.json", "/jobs.json", "/log/0.json", "/search.json?q=a"])
+async def test_a_stranger_gets_no_json_twin_either(site: Site, app: FastAPI, path: str) -> None:
+    async with visitor(site, app, **HTML) as client:
+        assert (await client.get(path)).status_code == 401
+
+
+async def test_the_cookie_is_not_the_token_and_is_kept_from_scripts(
+    site: Site, app: FastAPI
+) -> None:
+    async with visitor(site, app) as client:
+        answer = await client.post("/login", data={"token": token_of(site), "next": "/log"})
+    cookie = answer.headers["set-cookie"]
+    assert answer.headers["location"] == "/log"
+    assert cookie.startswith(f"{COOKIE}=")
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert token_of(site) not in cookie
+
+
+async def test_a_wrong_token_opens_nothing(site: Site, app: FastAPI) -> None:
+    async with visitor(site, app, **HTML) as client:
+        answer = await client.post("/login", data={"token": "wrong", "next": "/"})
+        assert answer.status_code == 401
+        assert "set-cookie" not in answer.headers
+        assert (await client.get("/jobs")).status_code == 303
+
+
+async def test_signing_out_takes_the_session_away(browser: httpx.AsyncClient) -> None:
+    assert (await browser.get("/jobs")).status_code == 200
+    await browser.get("/logout")
+    assert (await browser.get("/jobs")).status_code == 303
+
+
+async def test_a_session_reads_pages_and_does_not_operate_the_node(
+    browser: httpx.AsyncClient,
+) -> None:
+    assert (await browser.get("/v1/jobs")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["http://evil.example/", "//evil.example", "/\\evil.example", "javascript:x", "", "/\r\nX: y"],
+)
+def test_the_form_sends_nobody_elsewhere(target: str) -> None:
+    assert own_path(target) == "/"
+
+
+def test_the_form_leads_back_to_a_page_of_this_site() -> None:
+    assert own_path("/jobs?state=RUNNING") == "/jobs?state=RUNNING"
+
+
+async def test_an_open_explorer_is_read_by_anybody(tmp_path: Path) -> None:
+    with make_site(tmp_path / "open", explorer_open=True) as site:
+        id = add_job(site)
+        async with visitor(site, **HTML) as client:
+            for path in ("/", "/jobs", f"/jobs/{id}", "/log"):
+                assert (await client.get(path)).status_code == 200
+            assert (await client.get("/jobs.json")).status_code == 200
+            assert (await client.get("/v1/jobs")).status_code == 401
+
+
+# ── What a page is made of ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/login"])
+async def test_pages_need_no_script_and_nothing_from_elsewhere(
+    browser: httpx.AsyncClient, path: str
+) -> None:
+    answer = await browser.get(path)
+    assert answer.status_code in (200, 303)
+    page = _Page(answer.text)
+    assert not page.all("script")
+    assert not page.all("style")
+    assert all("style" not in attributes for _, attributes in page.tags)
+    for _, attributes in page.tags:
+        for name in ("src", "href", "action"):
+            assert not (attributes.get(name) or "").startswith(("http:", "https:", "//"))
+    assert "script-src" not in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_templates_hold_no_script_and_no_inline_style(template: Path) -> None:
+    text = template.read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert " style=" not in text
+    assert "|safe" not in text.replace(" ", "")
+    assert not re.search(r"\son[a-z]+=", text)
+
+
+async def test_every_page_names_its_json_twin_and_the_twin_answers(
+    browser: httpx.AsyncClient,
+) -> None:
+    for path in ("/", "/jobs?state=RUNNING", "/log/0", "/transactions"):
+        page = _Page((await browser.get(path)).text)
+        twin = next(link["href"] for link in page.all("link") if link.get("rel") == "alternate")
+        assert twin is not None
+        answer = await browser.get(twin)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "application/json"
+
+
+async def test_the_only_form_that_posts_is_the_one_to_sign_in(
+    browser: httpx.AsyncClient, site: Site
+) -> None:
+    for path in (*PATHS, f"/jobs/{add_job(site)}"):
+        for form in _Page((await browser.get(path)).text).all("form"):
+            assert form.get("method", "get") == "get"
+
+
+async def test_hostile_text_stays_text(browser: httpx.AsyncClient, site: Site) -> None:
+    id = add_job(site, "FAILED", reason=HOSTILE, specification={"label": HOSTILE, "parties": []})
+    for path in (f"/jobs/{id}", "/jobs", f"/search?q={HOSTILE}", f"/log?type={HOSTILE}"):
+        text = (await browser.get(path, follow_redirects=True)).text
+        assert "<script>" not in text
+        assert "&lt;script&gt;" in text
+
+
+async def test_headings_and_landmarks_are_there_for_those_who_do_not_see(
+    browser: httpx.AsyncClient, site: Site
+) -> None:
+    page = _Page((await browser.get(f"/jobs/{add_job(site)}")).text)
+    assert len(page.all("h1")) == 1
+    assert len(page.all("main")) == 1
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for section in page.all("section"):
+        assert section["aria-labelledby"] in ids
+    for field in page.all("input"):
+        assert field.get("id") or field.get("type") == "hidden"
+
+
+async def test_the_style_sheet_is_our_own_and_may_be_kept(browser: httpx.AsyncClient) -> None:
+    answer = await browser.get("/static/explorer.css")
+    assert answer.headers["content-type"].startswith("text/css")
+    assert "immutable" in answer.headers["cache-control"]
+    assert "url(" not in answer.text
+    assert "@import" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/jobs/0x12", "/log/x", "/log/99999", "/nothing", "/jobs/" + OWN])
+async def test_what_is_not_there_is_a_page_with_a_way_back(
+    browser: httpx.AsyncClient, path: str
+) -> None:
+    answer = await browser.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_a_program_gets_problems_as_json(site: Site, app: FastAPI) -> None:
+    async with operator(site, app) as client:
+        answer = await client.get("/nothing")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+# ── A job ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_job_shows_steps_curve_messages_and_result(
+    browser: httpx.AsyncClient, site: Site
+) -> None:
+    digest = new_id()
+    metrics = {"joint": {"auc": 0.775}, "alone": {"auc": 0.73}}
+    id = add_job(site, "SUCCEEDED", result={"digest": new_id(), "metrics": metrics})
+    add_work(site, id)
+    add_sent(site, id, 0, digest)
+    add_sent(site, id, 1, digest)
+    add_evidence(
+        site, id, told_message("received", 0, digest), told_message("received", 1, new_id())
+    )
+    text = (await browser.get(f"/jobs/{id}")).text
+    page = _Page(text)
+    assert [bar["value"] for bar in page.all("progress")] == ["1", "2"]
+    assert any(svg.get("class") == "chart" for svg in page.all("svg"))
+    marks = [cell["title"] for cell in page.all("td") if "mark" in (cell.get("class") or "")]
+    assert marks == ["agree", "DIFFER"]
+    assert "0.775" in text
+    assert "0.73" in text
+
+
+async def test_jobs_are_filtered_by_a_link(browser: httpx.AsyncClient, site: Site) -> None:
+    id = add_job(site, "EXPIRED")
+    hrefs = [link["href"] for link in _Page((await browser.get("/jobs")).text).all("a")]
+    assert "/jobs?state=EXPIRED" in hrefs
+    assert id in (await browser.get("/jobs?state=EXPIRED")).text
+    assert id not in (await browser.get("/jobs?state=RUNNING")).text
+
+
+# ── Languages ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_text_is_there_in_both_languages() -> None:
+    for key, texts in MESSAGES.items():
+        assert len(texts) == len(LANGUAGES), key
+        assert all(text.strip() for text in texts), key
+
+
+def test_both_languages_fill_in_the_same_values() -> None:
+    for key, (english, chinese) in MESSAGES.items():
+        fields = [set(re.findall(r"{(\w+)}", text)) for text in (english, chinese)]
+        assert fields[0] == fields[1], key
+
+
+def test_chinese_texts_are_chinese() -> None:
+    for key, (english, chinese) in MESSAGES.items():
+        assert english != chinese, key
+        assert re.search(r"[\u4e00-\u9fff]", chinese) or "{" in chinese, key
+
+
+def test_every_key_that_a_page_uses_is_in_the_catalogue() -> None:
+    for template in TEMPLATES:
+        text = template.read_text(encoding="utf-8")
+        for key in re.findall(r"""\bt\(["']([a-z0-9_.]+)["']\s*[,)]""", text):
+            assert key in MESSAGES, f"{template.name}: {key}"
+
+
+def test_keys_that_are_put_together_are_in_the_catalogue() -> None:
+    kinds = set(re.findall(r'kind="(\w+)"', (explorer.FOLDER / "search.py").read_text()))
+    kinds |= {"site", "member", "dataset", "grant", "model"}  # of what only the chain knows
+    keys = {f"hit.{kind}" for kind in kinds}
+    keys |= {f"nav.{name}" for name, _ in explorer.NAVIGATION}
+    keys |= {f"state.{state}" for state in (*JOB_MOVES, *TASK_MOVES)}
+    keys |= {f"part.{part}" for part in ("database", "chain", "broker", "sync", "worker")}
+    keys |= {f"step.{step}" for step in ("psi", "train", "evaluate", "predict", "result")}
+    keys |= {"status.ready", "status.degraded", "log.left", "log.right", "job.train", "job.predict"}
+    assert keys <= set(MESSAGES)
+
+
+def test_no_text_is_without_a_use() -> None:
+    sources = [*TEMPLATES, *explorer.FOLDER.glob("*.py")]
+    text = "\n".join(p.read_text("utf-8") for p in sources if p.name != "messages.py")
+    built = ("nav.", "state.", "hit.", "part.", "step.", "status.")
+    put_together = {"log.left", "log.right", "job.train", "job.predict"}
+    for key in set(MESSAGES) - put_together:
+        assert f'"{key}"' in text or f"'{key}'" in text or key.startswith(built), key
+
+
+def test_an_unknown_key_is_a_mistake_and_an_unknown_state_is_shown() -> None:
+    with pytest.raises(KeyError):
+        translate("en", "nothing")
+    assert translate_state("zh", "INVENTED") == "invented"
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept", "accepted", "chosen"),
+    [
+        (None, None, "", "en"),
+        (None, None, "zh-CN,en;q=0.8", "zh"),
+        (None, None, "fr", "en"),
+        (None, "zh", "en", "zh"),
+        ("en", "zh", "zh", "en"),
+        ("xx", None, "en", "en"),
+    ],
+)
+def test_the_address_goes_before_the_cookie_before_the_browser(
+    asked: str | None, kept: str | None, accepted: str, chosen: str
+) -> None:
+    assert choose(asked, kept, accepted) == chosen
+
+
+async def test_a_chosen_language_is_kept(browser: httpx.AsyncClient) -> None:
+    first = await browser.get("/jobs?lang=zh")
+    second = await browser.get("/log")
+    assert '<html lang="zh-Hans">' in first.text
+    assert "审计日志" in second.text
+    assert (await browser.get("/log?lang=en")).headers["content-language"] == "en"
+
+
+# ── Drawings ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_curve_has_a_point_for_each_value_within_its_frame() -> None:
+    chart = line_chart([Line("loss", [(1, 0.7), (2, 0.5), (3, 0.4)])], title="Loss", x_label="tree")
+    svg = ElementTree.fromstring(str(chart).split("</svg>")[0] + "</svg>")
+    dots = svg.findall(".//circle")
+    assert len(dots) == 3
+    heights = [float(dot.attrib["cy"]) for dot in dots]
+    assert heights == sorted(heights)  # down the page: the loss falls
+    width, height = (float(n) for n in svg.attrib["viewBox"].split()[2:])
+    for dot in dots:
+        assert 0 <= float(dot.attrib["cx"]) <= width
+        assert 0 <= float(dot.attrib["cy"]) <= height
+    assert "loss: 0.4" in svg.attrib["aria-label"]
+
+
+def test_a_chart_of_nothing_is_nothing() -> None:
+    assert line_chart([], title="t", x_label="x") == ""
+    assert line_chart([Line("a", [(1, float("nan"))])], title="t", x_label="x") == ""
+
+
+@pytest.mark.parametrize("points", [[(0, 0.5)], [(3, 1.0), (4, 1.0)], [(0, -5.0), (9, 1e9)]])
+def test_a_chart_of_any_values_is_drawn(points: list[tuple[int, float]]) -> None:
+    assert "<svg" in line_chart([Line("a", points)], title="t", x_label="x")
+
+
+def test_names_in_a_chart_stay_text() -> None:
+    chart = line_chart([Line(HOSTILE, [(1, 1.0)])], title=HOSTILE, x_label=HOSTILE)
+    assert "<script>" not in chart
+
+
+finite = st.floats(-1e12, 1e12)
+
+
+@given(finite, finite)
+def test_ticks_are_round_and_enclose_the_values(one: float, two: float) -> None:
+    low, high = min(one, two), max(one, two)
+    marks = ticks(low, high)
+    assert 2 <= len(marks) <= 12
+    assert marks == sorted(set(marks))
+    span = marks[-1] - marks[0]
+    assert marks[0] <= low + 1e-6 * span
+    assert marks[-1] >= high - 1e-6 * span
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_whole_ticks_stay_among_the_values(one: int, two: int) -> None:
+    low, high = min(one, two), max(one, two)
+    marks = whole_ticks(low, high)
+    assert marks[0] == low
+    assert all(low <= mark <= high for mark in marks)
+    assert len(marks) <= 12
+
+
+@given(st.integers(1, 70), st.data())
+def test_the_steps_of_a_proof_end_at_the_root(size: int, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, size - 1))
+    leaves = [merkle.leaf_hash(bytes([n])) for n in range(size)]
+    path = ["0x" + node.hex() for node in merkle.inclusion_proof(leaves, index)]
+    made = steps(index, size, "0x" + leaves[index].hex(), path)
+    last = made[-1].result if made else "0x" + leaves[index].hex()
+    assert last == "0x" + merkle.root(leaves).hex()
+    drawn = ElementTree.fromstring(str(drawing(made, "0x" + leaves[index].hex(), title="Proof")))
+    assert len(drawn.findall(".//rect")) == 2 * len(made) + 1
+
+
+def test_a_path_of_another_length_is_no_proof() -> None:
+    for path in ([], ["0x" + "00" * 32] * 4):
+        with pytest.raises(ValueError, match="path"):
+            steps(1, 5, "0x" + "00" * 32, path)
+
+
+# ── Search ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _links(site: Site, query: str) -> list[str]:
+    return [hit.link for hit in search(site, query).hits]
+
+
+def test_a_job_is_found_by_id_beginning_and_specification(site: Site) -> None:
+    specification = new_id("fe")
+    id = add_job(site, id=new_id("f1"), specification_digest=specification)
+    for query in (id, id[:40], f"  {id.upper().replace('0X', '0x')} ", specification):
+        assert f"/jobs/{id}" in _links(site, query)
+
+
+def test_a_message_is_found_by_its_digest(site: Site) -> None:
+    job, digest = add_job(site), new_id("f2")
+    add_sent(site, job, 0, digest)
+    assert _links(site, digest) == [f"/jobs/{job}#messages"]
+
+
+def test_transactions_events_and_anchors_are_found_by_hash(site: Site) -> None:
+    tx, root = new_id("f3"), new_id("f4")
+    with site.store.begin() as session:
+        call = {"contract": "JobRegistry", "function": "start", "args": [], "address": "0x"}
+        session.add(ChainTx(intent="job:x:start", call=call, state="SENT", tx_hash=tx))
+        session.add(
+            ChainEvent(
+                block=77,
+                block_hash=new_id(),
+                tx_hash=tx,
+                log_index=0,
+                contract="JobRegistry",
+                name="JobStarted",
+                args={},
+            )
+        )
+        session.add(Anchor(size=5, root=root, block=1, tx_hash=new_id()))
+    kinds = [hit.kind for hit in search(site, tx).hits]
+    assert kinds == ["transaction", "event"]
+    assert _links(site, root) == ["/log/4?size=5"]
+    assert "/events?block=77" in _links(site, "77")
+    assert "/events?name=JobStarted" in _links(site, "jobstarted")
+
+
+def test_entries_are_found_by_leaf_index_and_type(site: Site) -> None:
+    leaf = "0x" + site.log.entry(2).leaf_hash.hex()
+    assert _links(site, leaf) == ["/log/2"]
+    assert "/log/3" in _links(site, "3")
+    assert "/log?type=fatechain.task.started.v1" in _links(site, "task")
+
+
+NOWHERE = ("", "0x", "0x12", "%", "_", "0xzz", "9" * 60, "نص", "0x" + "q" * 64)
+
+
+@pytest.mark.parametrize("query", NOWHERE)
+def test_what_leads_nowhere_is_no_error(site: Site, query: str) -> None:
+    assert search(site, query).hits == []
+
+
+async def test_one_hit_leads_straight_to_it(browser: httpx.AsyncClient, site: Site) -> None:
+    id = add_job(site, id=new_id("f5"))
+    answer = await browser.get("/search", params={"q": id})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/jobs/{id}")
+
+
+# ── Pages with the chain behind them ─────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomers]:
+    world = gather(tmp_path_factory.mktemp("pages"))
+    world.register()
+    world.place(world.shop, "visits.csv")
+    yield world
+    world.close()
+
+
+async def test_datasets_grants_and_members_are_shown(world: Newcomers) -> None:
+    from node.registration import GrantRequest, register_dataset, sign_grant
+
+    dataset = register_dataset(world.shop, "visits.csv", HOSTILE).id
+    world.settle()
+    request = GrantRequest(dataset=dataset, grantee="The bank", algorithm=ALGORITHM)
+    grant = sign_grant(world.shop, request).id
+    world.settle()
+    async with operator(world.shop) as client:
+        for path in (
+            "/datasets",
+            f"/datasets/{dataset}",
+            "/grants",
+            "/grants?state=ACTIVE",
+            f"/grants/{grant}",
+            "/sites",
+            "/events",
+            "/transactions",
+        ):
+            for language in LANGUAGES:
+                answer = await client.get(path, params={"lang": language}, headers=HTML)
+                assert answer.status_code == 200, f"{path}: {answer.text[:500]}"
+                assert "<script>" not in answer.text
+            assert (await client.get(path.split("?")[0] + ".json")).status_code == 200
+        assert "visits" in (await client.get(f"/datasets/{dataset}", headers=HTML)).text
+
+
+async def test_columns_are_not_shown_to_readers_of_an_open_explorer(world: Newcomers) -> None:
+    from node.registration import register_dataset
+
+    dataset = register_dataset(world.shop, "visits.csv", "open").id
+    world.settle()
+    world.shop.change(explorer_open=True)
+    async with visitor(world.shop, **HTML) as client:
+        for path in (f"/datasets/{dataset}", f"/datasets/{dataset}.json", "/datasets.json"):
+            answer = await client.get(path)
+            assert answer.status_code == 200
+            assert "spent" not in answer.text
+
+
+def test_templates_are_whole_jinja() -> None:
+    for template in TEMPLATES:
+        explorer._environment().get_template(template.name)
+
+
+def test_the_catalogue_names_no_key_twice() -> None:
+    tree = ast.parse((explorer.FOLDER / "messages.py").read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+            assert len(keys) == len(set(keys))
