@@ -328,16 +328,30 @@ class ChainClient:
         Raises ContractRefused (before sending, or mined and reverted), TransactionFailed (reverted,
         no reason to be found), TransactionStuck.
         """
-        attempts = [self.send(call)]
+        return self._effective(call, self.see_through(call, self.send(call), timeout))
+
+    def see_through(
+        self,
+        call: Transaction,
+        signed: SignedTx,
+        timeout: float = 180.0,
+        note: Callable[[SignedTx], None] | None = None,
+    ) -> Receipt:
+        """Waits until `signed`, which was sent, is mined; better paid each time it is stuck.
+
+        `note` is told of each replacement before it is sent. The receipt may be that of a reverted
+        transaction. Raises TransactionStuck.
+        """
+        attempts = [signed]
         end = time.monotonic() + timeout
         while True:
             within = min(self.stuck_after, end - time.monotonic())
             found = self._wait([attempt.hash for attempt in attempts], within)
             if found is not None:
-                return self._effective(call, found)
+                return found
             if time.monotonic() >= end:
                 raise TransactionStuck(attempts[-1].hash, timeout)
-            replacement = self._replace(call, attempts[-1])
+            replacement = self._replace(call, attempts[-1], note)
             if replacement is not None:
                 attempts.append(replacement)
 
@@ -349,7 +363,9 @@ class ChainClient:
         self.simulate(call, block=receipt.block_number - 1)
         raise TransactionFailed(receipt.tx_hash, f"reverted in block {receipt.block_number}")
 
-    def _replace(self, call: Transaction, stuck: SignedTx) -> SignedTx | None:
+    def _replace(
+        self, call: Transaction, stuck: SignedTx, note: Callable[[SignedTx], None] | None
+    ) -> SignedTx | None:
         """The same transaction, better paid; None where the cap or the chain does not let us."""
         fees = stuck.fees.raised()
         with self._lock:
@@ -357,10 +373,12 @@ class ChainClient:
                 self.broadcast(stuck.raw)  # at least see to it that the chain has it
                 return None
             replacement = self.sign(call, stuck.nonce, fees, stuck.gas)
+            if note is not None:
+                note(replacement)
             try:
                 self.broadcast(replacement.raw)
-            except NonceTaken:
-                return None  # one of our earlier attempts has been mined: its receipt will be found
+            except (NonceTaken, ChainRefused):
+                return None  # an earlier attempt is mined by now, or it cannot be replaced
             self._sent[stuck.nonce] = replacement
             return replacement
 
@@ -468,7 +486,10 @@ class ChainClient:
                 request_kwargs={"timeout": self.timeout},
                 exception_retry_configuration=None,
             )
-            self._web3 = Web3(provider)
+            web3 = Web3(provider)
+            # It asks for the chain id twice with every call; `_ask` checks it once.
+            web3.middleware_onion.remove("validation")
+            self._web3 = web3
         return self._web3
 
     def _signer(self) -> "LocalAccount":
