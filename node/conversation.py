@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 from sqlalchemy import update
@@ -68,7 +69,9 @@ async def run(site: Site, task_id: str, owner: str) -> int:
     except Exception as error:
         problem = refusals.from_error(error)
         if problem.code == "InternalError":
-            log.exception("step %s of job %s", task.step, task.job_id)
+            # Where it happened, not what it said: the text of an error may quote a row.
+            place = "".join(traceback.format_tb(error.__traceback__))
+            log.error("step %s: %s\n%s", task.step, type(error).__name__, place)
         settled = _failed(site, task, owner, problem)
     return 0 if settled else 1
 

@@ -63,7 +63,8 @@ def gather(site: Site, job_id: str, moment: Moment) -> Facts:
         specification=specification,
         code_digest=code_digest(specification),
         key_bits=key_bits(specification),
-        products=products(specification),
+        # Charged as they are answered once the job runs: nothing to foresee then.
+        products=0 if moment == "task" else products(specification),
         data=local_data(site),
         has_model=_has_model(site, specification),
         spent=spent(site),
