@@ -42,8 +42,8 @@ from chain.events import decode
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
     from eth_typing import HexStr
-    from web3 import Web3
-    from web3.types import TxParams
+    from web3 import HTTPProvider, Web3
+    from web3.types import RPCEndpoint, RPCResponse, TxParams
 
 GWEI = 10**9
 NOBODY = "0x" + "00" * 20
@@ -479,14 +479,9 @@ class ChainClient:
 
     def _connection(self) -> "Web3":
         if self._web3 is None:
-            from web3 import HTTPProvider, Web3
+            from web3 import Web3
 
-            provider = HTTPProvider(
-                self.rpc_url,
-                request_kwargs={"timeout": self.timeout},
-                exception_retry_configuration=None,
-            )
-            web3 = Web3(provider)
+            web3 = Web3(_provider(self.rpc_url, self.timeout))
             # It asks for the chain id twice with every call; `_ask` checks it once.
             web3.middleware_onion.remove("validation")
             self._web3 = web3
@@ -496,6 +491,21 @@ class ChainClient:
         if self.account is None:
             raise NoAccount
         return self.account
+
+
+def _provider(url: str, timeout: float) -> "HTTPProvider":
+    """HTTP, each request once; an answer that is no JSON-RPC is refused before anyone reads it."""
+    from web3 import HTTPProvider
+    from web3.exceptions import BadResponseFormat
+
+    class Provider(HTTPProvider):
+        def make_request(self, method: "RPCEndpoint", params: Any) -> "RPCResponse":
+            response = super().make_request(method, params)
+            if not isinstance(response, dict) or not {"result", "error"} & response.keys():
+                raise BadResponseFormat("neither a result nor an error")
+            return response
+
+    return Provider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
 
 
 class _refusals_of:  # noqa: N801 - reads as a clause: `with _refusals_of(call):`

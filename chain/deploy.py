@@ -15,12 +15,13 @@ Within a step all is sent at once, so that a deployment takes five blocks.
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chain.abi import encode_call, to_hex
-from chain.calls import Call, Creation, Transaction
+from chain.calls import Call, Creation, Fees, SignedTx, Transaction
 from chain.client import ChainClient
 from chain.consortium import Consortium
 from chain.errors import ContractRefused, DeploymentMismatch, NonceTaken, TransactionFailed
@@ -120,9 +121,25 @@ class _Step:
     raw: str
     hash: str
     nonce: int
+    gas_limit: int
+    max_fee: int
+    priority_fee: int
     block: int | None = None
     gas: int = 0
     address: str | None = None
+    replaced: list[str] = field(default_factory=list)  # hashes; one of them may be mined instead
+
+    @classmethod
+    def of(cls, signed: SignedTx) -> "_Step":
+        fees = signed.fees
+        return cls(
+            signed.raw, signed.hash, signed.nonce, signed.gas, fees.max_fee, fees.priority_fee
+        )
+
+    @property
+    def signed(self) -> SignedTx:
+        fees = Fees(self.max_fee, self.priority_fee)
+        return SignedTx(self.raw, self.hash, self.nonce, self.gas_limit, fees)
 
 
 class _Steps:
@@ -187,9 +204,11 @@ class _Steps:
         for name, what in wanted.items():
             if not self._taken_up(name):
                 self._sign_and_send(name, what)
-        for name in wanted:
+        for name, what in wanted.items():
+            receipt = self._client.see_through(
+                what, self._steps[name].signed, note=partial(self._note, name)
+            )
             step = self._steps[name]
-            receipt = self._client.receipt(step.hash)
             if not receipt.status:
                 del self._steps[name]
                 self._save()
@@ -204,9 +223,11 @@ class _Steps:
         step = self._steps.get(name)
         if step is None:
             return False
-        receipt = self._client.find_receipt(step.hash)
-        if receipt is not None:
-            return receipt.status
+        for tx_hash in (step.hash, *step.replaced):
+            receipt = self._client.find_receipt(tx_hash)
+            if receipt is not None:
+                step.hash = tx_hash
+                return receipt.status
         if not self._client.knows(step.hash):
             # Beyond the count it would wait for ever, and below it somebody took its place.
             if not self._client.nonce("latest") <= step.nonce <= self._free_nonce():
@@ -225,11 +246,17 @@ class _Steps:
     def _sign_and_send(self, name: str, what: Transaction) -> None:
         nonce = self._free_nonce()
         signed = self._client.sign(what, nonce)
-        # Written down before it is sent: whatever happens next, we know what to look for.
-        self._steps[name] = _Step(signed.raw, signed.hash, signed.nonce)
-        self._save()
+        self._note(name, signed)
         self._client.broadcast(signed.raw)
         self._next_nonce = nonce + 1
+
+    def _note(self, name: str, signed: SignedTx) -> None:
+        """Written down before it is sent: whatever happens next, we know what to look for."""
+        before, step = self._steps.get(name), _Step.of(signed)
+        if before is not None and before.nonce == step.nonce:
+            step.replaced = [*before.replaced, before.hash]
+        self._steps[name] = step
+        self._save()
 
     def _load(self, value: dict[str, Any]) -> None:
         for what, expected in (
