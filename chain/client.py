@@ -9,9 +9,9 @@ which writes the signed transaction down before it sends it survives a crash at 
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from chain.abi import decode_output, encode_call, encode_creation, refusal, to_bytes, to_hex
+from chain.abi import decode_output, encode_call, encode_creation, to_bytes, to_hex
 from chain.calls import (
     Block,
     BlockRef,
@@ -27,27 +27,24 @@ from chain.calls import (
 from chain.errors import (
     BlockUnknown,
     ChainRefused,
-    ChainUnavailable,
-    ContractRefused,
     FeeCapExceeded,
     NoAccount,
     NonceTaken,
     NotDeployed,
     TransactionFailed,
     TransactionStuck,
-    WrongChain,
 )
 from chain.events import decode
+from chain.rpc import Rpc, refusals_of
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
     from eth_typing import HexStr
-    from web3 import HTTPProvider, Web3
-    from web3.types import RPCEndpoint, RPCResponse, TxParams
+    from web3 import Web3
+    from web3.types import TxParams
 
 GWEI = 10**9
 NOBODY = "0x" + "00" * 20
-T = TypeVar("T")
 
 
 class ChainClient:
@@ -79,9 +76,8 @@ class ChainClient:
         self.fee_cap = fee_cap
         self.priority_fee = priority_fee
         self.stuck_after = stuck_after
-        self._web3 = web3
+        self._rpc = Rpc(rpc_url, timeout, expected_chain_id, web3)
         self._pause = pause
-        self._chain_id: int | None = None
         self._lock = threading.RLock()
         self._sent: dict[int, SignedTx] = {}
         self._contracts: dict[str, str] = {}
@@ -94,12 +90,7 @@ class ChainClient:
     @property
     def chain_id(self) -> int:
         """Raises WrongChain when it is not the expected one."""
-        if self._chain_id is None:
-            found = self._request("eth_chainId", lambda w3: w3.eth.chain_id)
-            if self.expected_chain_id is not None and found != self.expected_chain_id:
-                raise WrongChain(found, self.expected_chain_id)
-            self._chain_id = found
-        return self._chain_id
+        return self._rpc.chain_id
 
     def with_account(self, account: "LocalAccount") -> "ChainClient":
         """A client of the same chain that pays with another account."""
@@ -111,9 +102,9 @@ class ChainClient:
             fee_cap=self.fee_cap,
             priority_fee=self.priority_fee,
             stuck_after=self.stuck_after,
-            web3=self._web3,
             pause=self._pause,
         )
+        other._rpc = self._rpc
         other.learn(self._contracts)
         return other
 
@@ -128,7 +119,7 @@ class ChainClient:
         from web3.exceptions import BlockNotFound
 
         try:
-            found = self._ask("eth_getBlockByNumber", lambda w3: w3.eth.get_block(number))
+            found = self._rpc.ask("eth_getBlockByNumber", lambda w3: w3.eth.get_block(number))
         except BlockNotFound as error:
             raise BlockUnknown(number if isinstance(number, int) else 0) from error
         return BlockRef(found["number"], found["hash"].to_0x_hex(), found["timestamp"])
@@ -154,16 +145,20 @@ class ChainClient:
 
     def has_code(self, address: str, block: Block = "latest") -> bool:
         """Whether a contract stands at the address."""
-        return bool(self._ask("eth_getCode", lambda w3: w3.eth.get_code(_address(address), block)))
+        return bool(
+            self._rpc.ask("eth_getCode", lambda w3: w3.eth.get_code(_address(address), block))
+        )
 
     def balance(self, address: str) -> int:
         """In wei."""
-        return int(self._ask("eth_getBalance", lambda w3: w3.eth.get_balance(_address(address))))
+        return int(
+            self._rpc.ask("eth_getBalance", lambda w3: w3.eth.get_balance(_address(address)))
+        )
 
     def logs(self, from_block: int, to_block: int, addresses: Iterable[str]) -> list[EventRecord]:
         """Events of these contracts in [from_block, to_block], in the chain's order."""
         wanted = [_address(address) for address in addresses]
-        found = self._ask(
+        found = self._rpc.ask(
             "eth_getLogs",
             lambda w3: w3.eth.get_logs(
                 {"fromBlock": from_block, "toBlock": to_block, "address": wanted}
@@ -186,7 +181,7 @@ class ChainClient:
 
     def fees(self) -> Fees:
         """Enough for the base fee to double. Raises FeeCapExceeded."""
-        found = self._ask("eth_getBlockByNumber", lambda w3: w3.eth.get_block("latest"))
+        found = self._rpc.ask("eth_getBlockByNumber", lambda w3: w3.eth.get_block("latest"))
         base = int(found.get("baseFeePerGas", 0))
         if base + self.priority_fee > self.fee_cap:
             raise FeeCapExceeded(base + self.priority_fee, self.fee_cap)
@@ -199,8 +194,8 @@ class ChainClient:
         another one that still waits.
         """
         message = {**_message(call), "from": self.address}
-        with _refusals_of(call):
-            estimate = self._ask(
+        with refusals_of(call):
+            estimate = self._rpc.ask(
                 "eth_estimateGas",
                 lambda w3: w3.eth.estimate_gas(cast("TxParams", message), "pending"),
             )
@@ -245,20 +240,18 @@ class ChainClient:
         if nonce < self._count(sender, "latest"):
             raise NonceTaken(tx_hash, f"nonce {nonce} of {sender} is used")
         try:
-            self._ask(
+            self._rpc.ask(
                 "eth_sendRawTransaction",
                 lambda w3: w3.eth.send_raw_transaction(to_bytes(raw)),
                 repeat=False,
             )
-        except (ChainRefused, _revert_types()) as error:
+        except ChainRefused as error:
             if self.knows(tx_hash):
                 return tx_hash
-            reason = error.reason if isinstance(error, ChainRefused) else str(error)
-            if "nonce" in reason.lower() and "too high" not in reason.lower():
-                raise NonceTaken(tx_hash, reason) from error
-            if isinstance(error, ChainRefused):
-                raise
-            raise ChainRefused("eth_sendRawTransaction", reason) from error
+            reason = error.reason.lower()
+            if "nonce" in reason and "too high" not in reason:
+                raise NonceTaken(tx_hash, error.reason) from error
+            raise
         return tx_hash
 
     def knows(self, tx_hash: str) -> bool:
@@ -266,7 +259,7 @@ class ChainClient:
         from web3.exceptions import TransactionNotFound
 
         try:
-            self._ask(
+            self._rpc.ask(
                 "eth_getTransactionByHash",
                 lambda w3: w3.eth.get_transaction(cast("HexStr", tx_hash)),
             )
@@ -279,7 +272,7 @@ class ChainClient:
         from web3.exceptions import TransactionNotFound
 
         try:
-            found = self._ask(
+            found = self._rpc.ask(
                 "eth_getTransactionReceipt",
                 lambda w3: w3.eth.get_transaction_receipt(cast("HexStr", tx_hash)),
             )
@@ -397,9 +390,9 @@ class ChainClient:
             pause = min(2 * pause, 0.5)
 
     def _free_nonce(self) -> int:
-        """The lowest nonce that nothing holds. What the chain has lost of ours is sent again first,
+        """The lowest nonce that nothing holds.
 
-        since a transaction behind a gap is never mined.
+        What the chain has lost of ours is sent again first: behind a gap nothing is mined.
         """
         mined = self.nonce("latest")
         self._sent = {nonce: tx for nonce, tx in self._sent.items() if nonce >= mined}
@@ -417,143 +410,32 @@ class ChainClient:
 
     def _count(self, address: str, block: Block) -> int:
         return int(
-            self._ask(
+            self._rpc.ask(
                 "eth_getTransactionCount",
                 lambda w3: w3.eth.get_transaction_count(_address(address), block),
             )
         )
-
-    # --- the connection
 
     def _simulate(self, call: Transaction, sender: str, block: Block) -> bytes:
         from web3.exceptions import BlockNotFound
 
         message = {**_message(call), "from": sender}
         try:
-            with _refusals_of(call):
+            with refusals_of(call):
                 return bytes(
-                    self._ask("eth_call", lambda w3: w3.eth.call(cast("TxParams", message), block))
+                    self._rpc.ask(
+                        "eth_call", lambda w3: w3.eth.call(cast("TxParams", message), block)
+                    )
                 )
         except (BlockNotFound, ChainRefused):
             if isinstance(block, int):
                 self.block(block)  # each engine words it differently that it lacks a block
             raise
 
-    def _ask(self, method: str, question: "Callable[[Web3], T]", *, repeat: bool = True) -> T:
-        """Asks the right chain: the first question of all is which one it is."""
-        _ = self.chain_id
-        return self._request(method, question, repeat=repeat)
-
-    def _request(self, method: str, question: "Callable[[Web3], T]", *, repeat: bool = True) -> T:
-        from web3.exceptions import BlockNotFound, TransactionNotFound, Web3RPCError
-
-        try:
-            return self._once(question)
-        except (BlockNotFound, TransactionNotFound):
-            raise
-        except Web3RPCError as error:
-            if _revert_data(error) is not None:
-                raise
-            raise ChainRefused(method, _rpc_message(error)) from error
-        except ChainUnavailable:
-            if not repeat:
-                raise
-        return self._request(method, question, repeat=False)
-
-    def _once(self, question: "Callable[[Web3], T]") -> T:
-        from json import JSONDecodeError
-
-        from requests import RequestException
-        from web3.exceptions import BadResponseFormat, ProviderConnectionError
-
-        try:
-            return question(self._connection())
-        except (RequestException, OSError, ProviderConnectionError) as error:
-            # The text of these errors holds the whole URL, which may carry a token: name the kind
-            # only.
-            raise ChainUnavailable(self.rpc_url, type(error).__name__) from None
-        except (BadResponseFormat, JSONDecodeError, UnicodeDecodeError) as error:
-            raise ChainUnavailable(
-                self.rpc_url, f"not a JSON-RPC answer ({type(error).__name__})"
-            ) from None
-
-    def _connection(self) -> "Web3":
-        if self._web3 is None:
-            from web3 import Web3
-
-            web3 = Web3(_provider(self.rpc_url, self.timeout))
-            # It asks for the chain id twice with every call; `_ask` checks it once.
-            web3.middleware_onion.remove("validation")
-            self._web3 = web3
-        return self._web3
-
     def _signer(self) -> "LocalAccount":
         if self.account is None:
             raise NoAccount
         return self.account
-
-
-def _provider(url: str, timeout: float) -> "HTTPProvider":
-    """HTTP, each request once; an answer that is no JSON-RPC is refused before anyone reads it."""
-    from web3 import HTTPProvider
-    from web3.exceptions import BadResponseFormat
-
-    class Provider(HTTPProvider):
-        def make_request(self, method: "RPCEndpoint", params: Any) -> "RPCResponse":
-            response = super().make_request(method, params)
-            if not isinstance(response, dict) or not {"result", "error"} & response.keys():
-                raise BadResponseFormat("neither a result nor an error")
-            return response
-
-    return Provider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
-
-
-class _refusals_of:  # noqa: N801 - reads as a clause: `with _refusals_of(call):`
-    """Turns the library's revert errors into ContractRefused."""
-
-    def __init__(self, call: Transaction) -> None:
-        self._call = call
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from web3.exceptions import ContractLogicError, Web3RPCError
-
-        if not isinstance(error, (ContractLogicError, Web3RPCError)):
-            return
-        data = _revert_data(error)
-        if data:
-            raise refusal(data, self._call.contract, self._call.function) from None
-        raise ContractRefused(
-            "Reverted", {"message": str(error)}, self._call.contract, self._call.function
-        ) from None
-
-
-def _revert_types() -> type[Exception]:
-    from web3.exceptions import ContractLogicError
-
-    return ContractLogicError
-
-
-def _revert_data(error: Exception) -> bytes | None:
-    """What the contract reverted with; None where the error is no contract's.
-
-    Anvil and geth answer with hex as the error's data, ganache with hex or an object that holds it,
-    and under a code by which web3 does not always see a revert.
-    """
-    found: Any = getattr(error, "data", None)
-    if found is None:
-        response = getattr(error, "rpc_response", None) or {}
-        found = (response.get("error") or {}).get("data")
-    if isinstance(found, Mapping):
-        found = found.get("result") or found.get("data")
-    if not isinstance(found, str) or not found.startswith("0x"):
-        return None
-    try:
-        return to_bytes(found)
-    except ValueError:
-        return None
 
 
 def _identify(raw: bytes) -> tuple[str, str, int]:
@@ -564,12 +446,6 @@ def _identify(raw: bytes) -> tuple[str, str, int]:
 
     nonce = int.from_bytes(rlp.decode(raw[1:])[1])
     return to_hex(keccak(raw)), Account.recover_transaction(raw), nonce
-
-
-def _rpc_message(error: Exception) -> str:
-    response = getattr(error, "rpc_response", None) or {}
-    message = (response.get("error") or {}).get("message")
-    return str(message) if message else str(error)
 
 
 def _message(call: Transaction) -> dict[str, Any]:

@@ -209,13 +209,13 @@ def test_transact_from_many_threads_uses_each_nonce_once(
 ) -> None:
     client, barrier = chain.client(0), threading.Barrier(4)
     lock, receipts = threading.Lock(), []
-    original = client._once
+    original = client._rpc._once
 
     def one_at_a_time(question: Any) -> Any:  # py-evm is not made for threads
         with lock:
             return original(question)
 
-    client._once = one_at_a_time  # type: ignore[method-assign]
+    client._rpc._once = one_at_a_time  # type: ignore[method-assign]
 
     def work(number: int) -> None:
         barrier.wait()

@@ -201,6 +201,6 @@ def test_development_accounts_are_the_well_known_ones() -> None:
 
 def _codes(run: Run) -> dict[str, bytes]:
     """Name → code of every proxy."""
-    web3 = run.client._connection()
+    web3 = run.client._rpc.web3
     contracts = run.world.deployment.contracts
     return {name: bytes(web3.eth.get_code(address)) for name, address in contracts.items()}  # type: ignore[arg-type]
