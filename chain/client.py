@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from web3.types import TxParams
 
 GWEI = 10**9
+# Gas above the estimate. The last party to approve or attest also pays for the move of the job; an
+# estimate made while another party's transaction is under way does not know that it will be last.
+ROOM = 150_000
 NOBODY = "0x" + "00" * 20
 
 
@@ -188,7 +191,7 @@ class ChainClient:
         return Fees(min(2 * base + self.priority_fee, self.fee_cap), self.priority_fee)
 
     def gas(self, call: Transaction) -> int:
-        """An estimate with a quarter to spare. Raises ContractRefused when it would be refused now.
+        """An estimate with room to spare. Raises ContractRefused when it would be refused now.
 
         Played on the pending block, where the engine has one, so that a transaction may follow
         another one that still waits.
@@ -199,7 +202,7 @@ class ChainClient:
                 "eth_estimateGas",
                 lambda w3: w3.eth.estimate_gas(cast("TxParams", message), "pending"),
             )
-        return int(estimate) * 5 // 4
+        return int(estimate) * 5 // 4 + ROOM
 
     def sign(
         self, call: Transaction, nonce: int, fees: Fees | None = None, gas: int | None = None

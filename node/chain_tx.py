@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 IN_FLIGHT = 16  # transactions sent and not mined yet; later ones wait their turn
 RESEND_SECONDS = 10.0  # a transaction that is not mined by then is handed to the chain again
 REPRICE_SECONDS = 30.0  # and by then its fee is raised
+RETRY_SECONDS = 600.0  # a revert that nothing explains is tried again, for so long
 OPEN = ("WAITING", "SIGNED", "SENT", "MINED")
 
 Refused = Callable[[Session, ChainTx, "NodeError"], None]
@@ -170,21 +171,26 @@ class Sender:
             mined = {"block": receipt.block_number, "gas_used": receipt.gas_used}
             self._set(row, "MINED", **mined)
             return True
-        self._refuse(row, self._reason(row, receipt), receipt)
+        reason = self._reason(row)
+        if reason is None and self.clock() - row.created_at < RETRY_SECONDS:
+            self._set(row, "WAITING", nonce=None, raw=None, tx_hash=None)
+        else:
+            self._refuse(row, reason or _unexplained(row, receipt), receipt)
         return True
 
-    def _reason(self, row: ChainTx, receipt: Receipt) -> NodeError:
-        """Why a mined transaction reverted: its block's parent state tells in nearly all cases."""
+    def _reason(self, row: ChainTx) -> NodeError | None:
+        """Why the chain does not take the call now; None if it would.
+
+        A transaction that ran into a neighbour of its block (two parties attest at once, and the
+        last one's gas was measured as if it were the first) reverts without a reason of its own.
+        """
         from chain.errors import ContractRefused
-        from node.errors import Conflict
 
         try:
-            self.client.simulate(call_of(row), block=receipt.block_number - 1)
+            self.client.simulate(call_of(row))
         except ContractRefused as refusal:
             return refusals.from_contract(refusal)
-        return Conflict(
-            "ContractRefused", f"{call_of(row)} reverted in block {receipt.block_number}"
-        )
+        return None
 
     def _confirm(self, row: ChainTx, head: int) -> bool:
         assert row.block is not None
@@ -217,6 +223,13 @@ class Sender:
             for name, value in values.items():
                 setattr(current, name, value)
                 setattr(row, name, value)
+
+
+def _unexplained(row: ChainTx, receipt: Receipt) -> NodeError:
+    from node.errors import Conflict
+
+    detail = f"{call_of(row)} reverted in block {receipt.block_number} and gave no reason"
+    return Conflict("ContractRefused", detail)
 
 
 def call_of(row: ChainTx) -> Call:
