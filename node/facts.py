@@ -168,7 +168,7 @@ def view(
         minimum_key_bits=chain.consortium.minimum("key-bits"),
         minimum_rows=chain.consortium.minimum("min-rows"),
         parties=tuple(party_view(chain, party.site, number) for party in parties),
-        uses=tuple(_use_view(chain, use) for use in uses),
+        uses=tuple(use_view(chain, use) for use in uses),
         model=_model_view(chain, specification),
         refusal=_refusal(chain, job_id) if moment != "approve" else None,
     )
@@ -210,10 +210,11 @@ def party_view(chain: Network, site_id: str, number: int) -> PartyView:
 def grant_use(chain: Network, job_id: str, grant_id: str) -> UseView:
     """The use of data that a job makes under a grant, at the head."""
     uses = [use for use in chain.jobs.uses(job_id) if use.grant == grant_id]
-    return _use_view(chain, uses[0])
+    return use_view(chain, uses[0])
 
 
-def _use_view(chain: Network, use: JobUse) -> UseView:
+def use_view(chain: Network, use: JobUse) -> UseView:
+    """A dataset version with its grant as ``chain`` has them."""
     from chain.errors import ContractRefused
 
     try:

@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.orm import Session
 
 from node import refusals
-from node.admission import Decision, decide
+from node.admission import Decision, decide, product_limit
 from node.audit.entries import record
 from node.chain_tx import want
 from node.errors import Conflict, Invalid, NodeError, NotFound, Refused
-from node.facts import gather
+from node.facts import gather, products, use_view
 from node.lifecycle import JOB_ENDS, SUBMITTED
 from node.specification import (
     Holdout,
@@ -112,6 +112,7 @@ def propose(site: Site, request: JobRequest) -> str:
             reason = refusals.from_contract(refusal)
             _keep_refusal(site, job_id, "propose", reason)
             raise reason from refusal
+        _check_budgets(network, specification)
     with site.store.begin() as session:
         _insert(session, site, job_id, specification)
         want(session, f"job:{job_id}:propose", call)
@@ -266,6 +267,27 @@ def _holdout(request: JobRequest) -> Holdout | None:
         return None
     # The salt is part of the agreement: all parties hold out the same rows, and nobody chose which.
     return Holdout(fraction=request.holdout, salt="0x" + secrets.token_hex(32))
+
+
+def _check_budgets(network: Network, specification: Specification) -> None:
+    """No grant is asked for more products than it allows in all; what is left its holder knows."""
+    from chain.jobs import JobUse
+
+    needed = products(specification)
+    for position, party in enumerate(specification.parties):
+        for entry in party.inputs:
+            if entry.grant is None or not needed:
+                continue
+            use = use_view(network, JobUse(position, entry.dataset, entry.version, entry.grant))
+            limit = needed if use.grant is None else product_limit(use.grant, use)
+            if needed > limit:
+                raise Refused(
+                    "ProductBudgetExceeded",
+                    f"the job may ask for {needed} products; grant {entry.grant} allows {limit}",
+                    found=needed,
+                    allowed=limit,
+                    hint="ask for a larger product budget, or train fewer or shallower trees",
+                )
 
 
 def _proposal(specification: Specification) -> Any:

@@ -89,6 +89,7 @@ class Consortium:
                 "algorithm": code_digest(ALGORITHM),
                 "until": self.network.client.head().timestamp + DAY,
                 "uses": 100,
+                "product_budget": 100_000,
                 "nonce": nonce,
             }
             | terms
@@ -139,9 +140,10 @@ class Consortium:
             other.specification = row.specification
             other.kind, other.algorithm = row.kind, row.algorithm
 
-    def settle(self) -> None:
-        """Let both nodes send what they want and read what is confirmed."""
-        for _ in range(3):
+    def settle(self, rounds: int = 1) -> None:
+        """Let both nodes send what they want and read what is confirmed; what they then want is
+        sent in the next round."""
+        for _ in range(rounds):
             for site in self.sites.values():
                 sync_of(site).step()
             self.chain.mine(site.settings.confirmations + 1)

@@ -315,3 +315,9 @@ def test_a_reason_must_fit_into_what_the_chain_keeps(world: Consortium) -> None:
 
 def test_a_job_that_nobody_knows_is_not_found(world: Consortium) -> None:
     assert refusal(jobs.cancel, world.bank, "0x" + "ee" * 32, "Withdrawn").code == "NotFound"
+
+
+def test_a_job_that_asks_more_than_its_grant_answers_is_refused_at_once(world: Consortium) -> None:
+    grant = world.give_grant(product_budget=5)
+    found = refusal(jobs.propose, world.bank, world.request(grant=grant))
+    assert (found.code, found.allowed) == ("ProductBudgetExceeded", 5)
