@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-console = Console()
+# Where no person looks on, lines are as long as their content needs.
+console = Console(width=None if sys.stdout.isatty() else 200)
 errors = Console(stderr=True)
 
 
@@ -163,6 +165,10 @@ def with_errors(action: Callable[[], Result], *, as_json: bool) -> Result:
         return action()
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except BrokenPipeError:
+        # Whoever read our answer has read enough; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
     except ValidationError as error:
         _tell(_settings_fault(error), as_json)
     except (ChainError, MlError) as error:

@@ -35,7 +35,8 @@ def rows(items: Iterable[Any], columns: Sequence[Column], *, title: str | None =
     """Many things: a row for each, a column for each reading of it."""
     table = Table(title=title, title_justify="left")
     for heading, _ in columns:
-        table.add_column(heading, overflow="fold")
+        # An identifier is for copying: two lines at most.
+        table.add_column(heading, overflow="fold", min_width=34 if heading == "id" else None)
     for item in items:
         table.add_row(*(cell(read(item)) for _, read in columns))
     return table

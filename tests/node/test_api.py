@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,17 @@ def test_requests_of_consequence_show_an_example(app: FastAPI) -> None:
     schemas = app.openapi()["components"]["schemas"]
     for name in ("SiteRegistration", "NewDataset", "NewGrant", "Proposal", "NewPrediction"):
         assert schemas[name]["examples"], name
+
+
+def test_the_document_names_every_operation_and_no_other(app: FastAPI) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(GET|POST) (/v1/[^`?]*)`", text)) - {("GET", "/v1/openapi.json")}
+    there = {
+        (method.upper(), path)
+        for path, method, _ in _operations(app)
+        if path not in ("/v1/count", "/v1/boom")
+    }
+    assert named == there
 
 
 # ── Pages ────────────────────────────────────────────────────────────────────────────────────
