@@ -1,6 +1,7 @@
 """Cryptography that the protocols stand on.
 
 `paillier` is the cipher, `packing` puts several small numbers into one plaintext, `products` is
-the private product that vertical algorithms are made of, and `workers` are processes for long
-arithmetic.  Nothing here talks to anybody: a protocol carries the values between the parties.
+the private product that vertical algorithms are made of, `paillier_products` computes it under that
+cipher, and `workers` are processes for long arithmetic.  Nothing here talks to anybody: a protocol
+carries the values between the parties.
 """
