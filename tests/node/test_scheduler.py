@@ -1,0 +1,270 @@
+"""The scheduler moves jobs from rows: all slots or none, one step after the other, no lost bell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import select
+
+from node import jobs, partners
+from node.errors import NodeError
+from node.lifecycle import move_task
+from node.partners import hold, taken_slots
+from node.scheduler import FIRST_PAUSE, LONGEST_PAUSE, Pauses, Scheduler, model_digest
+from node.specification import digest_of
+from node.store import LocalJob, Reservation, Task
+from tests.node import consortium
+from tests.node.consortium import Consortium
+from tests.node.test_specification import an_id
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
+    chain, deployment = consortium.found()
+    world = consortium.assemble(chain, deployment, tmp_path_factory.mktemp("sites"))
+    yield world
+    world.close()
+
+
+# ── Pauses ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pauses_double_up_to_a_limit_and_begin_anew_after_success() -> None:
+    now = [0.0]
+    pauses = Pauses(lambda: now[0])
+    assert pauses.is_due("a")
+    waits = []
+    for _ in range(8):
+        pauses.failed("a")
+        before = now[0]
+        while not pauses.is_due("a"):
+            now[0] += 0.5
+        waits.append(now[0] - before)
+    assert waits[:4] == [1.0, 2.0, 4.0, 8.0]
+    assert waits[-1] == LONGEST_PAUSE
+    pauses.succeeded("a")
+    pauses.failed("a")
+    now[0] += FIRST_PAUSE
+    assert pauses.is_due("a")
+    assert pauses.is_due("b")
+
+
+# ── Slots ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_more_slots_are_promised_than_there_are(world: Consortium) -> None:
+    soon = time.time() + 60
+    with world.shop.store.begin() as session:
+        hold(session, an_id(1), soon, slots=2)
+        hold(session, an_id(2), soon, slots=2)
+        with pytest.raises(NodeError) as refusal:
+            hold(session, an_id(3), soon, slots=2)
+        assert refusal.value.code == "SlotsTaken"
+        hold(session, an_id(1), soon + 10, slots=2)  # a promise is prolonged, not given twice
+        assert taken_slots(session, besides=an_id(1)) == 1
+        session.rollback()
+
+
+def test_a_promise_that_ran_out_is_free_again(world: Consortium) -> None:
+    with world.shop.store.begin() as session:
+        session.add(Reservation(job_id=an_id(1), until=time.time() - 1))
+        session.flush()
+        hold(session, an_id(2), time.time() + 60, slots=1)
+        assert session.scalars(select(Reservation.job_id)).all() == [an_id(2)]
+        session.rollback()
+
+
+def test_a_running_job_takes_a_slot_until_its_tasks_are_over(world: Consortium) -> None:
+    job = world.start()
+    with world.shop.store.begin() as session:
+        before = taken_slots(session, besides=an_id(1))
+        assert before >= 1
+        for task in session.scalars(select(Task).where(Task.job_id == job)):
+            task.state = "STOPPED"
+        session.flush()
+        assert taken_slots(session, besides=an_id(1)) == before - 1
+        session.rollback()
+    end(world, job)
+
+
+def end(world: Consortium, job: str) -> None:
+    world.act("bank", world.network.jobs.cancel(job, world.bank.id, "Done"))
+    world.settle()
+
+
+async def test_a_partner_that_does_not_answer_leaves_no_slot_taken(world: Consortium) -> None:
+    job = world.propose()
+    world.act("shop", world.network.jobs.approve(job, world.shop.id))
+    world.settle()
+    scheduler = Scheduler(world.bank)
+    await scheduler.tick()
+    with world.bank.store.read() as session:
+        assert session.scalars(select(Reservation)).all() == []
+    assert world.intent("bank", f"job:{job}:start") is None
+    assert not scheduler.pauses.is_due(("start", job))
+    end(world, job)
+
+
+async def test_an_approved_job_that_may_not_start_is_taken_back(world: Consortium) -> None:
+    grant = world.give_grant()
+    job = world.propose(grant=grant)
+    world.act("shop", world.network.jobs.approve(job, world.shop.id))
+    world.act("shop", world.network.consents.revoke(grant))
+    world.settle()
+    await Scheduler(world.bank).tick()
+    asked = world.intent("bank", f"job:{job}:cancel")
+    assert asked is not None
+    world.settle()
+    for name in world.sites:
+        row = world.job(name, job)
+        assert row.state == "CANCELLED"
+        assert (row.reason or "").startswith("GrantRevoked")
+
+
+# ── Reservations asked by a partner ──────────────────────────────────────────────────────────
+
+
+def test_only_the_proposer_reserves_and_only_for_an_approved_job(world: Consortium) -> None:
+    job = world.propose()
+    until = time.time() + 60
+    for sender, code in ((world.bank.id, "Conflict"), (an_id(7), "NotAParty")):
+        with pytest.raises(NodeError) as refusal:
+            partners.reserve(world.shop, sender, job, until)
+        assert refusal.value.code == code
+    world.act("shop", world.network.jobs.approve(job, world.shop.id))
+    with pytest.raises(NodeError) as refusal:
+        partners.reserve(world.bank, world.shop.id, job, until)
+    assert refusal.value.code == "WrongRole"
+    assert partners.reserve(world.shop, world.bank.id, job, until)["job"] == job
+    with world.shop.store.read() as session:
+        assert session.get(Reservation, job) is not None
+    partners.release(world.shop, world.bank.id, job)
+    partners.release(world.shop, world.bank.id, job)
+    with world.shop.store.read() as session:
+        assert session.get(Reservation, job) is None
+    end(world, job)
+
+
+def test_a_promise_is_never_longer_than_we_say(world: Consortium) -> None:
+    job = world.propose()
+    world.act("shop", world.network.jobs.approve(job, world.shop.id))
+    given = partners.reserve(world.shop, world.bank.id, job, time.time() + 1e6)
+    assert given["until"] <= time.time() + partners.RESERVATION_SECONDS
+    partners.release(world.shop, world.bank.id, job)
+    end(world, job)
+
+
+# ── Specifications from a partner ────────────────────────────────────────────────────────────
+
+
+def test_the_specification_that_was_proposed_is_kept_and_no_other(world: Consortium) -> None:
+    from node.facts import stored_specification
+
+    job = jobs.propose(world.bank, world.request())
+    world.settle()
+    specification = stored_specification(world.bank, job)
+    assert specification is not None
+    body = specification.to_bytes()
+    other = specification.model_copy(update={"label": "z"}).to_bytes()
+    with pytest.raises(NodeError) as refusal:
+        partners.receive_specification(world.shop, world.bank.id, job, other)
+    assert refusal.value.code == "SpecificationMismatch"
+    assert (refusal.value.found, refusal.value.allowed) == (digest_of(other), digest_of(body))
+    assert stored_specification(world.shop, job) is None
+    with pytest.raises(NodeError) as refusal:
+        partners.receive_specification(world.shop, an_id(7), job, body)
+    assert refusal.value.code == "NotAParty"
+    for _ in range(2):
+        kept = partners.receive_specification(world.shop, world.bank.id, job, body)
+        assert kept["digest"] == specification.digest
+    found = stored_specification(world.shop, job)
+    assert found == specification
+    world.settle()
+    types = [entry.type for entry in world.shop.log.of_subject(job)]
+    assert types.count("fatechain.specification.refused.v1") == 2
+    assert types.count("fatechain.specification.received.v1") == 1
+    end(world, job)
+
+
+def test_a_specification_of_a_job_that_nobody_proposed_is_refused(world: Consortium) -> None:
+    with pytest.raises(NodeError) as refusal:
+        partners.receive_specification(world.shop, world.bank.id, an_id(99), b"{}")
+    assert refusal.value.code == "NotFound"
+
+
+@pytest.mark.parametrize("until", [None, "soon", True, 0])
+def test_a_reservation_needs_a_time_to_come(until: object) -> None:
+    with pytest.raises(NodeError) as refusal:
+        partners.check_until(until)
+    assert refusal.value.code == "InvalidRequest"
+
+
+# ── Tasks ────────────────────────────────────────────────────────────────────────────────────
+
+
+def tasks(world: Consortium, job: str) -> dict[str, Task]:
+    query = select(Task).where(Task.job_id == job).order_by(Task.position)
+    with world.bank.store.read() as session:
+        return {task.step: task for task in session.scalars(query)}
+
+
+async def test_steps_follow_one_another_and_a_lost_bell_is_rung_again(world: Consortium) -> None:
+    job = world.start()
+    scheduler = Scheduler(world.bank)
+    await scheduler.tick()
+    await scheduler.tick()
+    found = tasks(world, job)
+    assert [task.state for task in found.values()] == ["READY", "WAITING", "WAITING", "WAITING"]
+    assert found["psi"].rung_at is None  # there is no broker: it will be rung again
+    assert scheduler.broker_away
+    with world.bank.store.begin() as session:
+        move_task(session, found["psi"].id, "READY", "RUNNING", lease_owner="w")
+    await scheduler.tick()
+    assert tasks(world, job)["train"].state == "WAITING"
+    with world.bank.store.begin() as session:
+        move_task(session, found["psi"].id, "RUNNING", "SUCCEEDED", owner="w")
+    await scheduler.tick()
+    assert tasks(world, job)["train"].state == "READY"
+    end(world, job)
+
+
+async def test_a_failed_task_fails_the_job_for_all_parties(world: Consortium) -> None:
+    job = world.start()
+    scheduler = Scheduler(world.bank)
+    await scheduler.tick()
+    psi = tasks(world, job)["psi"].id
+    error = {"code": "PartnerSilent", "detail": "host:0x02 did not send psi.HostSet within 120 s"}
+    with world.bank.store.begin() as session:
+        move_task(session, psi, "READY", "RUNNING", lease_owner="w")
+        move_task(session, psi, "RUNNING", "FAILED", owner="w", error=error)
+    await scheduler.tick()
+    await scheduler.tick()
+    world.settle()
+    assert world.network.jobs.job(job).reason == "PartnerSilent"
+    for name in world.sites:
+        assert world.job(name, job).state == "FAILED"
+    assert (world.job("bank", job).reason or "").endswith("within 120 s")
+    states = {task.state for task in tasks(world, job).values()}
+    assert states == {"FAILED", "STOPPED"}
+
+
+async def test_a_site_that_is_not_registered_schedules_nothing(world: Consortium) -> None:
+    scheduler = Scheduler(world.bank)
+    kept = world.bank.settings
+    world.bank.settings = kept.model_copy(update={"site_id": None})
+    try:
+        await scheduler.tick()
+    finally:
+        world.bank.settings = kept
+
+
+def test_a_models_digest_is_that_of_the_parts_of_all_parties() -> None:
+    job = LocalJob(id=an_id(1), specification_digest="", proposer="")
+    with pytest.raises(NodeError):
+        model_digest(job)
+    parts = [{"site": an_id(2), "digest": an_id(3)}]
+    job.result = {"parts": parts, "metrics": {"auc": 0.5}}
+    expected = f'{{"job":"{an_id(1)}","parts":[{{"digest":"{an_id(3)}","site":"{an_id(2)}"}}]}}'
+    assert model_digest(job) == digest_of(expected.encode())
