@@ -36,6 +36,7 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 SETTLED_SECONDS = 60.0  # a child that lived this long had no trouble starting
 END_SECONDS = 12.0  # from SIGTERM to SIGKILL
+LEFTOVER_SECONDS = 5.0  # the same for what a killed supervisor left: its tasks are lost anyhow
 LOOK_SECONDS = 0.5
 MAX_LOG_BYTES = 32 << 20
 MAX_LINE_BYTES = 1 << 20
@@ -96,15 +97,15 @@ def run(home: Path, *, ready_within: float | None = None, say: Say = print) -> i
 
 def end_leftovers(folder: Path) -> list[str]:
     """End the children of a supervisor that was killed; their names."""
-    ended = []
-    for file in sorted(folder.glob("*.pid")):
-        pid = living_pid(file)
-        if pid is not None:
-            ended.append(file.stem)
-            _end_group(pid)
+    files = sorted(folder.glob("*.pid"))
+    left = {file.stem: pid for file in files if (pid := living_pid(file)) is not None}
+    # The broker last: the others speak to it while they end.
+    _end_groups([pid for name, pid in left.items() if name != BROKER])
+    _end_groups([pid for name, pid in left.items() if name == BROKER])
+    for file in files:
         file.unlink(missing_ok=True)
     (folder / "valkey.sock").unlink(missing_ok=True)
-    return ended
+    return list(left)
 
 
 def living_pid(file: Path) -> int | None:
@@ -391,13 +392,15 @@ def _start_time(pid: int) -> str:
     return "" if fields[0] == "Z" else fields[19]
 
 
-def _end_group(pid: int) -> None:
-    """SIGTERM, then SIGKILL for the process and its session."""
-    born = _start_time(pid)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    until = time.monotonic() + END_SECONDS
-    while _start_time(pid) == born and time.monotonic() < until:
+def _end_groups(pids: Sequence[int]) -> None:
+    """SIGTERM to all at once, then SIGKILL for them and their sessions."""
+    born = {pid: _start_time(pid) for pid in pids}
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    until = time.monotonic() + LEFTOVER_SECONDS
+    while any(_start_time(pid) == born[pid] for pid in pids) and time.monotonic() < until:
         time.sleep(0.05)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)

@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 # Where no person looks on, lines are as long as their content needs.
 console = Console(width=None if sys.stdout.isatty() else 200)
-errors = Console(stderr=True)
+errors = Console(stderr=True, width=None if sys.stderr.isatty() else 200)
 
 
 @dataclass(frozen=True)
