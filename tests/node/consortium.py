@@ -202,6 +202,7 @@ def _join(world: Consortium, folder: Path, name: str, number: int) -> None:
         from_block=world.deployment.from_block,
         port=9000 + number,
         redis_url=f"unix://{folder}/none.sock",
+        workers=1,
     )
     site.chain = world.chain
     world.sites[name] = site
