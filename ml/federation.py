@@ -105,6 +105,7 @@ class Transport(Protocol):
 
 
 Progress = Callable[[int, int, str], None]
+Measure = Callable[[str, int, float], None]
 
 
 @dataclass
@@ -123,6 +124,7 @@ class Channel:
     max_bytes: int = wire.MAX_BYTES
     context: bytes = b""
     on_progress: Progress | None = None
+    on_measure: Measure | None = None
     _sent: Counter[tuple[Party, str]] = field(default_factory=Counter, repr=False)
     _taken: Counter[tuple[Party, str]] = field(default_factory=Counter, repr=False)
 
@@ -145,6 +147,11 @@ class Channel:
         """Tell whoever watches this party how far it is; never part of the conversation."""
         if self.on_progress is not None:
             self.on_progress(done, total, text)
+
+    def measure(self, name: str, x: int, y: float) -> None:
+        """A point of a curve (loss over trees, say) for whoever watches this party."""
+        if self.on_measure is not None:
+            self.on_measure(name, x, y)
 
     async def send(self, message: Message, to: Party | None = None) -> None:
         """Say ``message`` to every party of its receiving roles, or to one of them."""

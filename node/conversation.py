@@ -28,7 +28,7 @@ from node.facts import gather
 from node.lifecycle import move_task
 from node.site import Site
 from node.specification import Specification
-from node.store import LocalJob, Task
+from node.store import LocalJob, Metric, Task
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +126,7 @@ async def _converse(site: Site, task: Task, spec: Specification, owner: str) -> 
         max_bytes=site.settings.max_message_bytes,
         context=f"{task.job_id}/{task.step}/{task.attempt}".encode(),
         on_progress=_Progress(site, task),
+        on_measure=_Measures(site, task),
     )
     step = Step(site, task.job_id, task.step, task.attempt, spec, me, channel)
     try:
@@ -163,6 +164,18 @@ def _failed(site: Site, task: Task, owner: str, problem: NodeError) -> bool:
             data = {"task": task.id, "step": task.step, "attempt": task.attempt, **error}
             record(session, "task.failed", task.job_id, data, "worker")
     return moved
+
+
+class _Measures:
+    """Keeps the points of a step's curves as they come."""
+
+    def __init__(self, site: Site, task: Task) -> None:
+        self.site, self.task = site, task
+
+    def __call__(self, name: str, x: int, y: float) -> None:
+        with self.site.store.begin() as session:
+            job, step = self.task.job_id, self.task.step
+            session.add(Metric(job_id=job, step=step, name=name, x=x, y=y))
 
 
 class _Progress:

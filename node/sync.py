@@ -189,6 +189,8 @@ class Sync:
         self.network: Network | None = None
         self.sender: Sender | None = None
         self.indexer: Indexer | None = None
+        self.read_up_to: BlockRef | None = None  # the head of the last whole pass
+        self.read_at = -1  # the head at which everything was read
         self.looked_at = -1  # the head that running work was last held against
         self.looked_when = 0.0
 
@@ -212,14 +214,21 @@ class Sync:
             assert self.sender is not None
             assert self.indexer is not None
             head = self.client.head()
+            if head == self.read_up_to:
+                self.sender.send_new()  # nothing else can have changed
+                return
             self._seen(head)
             self.sender.step(head.number)
+            if head.number == self.read_at and not self.indexer.behind:
+                return  # between two blocks there is nothing to read
             if self.indexer.step() and isinstance(self.site.directory, ChainDirectory):
                 self.site.directory.forget()
             if self.site.is_registered:
                 self._hold_to_head(head)
                 self._expire(head)
                 self._anchor()
+            self.read_at = head.number
+            self.read_up_to = head
         except (errors.ChainRegressed, errors.WrongChain) as error:
             self._problem(type(error).__name__, str(error))
             raise Failed(type(error).__name__, str(error)) from error
@@ -272,6 +281,7 @@ class Sync:
 
     def _problem(self, code: str, detail: str) -> None:
         """Note an outage, once."""
+        self.read_up_to = None
         told = f"{code}: {detail}"[:200]
         with self.site.store.begin() as session:
             state = _chain_state(session)
@@ -379,7 +389,7 @@ class Sync:
     # ── The audit log ────────────────────────────────────────────────────────────────────────
 
     def _log(self) -> None:
-        while self.site.log.sequence():
+        while self.site.log.pending and self.site.log.sequence():
             pass
 
     def _anchor(self) -> None:

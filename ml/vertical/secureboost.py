@@ -243,6 +243,8 @@ async def guest(
             ch.progress(k, params.n_estimators, f"tree {k + 1}: growing")
             await _grow(ch, owner, offers, model, values)
             ch.progress(k + 1, params.n_estimators, model.end_tree())
+            ch.measure("loss", k + 1, model.losses[-1])
+            ch.measure("auc", k + 1, model.aucs[-1])
     return model.model(table.schema.features)
 
 

@@ -318,7 +318,7 @@ def _kill_group(pid: int) -> None:
 
 
 def _fatechain() -> list[str]:
-    return [sys.executable, "-m", "node.cli"]
+    return [sys.executable, "-P", "-m", "node.cli"]  # -P: never from the folder we stand in
 
 
 def _environment() -> dict[str, str]:

@@ -8,6 +8,8 @@ nobody.
 from __future__ import annotations
 
 import json
+import lzma
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -107,11 +109,15 @@ class Story:
 
     def register_data(self) -> None:
         """Datasets by commitment: the chain gets a root over salted rows, never a row."""
-        for name, label in (("bank", "y"), ("retailer", None)):
+        for name, title, label in (
+            ("bank", "Borrowers", "y"),
+            ("retailer", "Customers", None),
+            ("insurer", "Claims", "claimed"),
+        ):
             site = self.institution(name)
             file = self._place_data(name, site.home / "data")
             self.stage.say(f"{site.title} registers a commitment to {file.name} …")
-            body = {"path": file.name, "name": "Clients", "id_column": "id", "label": label}
+            body = {"path": file.name, "name": title, "id_column": "id", "label": label}
             accepted = site.api.post("/v1/datasets", body, wait=60)
             self.datasets[name] = accepted["id"]
 
@@ -182,11 +188,9 @@ class Story:
     def refuse_without_grant(self) -> None:
         """The insurer asks for a job on the retailer's data, which nobody granted it."""
         insurer = self.institution("insurer")
-        request = self.request() | {"label": "y"}
-        request["parties"] = [
-            {"site": insurer.site, "role": "guest", "inputs": []},
-            self._retailer_party(None),
-        ]
+        own = {"dataset": self.datasets["insurer"], "version": 1, "grant": None}
+        guest = {"site": insurer.site, "role": "guest", "inputs": [own]}
+        request = self.request() | {"parties": [guest, self._retailer_party(None)]}
         self._refused(
             "Safe Insurance proposes a job on data that nobody granted it",
             "chain",
@@ -258,13 +262,18 @@ class Story:
         self.stage.until("the specification reaches the retailer", arrived)
 
     def _place_data(self, name: str, folder: Path) -> Path:
+        if name == "insurer":
+            # Made up: this table is never used, since nobody granted the insurer a partner's.
+            chance = random.Random(0)  # noqa: S311 - an example, no secret
+            rows = [f"{n},{n % 2},{chance.random():.3f}" for n in range(200)]
+            target = folder / "claims.csv"
+            target.write_text("\n".join(["id,claimed,value", *rows, ""]), "utf-8")
+            return target
         with as_file(files("node.demo") / "data" / f"{name}.csv.xz") as source:
             if self.rows is None:
                 target = folder / source.name
                 target.write_bytes(source.read_bytes())
                 return target
-            import lzma
-
             target = folder / f"{name}.csv"
             with lzma.open(source, "rt", encoding="utf-8") as lines:
                 target.write_text("".join(next(lines) for _ in range(self.rows + 1)), "utf-8")
