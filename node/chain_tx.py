@@ -80,12 +80,17 @@ class Sender:
         Raises ChainUnavailable; what was done until then stands.
         """
         moved = False
-        for row in self._rows("SIGNED"):
-            moved |= self._send(row)
         for row in self._rows("SENT"):
             moved |= self._look(row, head)
         for row in self._rows("MINED"):
             moved |= self._confirm(row, head)
+        return self.send_new() or moved
+
+    def send_new(self) -> bool:
+        """Send what is signed or waits to be; whether there was any.  Raises ChainUnavailable."""
+        moved = False
+        for row in self._rows("SIGNED"):
+            moved |= self._send(row)
         for row in self._rows("WAITING"):
             if not self._sign(row):
                 break  # later intents may follow from this one: the order is kept
