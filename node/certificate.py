@@ -129,10 +129,10 @@ def _bad_evidence(partner: str, detail: str) -> Failed:
 
 
 async def issue(site: Site, job_id: str) -> bool:
-    """Collect, reconcile, build, verify and keep the certificate of a job that this site proposed.
+    """Collect all parties' evidence of a job that this site proposed, and `certify` it.
 
     False as long as a party has not anchored its log after the end of the job.  Raises `Failed`
-    (``ReconciliationFailed``, ``CertificateInvalid``, ``EvidenceInvalid``) and partners' refusals.
+    (``EvidenceInvalid`` and what `certify` raises) and partners' refusals.
     """
     evidence = [own_evidence(site, job_id)]
     if not covers_end(evidence[0]):
@@ -143,6 +143,15 @@ async def issue(site: Site, job_id: str) -> bool:
             return False
         _keep_evidence(site, job_id, partner, found)
         evidence.append(found)
+    certify(site, job_id, evidence)
+    return True
+
+
+def certify(site: Site, job_id: str, evidence: Sequence[Mapping[str, Any]]) -> bytes:
+    """Reconcile, build, verify and keep the certificate; ``evidence`` is one of each party.
+
+    Raises `Failed`: ``ReconciliationFailed``, ``CertificateInvalid``.
+    """
     messages = _reconciled(site, job_id, evidence)
     with chain_errors():
         content = build(site, site.network(), job_id, evidence, messages)
@@ -156,7 +165,7 @@ async def issue(site: Site, job_id: str) -> bool:
         record(session, "reconciliation.made", job_id, {"agrees": True, **messages}, "sync")
         data = {"digest": canonical.digest(content), "messages": messages["count"]}
         record(session, "job.certified", job_id, data, "sync")
-    return True
+    return content
 
 
 def certificate_path(site: Site, job_id: str) -> Any:
