@@ -11,8 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from eth_abi.abi import decode, encode
+from eth_abi.abi import encode
+from eth_abi.codec import ABIDecoder
+from eth_abi.decoding import StringDecoder
 from eth_abi.exceptions import DecodingError
+from eth_abi.registry import BaseEquals
+from eth_abi.registry import registry as standard_types
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
@@ -22,6 +26,27 @@ from chain.errors import ContractRefused
 
 Entry = Mapping[str, Any]
 """One entry of an ABI: a function, an error, an event; or one of its parameters."""
+
+
+class _Text(StringDecoder):
+    """A stranger may have put any bytes on the chain as text: they are shown, not refused.
+
+    A name that nobody can read would otherwise make every fact beside it unreadable.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(handle_string_errors="replace")  # type: ignore[no-untyped-call]
+
+
+def _decoder() -> ABIDecoder:
+    types = standard_types.copy()  # type: ignore[no-untyped-call]
+    types.unregister_decoder("string")
+    text = BaseEquals("string")  # type: ignore[no-untyped-call]
+    types.register_decoder(text, _Text, label="string")
+    return ABIDecoder(types)
+
+
+_DECODER = _decoder()
 
 
 def entry(contract: str, kind: str, name: str) -> Entry:
@@ -176,8 +201,8 @@ def _encode(parameters: Sequence[Entry], values: Sequence[Any], what: str) -> by
 
 def _decode(parameters: Sequence[Entry], data: bytes) -> list[Any]:
     try:
-        values = decode([_type(p) for p in parameters], data)
-    except (DecodingError, UnicodeDecodeError, OverflowError) as error:
+        values = _DECODER.decode([_type(p) for p in parameters], data)
+    except (DecodingError, OverflowError) as error:
         raise ValueError(f"bytes do not fit {[_type(p) for p in parameters]}: {error}") from error
     return [_from_abi(p, v) for p, v in zip(parameters, values, strict=True)]
 

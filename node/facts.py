@@ -167,7 +167,7 @@ def view(
         ),
         minimum_key_bits=chain.consortium.minimum("key-bits"),
         minimum_rows=chain.consortium.minimum("min-rows"),
-        parties=tuple(party_view(chain, party.site, number) for party in parties),
+        parties=tuple(party_view(chain, party.site) for party in parties),
         uses=tuple(use_view(chain, use) for use in uses),
         model=_model_view(chain, specification),
         refusal=_refusal(chain, job_id) if moment != "approve" else None,
@@ -189,21 +189,23 @@ def _job_view(
     )
 
 
-def party_view(chain: Network, site_id: str, number: int) -> PartyView:
-    """A site's standing as ``chain`` (a network at block ``number``) has it."""
+def party_view(chain: Network, site_id: str) -> PartyView:
+    """A site's standing as ``chain`` has it."""
     from chain.errors import ContractRefused
 
     try:
         site = chain.sites.site(site_id)
     except ContractRefused:
         return PartyView(site_id, "", "NONE", exists=False)
-    keys = chain.sites.keys(site_id)
+    standing, stands = str(chain.membership.standing(site.member)), site.until_block == 0
+    # The registry's own word: a list of keys can be made too long to be read.
+    lacks_key = standing == "ACTIVE" and stands and not chain.sites.is_active(site_id)
     return PartyView(
         site=site_id,
         member=site.member,
-        member_standing=str(chain.membership.standing(site.member)),
-        stands=site.until_block == 0,
-        has_request_key=any(key.purpose == "request" and key.is_valid_at(number) for key in keys),
+        member_standing=standing,
+        stands=stands,
+        has_request_key=not lacks_key,
     )
 
 

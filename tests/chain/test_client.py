@@ -74,6 +74,13 @@ def test_revert_data_is_told_as_far_as_it_is_known(
     assert (found.error, found.values) == (error, values)
 
 
+def test_text_that_is_none_does_not_hide_what_stands_beside_it() -> None:
+    site = (b"\1" * 32, "0x" + "11" * 20, b"\xff", b"http://\xc3(", 1, 7, 0)
+    types = "(bytes32,address,bytes,bytes,uint8,uint64,uint64)"  # bytes are laid out as text is
+    found = abi.decode_output("SiteRegistry", "site", encode([types], [site]))
+    assert (found["name"], found["endpoint"], found["fromBlock"]) == ("\ufffd", "http://\ufffd(", 7)
+
+
 def test_past_blocks_are_read_as_they_were(world: World, chain: InProcessChain) -> None:
     before = world.network.client.head().number
     world.send(world.authority, admit(world, 1))

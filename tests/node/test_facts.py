@@ -1,0 +1,49 @@
+"""What a partner puts on the chain does not make the facts about its job unreadable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chain.errors import ContractRefused
+from chain.sites import Sites
+from node.facts import gather, party_view
+from tests.node import consortium
+from tests.node.consortium import Consortium
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
+    chain, deployment = consortium.found()
+    world = consortium.assemble(chain, deployment, tmp_path_factory.mktemp("sites"))
+    yield world
+    world.close()
+
+
+def test_more_keys_than_can_be_read_hide_no_withdrawal(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that cannot read pauses, and does not stop: a partner must not bring that about."""
+    grant = world.give_grant()
+    job = world.propose(grant=grant)
+
+    def too_long(*_: object, **__: object) -> None:
+        raise ContractRefused("Unknown", {}, "SiteRegistry", "keys")
+
+    monkeypatch.setattr(Sites, "keys", too_long)
+    assert gather(world.shop, job, "approve").chain_problem is None
+    world.act("shop", world.network.consents.revoke(grant))
+    facts = gather(world.shop, job, "approve")
+    assert facts.chain_problem is None
+    assert [use.grant.state for use in facts.views[-1].uses if use.grant] == ["REVOKED"]
+
+
+def test_a_site_without_a_request_key_is_seen(world: Consortium) -> None:
+    before = world.chain.snapshot()
+    assert party_view(world.network, world.bank.id).has_request_key
+    key = world.bank.key_id()
+    world.act("bank", world.network.sites.revoke_key(world.bank.id, key))
+    found = party_view(world.network, world.bank.id)
+    assert (found.member_standing, found.stands, found.has_request_key) == ("ACTIVE", True, False)
+    world.chain.revert(before)
