@@ -7,11 +7,13 @@ confirmations; a withdrawal counts from the newest block.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from node.errors import Conflict, NodeError, NotFound, Refused, Unauthenticated, Unavailable
 
@@ -20,7 +22,13 @@ if TYPE_CHECKING:
     from chain.sites import Site as ChainSite
 
 TTL_SECONDS = 5.0
+ED25519_BYTES = 32
 MAX_CACHED = 10_000  # answers; a stranger may ask for any key id
+
+_HOST = r"(?:[a-z0-9](?:[a-z0-9.-]{0,252})?|\[[0-9a-f:.]{2,45}\])"
+_ENDPOINT = re.compile(
+    rf"https?://{_HOST}(?::[0-9]{{1,5}})?(?:/[!$&-.0-;=@-Z_a-z~]*)*", re.I | re.A
+)
 
 T = TypeVar("T")
 
@@ -56,7 +64,10 @@ class Directory(Protocol):
         """The id under which the site registry holds this key of this site."""
 
     def endpoint(self, site_id: str) -> str:
-        """The URL of a site, without a slash at its end; raises ``UnknownSite``."""
+        """The URL of a site, without a slash at its end.
+
+        Raises ``UnknownSite``, and ``EndpointInvalid`` for what is registered but no such URL.
+        """
 
     def job(self, job_id: str) -> JobOnChain:
         """Raises `NotFound` for a job that the chain does not know."""
@@ -89,7 +100,7 @@ class ChainDirectory:
         return key_id(network.client.chain_id, at, site_id, purpose, "0x" + public_key.hex())
 
     def endpoint(self, site_id: str) -> str:
-        return str(self.site(site_id).endpoint).rstrip("/")
+        return checked_endpoint(site_id, self.site(site_id).endpoint)
 
     def site(self, site_id: str) -> ChainSite:
         """The registered site; raises `NotFound` (``UnknownSite``)."""
@@ -109,7 +120,7 @@ class ChainDirectory:
             at, answer = self._kept.get((kind, id), (float("-inf"), None))
         if now - at <= self._ttl:
             if isinstance(answer, NodeError):
-                raise answer
+                raise answer.with_traceback(None)  # kept ones must not gather frames
             found: T = answer
             return found
         outcome: T | NodeError
@@ -124,7 +135,7 @@ class ChainDirectory:
                 self._kept.clear()
             self._kept[kind, id] = (now, outcome)
         if isinstance(outcome, NodeError):
-            raise outcome
+            raise outcome.with_traceback(None)
         return outcome
 
     def _ask(self, find: Callable[[Network, str], T], id: str) -> T:
@@ -177,7 +188,15 @@ class ChainDirectory:
                 f"site {site_id} retired at block {site.until_block}",
                 found=site_id,
             )
-        return SenderKey(key_id, site_id, bytes.fromhex(key.public_key.removeprefix("0x")))
+        public = bytes.fromhex(key.public_key.removeprefix("0x"))
+        if len(public) != ED25519_BYTES:
+            raise Unauthenticated(
+                "SignatureInvalid",
+                f"key {key_id} is no Ed25519 key",
+                found=f"{len(public)} bytes",
+                allowed=f"{ED25519_BYTES} bytes",
+            )
+        return SenderKey(key_id, site_id, public)
 
     def _find_site(self, network: Network, site_id: str) -> ChainSite:
         return network.sites.site(site_id)
@@ -198,6 +217,30 @@ def _refusals(id: str) -> dict[str, NodeError]:
         "SiteRetired": Refused("SiteNotActive", f"site {id} retired", found=id),
         "JobUnknown": NotFound("NotFound", f"the chain knows no job {id}", found=id),
     }
+
+
+def checked_endpoint(site_id: str, endpoint: str) -> str:
+    """The URL if requests may be sent below it; raises `Unavailable` (``EndpointInvalid``).
+
+    Any text may stand on the chain.  Nothing may swallow the path that follows (a query, a
+    fragment), bring credentials, or be a mistake that the HTTP client meets only on the way.
+    """
+    import httpx
+
+    try:
+        good = bool(_ENDPOINT.fullmatch(endpoint)) and urlsplit(endpoint).port != 0
+        good = good and bool(httpx.URL(endpoint).host)
+    except (ValueError, httpx.InvalidURL):
+        good = False
+    if not good:
+        raise Unavailable(
+            "EndpointInvalid",
+            f"site {site_id} registered an endpoint that is no URL of a node",
+            found=endpoint[:100],
+            allowed="http or https, a host, perhaps a port and a path",
+            hint="ask that site to register another one: fatechain site endpoint",
+        )
+    return endpoint.rstrip("/")
 
 
 def not_registered() -> Conflict:

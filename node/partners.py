@@ -22,6 +22,7 @@ from node.store import JobParty, LocalJob, Reservation, Task
 if TYPE_CHECKING:
     from node.site import Site
 
+LAST_TIME = 2**53  # what a float still counts in seconds
 RESERVATION_SECONDS = 120.0  # the longest promise given; a start takes a few blocks
 
 
@@ -194,6 +195,7 @@ def _add_parties(session: Session, job: str, parties: list[tuple[str, str]]) -> 
 
 def check_until(until: Any) -> float:
     """A time in Unix seconds from a request; raises `Invalid`."""
-    if isinstance(until, bool) or not isinstance(until, (int, float)) or until <= time.time():
+    number = isinstance(until, (int, float)) and not isinstance(until, bool)
+    if not number or not time.time() < until <= LAST_TIME:  # NaN is in no order
         raise Invalid("InvalidRequest", "expires is a time in the future, in Unix seconds")
     return float(until)

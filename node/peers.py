@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import anyio.to_thread
 import httpx
 
@@ -40,6 +41,7 @@ MAX_ANSWER_BYTES = 64 * 1024
 MAX_EVIDENCE_BYTES = 64 * 1024 * 1024
 MAX_TOLD = 500  # characters of a partner's words that we repeat
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+ASK_SECONDS = 120.0  # for a whole question: a partner that answers byte by byte holds up nothing
 JSON = "application/json"
 
 BY_STATUS: dict[int, type[NodeError]] = {
@@ -140,8 +142,15 @@ class Peers:
                 method, f"{endpoint}{path}", content=body, headers={"Content-Type": JSON}
             )
             await in_thread(self._sign, request, digest, len(body))
-            response, answer = await _exchange(client, request, site_id, endpoint, limit)
-        return _answer(site_id, response, answer)
+            with anyio.move_on_after(ASK_SECONDS):
+                response, answer = await _exchange(client, request, site_id, endpoint, limit)
+                return _answer(site_id, response, answer)
+        raise Unavailable(
+            "PartnerUnreachable",
+            f"site {site_id} did not answer within {ASK_SECONDS:g} s",
+            found=site_id,
+            allowed=ASK_SECONDS,
+        )
 
     def _sign(self, request: httpx.Request, digest: str, size: int) -> None:
         site = self._site
@@ -151,7 +160,11 @@ class Peers:
 def site_client() -> httpx.AsyncClient:
     """A client to other sites: no redirects, no proxy from the environment."""
     return httpx.AsyncClient(
-        timeout=TIMEOUT, follow_redirects=False, trust_env=False, verify=_trusted()
+        timeout=TIMEOUT,
+        follow_redirects=False,
+        trust_env=False,
+        verify=_trusted(),
+        headers={"Accept-Encoding": "identity"},
     )
 
 
@@ -179,7 +192,7 @@ async def _exchange(
                     )
         finally:
             await response.aclose()
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise Unavailable(
             "PartnerUnreachable",
             f"site {site_id} does not answer at {endpoint}: {type(error).__name__}",

@@ -9,7 +9,7 @@ import pytest
 from chain.errors import ChainUnavailable
 from chain.network import Network
 from chain.testing import InProcessChain
-from node.directory import TTL_SECONDS, ChainDirectory
+from node.directory import TTL_SECONDS, ChainDirectory, checked_endpoint
 from node.errors import NodeError, NotFound, Refused, Unauthenticated, Unavailable
 from tests.chain.world import World
 
@@ -130,6 +130,42 @@ def test_an_endpoint_is_the_registered_one(world: World, directory: ChainDirecto
     assert directory.endpoint(world.shop.site) == "http://shop.example"
     with pytest.raises(NotFound, match="UnknownSite"):
         directory.endpoint("0x" + "12" * 32)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ftp://shop.example",
+        "http://",
+        "http://xn--",
+        "http://\x00",
+        "http://shop.example:99999",
+        "http://shop.example:0",
+        "http://name:word@shop.example",
+        "http://shop.example/admin?x=",
+        "http://shop.example/#",
+        "http://shop.example/\n",
+        "http://\ufffd",
+    ],
+)
+def test_an_endpoint_that_no_request_should_go_to_is_refused(text: str) -> None:
+    with pytest.raises(Unavailable, match="EndpointInvalid"):
+        checked_endpoint("0x" + "12" * 32, text)
+
+
+@pytest.mark.parametrize("text", ["https://a.example:8443/node", "http://[::1]:9000"])
+def test_an_endpoint_may_have_a_port_and_a_path(text: str) -> None:
+    assert checked_endpoint("0x" + "12" * 32, f"{text}/") == text
+
+
+def test_a_key_that_is_none_signs_nothing(
+    world: World, directory: ChainDirectory, founded: tuple[InProcessChain, World]
+) -> None:
+    world.send(world.bank.operator, world.network.sites.add_key(world.bank.site, "request", "0x12"))
+    founded[0].mine(2)
+    with pytest.raises(Unauthenticated, match="no Ed25519 key"):
+        directory.sender_key(directory.key_id(world.bank.site, "request", b"\x12"))
 
 
 def test_a_job_shows_its_state_and_parties(world: World, directory: ChainDirectory) -> None:

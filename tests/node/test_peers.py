@@ -28,12 +28,12 @@ from tests.node.two_sites import Pair, new_id
 
 
 @contextmanager
-def answering(status: int, body: bytes) -> Iterator[str]:
+def answering(status: int, body: bytes, headers: dict[str, str] | None = None) -> Iterator[str]:
     """A site that answers everything alike; its endpoint."""
 
     async def answer(request: Request) -> Response:
         await request.body()
-        return Response(body, status)
+        return Response(body, status, headers)
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -194,6 +194,23 @@ async def test_an_odd_answer_is_a_typed_error(
         with pytest.raises(NodeError) as odd:
             await pair.guest.peers.release(pair.host.id, new_id())
     assert odd.value.code == code
+
+
+async def test_an_answer_in_a_broken_encoding_is_a_typed_error(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(200, b"no gzip", {"Content-Encoding": "gzip"}) as endpoint:
+        monkeypatch.setitem(pair.book.endpoints, pair.host.id, endpoint)
+        with pytest.raises(Unavailable, match="PartnerUnreachable"):
+            await pair.guest.peers.release(pair.host.id, new_id())
+
+
+async def test_a_question_takes_no_longer_than_it_may(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "ASK_SECONDS", 0.0)
+    with pytest.raises(Unavailable, match="did not answer within"):
+        await pair.guest.peers.release(pair.host.id, new_id())
 
 
 async def test_a_long_story_in_a_refusal_is_cut_short(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -194,7 +195,7 @@ def test_a_specification_of_a_job_that_nobody_proposed_is_refused(world: Consort
     assert refusal.value.code == "NotFound"
 
 
-@pytest.mark.parametrize("until", [None, "soon", True, 0])
+@pytest.mark.parametrize("until", [None, "soon", True, 0, math.nan, math.inf, 10**400])
 def test_a_reservation_needs_a_time_to_come(until: object) -> None:
     with pytest.raises(NodeError) as refusal:
         partners.check_until(until)
