@@ -190,7 +190,6 @@ class Sync:
         self.sender: Sender | None = None
         self.indexer: Indexer | None = None
         self.read_up_to: BlockRef | None = None  # the head of the last whole pass
-        self.read_at = -1  # the head at which everything was read
         self.looked_at = -1  # the head that running work was last held against
         self.looked_when = 0.0
 
@@ -219,15 +218,12 @@ class Sync:
                 return
             self._seen(head)
             self.sender.step(head.number)
-            if head.number == self.read_at and not self.indexer.behind:
-                return  # between two blocks there is nothing to read
             if self.indexer.step() and isinstance(self.site.directory, ChainDirectory):
                 self.site.directory.forget()
             if self.site.is_registered:
                 self._hold_to_head(head)
                 self._expire(head)
                 self._anchor()
-            self.read_at = head.number
             self.read_up_to = head
         except (errors.ChainRegressed, errors.WrongChain) as error:
             self._problem(type(error).__name__, str(error))
