@@ -266,7 +266,12 @@ def _holdout(request: JobRequest) -> Holdout | None:
     if request.holdout is None or request.kind == "predict":
         return None
     # The salt is part of the agreement: all parties hold out the same rows, and nobody chose which.
-    return Holdout(fraction=request.holdout, salt="0x" + secrets.token_hex(32))
+    return Holdout(fraction=request.holdout, salt=fresh_salt())
+
+
+def fresh_salt() -> str:
+    """32 random bytes, 0x-hex."""
+    return "0x" + secrets.token_hex(32)
 
 
 def _check_budgets(network: Network, specification: Specification) -> None:

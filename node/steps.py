@@ -37,7 +37,7 @@ from node.errors import Failed, Refused
 from node.files import make_private, write_private
 from node.jobs import chain_errors
 from node.specification import Input, PartyPlan, Specification, digest_of
-from node.store import LocalDataset, LocalJob, LocalModel
+from node.store import LocalDataset, LocalJob, LocalModel, Metric
 
 if TYPE_CHECKING:
     from node.site import Site
@@ -157,6 +157,7 @@ async def train(step: Step) -> Output:
                 path=str(path.relative_to(step.site.settings.home)),
             )
         )
+        session.add_all(_curves(step, part))
 
     return Output({"part.bin": body, "salt": salt}, settle)
 
@@ -354,6 +355,17 @@ def _model_part(step: Step) -> tuple[bytes, Any]:
             allowed=row.role,
         )
     return (step.site.settings.home / row.path).read_bytes(), Role(row.role)
+
+
+def _curves(step: Step, part: Any) -> list[Metric]:
+    """How training went, tree by tree, where this party's part tells it."""
+    curves = {name: getattr(part, name, None) for name in ("loss", "auc")}
+    return [
+        Metric(job_id=step.job_id, step=step.name, name=name, x=x, y=float(y))
+        for name, values in curves.items()
+        if isinstance(values, np.ndarray)
+        for x, y in enumerate(values, start=1)
+    ]
 
 
 def _alone(step: Step, training: Table, test: Table) -> NDArray[np.float64] | None:

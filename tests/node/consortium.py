@@ -267,9 +267,10 @@ def rows_of(name: str) -> str:
     """Rows whose label depends on both parties' columns; the shop lacks every tenth."""
     lines = ["id,y,age,income" if name == "bank" else "id,visits,spent"]
     for n in range(ROWS):
-        a, b, c, d = (n * 7) % 11, (n * 3) % 13, (n * 5) % 7, (n * 2) % 5
+        # Columns that tell nothing of one another, as their periods share no divisor.
+        a, b, c, d = n % 11, n % 13, n % 7, n % 5
         if name == "bank":
-            lines.append(f"u{n},{int(a + 2 * c > 10)},{a},{b}")
+            lines.append(f"u{n},{int(a + 4 * c > 17)},{a},{b}")
         elif n % 10:
             lines.append(f"u{n},{c},{d}")
     return "\n".join(lines) + "\n"

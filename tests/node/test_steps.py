@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rfc8785
+from sqlalchemy import select
 
 from ml.federation import Channel, InMemoryTransport, Party, Role
 from node import steps
@@ -21,7 +22,7 @@ from node.errors import NodeError
 from node.facts import stored_specification
 from node.specification import Specification, digest_of
 from node.steps import PROGRAMS, Output, Step, files_digest, result_document, salted_digest
-from node.store import LocalDataset, LocalJob, LocalModel
+from node.store import LocalDataset, LocalJob, LocalModel, Metric
 from tests.node import consortium
 from tests.node.consortium import Consortium
 from tests.node.test_specification import an_id
@@ -36,6 +37,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
     world = consortium.assemble(chain, deployment, tmp_path_factory.mktemp("sites"))
     yield world
     world.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def same_split() -> Iterator[None]:
+    """The rows that are held out are the same in every run of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("node.jobs.fresh_salt", lambda: an_id(7))
+        yield
 
 
 def conversation(
@@ -180,46 +189,60 @@ def test_a_result_lists_its_parts_in_the_order_of_their_sites() -> None:
     assert [part["site"] for part in said["parts"]] == [an_id(1), an_id(2)]
 
 
+def test_the_guest_keeps_the_curves_of_training(world: Consortium, finished: Finished) -> None:
+    query = select(Metric.name, Metric.x).where(Metric.job_id == finished.job)
+    with world.bank.store.read() as session:
+        assert sorted(session.execute(query).all()) == [("auc", 1), ("loss", 1)]
+    with world.shop.store.read() as session:
+        assert session.execute(query).all() == []
+
+
+@pytest.fixture(scope="module")
+def started(world: Consortium) -> str:
+    """A job of which no step has run."""
+    return world.start(params=PARAMS)
+
+
 # ── What a step refuses ──────────────────────────────────────────────────────────────────────
 
 
-async def test_a_file_that_changed_since_it_was_registered_is_refused(world: Consortium) -> None:
-    job = world.start(params=PARAMS)
+async def test_a_file_that_changed_since_it_was_registered_is_refused(
+    world: Consortium, started: str
+) -> None:
     path = world.shop.settings.data / "rows.csv"
     kept = path.read_bytes()
     path.write_bytes(kept + b"u999,1,1\n")
     try:
         with pytest.raises(NodeError) as refusal:
-            await run_step(world, job, "psi")
+            await run_step(world, started, "psi")
     finally:
         path.write_bytes(kept)
     assert refusal.value.code == "DatasetMismatch"
     assert "u999" not in str(refusal.value)
 
 
-async def test_a_file_that_is_gone_is_refused(world: Consortium) -> None:
-    job = world.start(params=PARAMS)
+async def test_a_file_that_is_gone_is_refused(world: Consortium, started: str) -> None:
     path = world.shop.settings.data / "rows.csv"
     aside = path.rename(path.with_suffix(".aside"))
     try:
         with pytest.raises(NodeError) as refusal:
-            await run_step(world, job, "psi")
+            await run_step(world, started, "psi")
     finally:
         aside.rename(path)
     assert refusal.value.code == "DatasetMismatch"
 
 
-async def test_another_label_than_the_registered_one_is_refused(world: Consortium) -> None:
-    job = world.start(params=PARAMS)
-    spec = stored_specification(world.bank, job)
+async def test_another_label_than_the_registered_one_is_refused(
+    world: Consortium, started: str
+) -> None:
+    spec = stored_specification(world.bank, started)
     assert spec is not None
     with pytest.raises(NodeError) as refusal:
-        await run_step(world, job, "psi", spec.model_copy(update={"label": "age"}))
+        await run_step(world, started, "psi", spec.model_copy(update={"label": "age"}))
     assert refusal.value.code == "DatasetMismatch"
 
 
-async def test_a_dataset_that_does_not_lie_here_is_refused(world: Consortium) -> None:
-    job = world.start(params=PARAMS)
+async def test_a_dataset_that_does_not_lie_here_is_refused(world: Consortium, started: str) -> None:
     key = (world.datasets["shop"], 1)
     with world.shop.store.begin() as session:
         row = session.get_one(LocalDataset, key)
@@ -227,23 +250,22 @@ async def test_a_dataset_that_does_not_lie_here_is_refused(world: Consortium) ->
         session.delete(row)
     try:
         with pytest.raises(NodeError) as refusal:
-            await run_step(world, job, "psi")
+            await run_step(world, started, "psi")
     finally:
         with world.shop.store.begin() as session:
             session.add(LocalDataset(**kept))
     assert refusal.value.code == "DatasetUnknown"
 
 
-async def test_training_stops_at_the_budget_and_says_so(world: Consortium) -> None:
+async def test_training_stops_at_the_budget_and_says_so(world: Consortium, started: str) -> None:
     from ml.crypto.errors import ProductBudgetExceeded
 
-    job = world.start(params=PARAMS)
-    await run_step(world, job, "psi")
+    await run_step(world, started, "psi")
     budget = ProductBudget(world.shop.store, world.grant, limit=100_000)
     budget.charge(100_000 - budget.spent)
     before = budget.spent
     with pytest.raises(ProductBudgetExceeded):
-        await run_step(world, job, "train")
+        await run_step(world, started, "train")
     assert budget.spent == before
 
 
