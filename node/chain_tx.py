@@ -12,6 +12,7 @@ transaction again and never another one.  A refusal is final; a connection that 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from chain.client import ChainClient
     from node.errors import NodeError
     from node.store import Store
+
+log = logging.getLogger(__name__)
 
 IN_FLIGHT = 16  # transactions sent and not mined yet; later ones wait their turn
 RESEND_SECONDS = 10.0  # a transaction that is not mined by then is handed to the chain again
@@ -104,7 +107,7 @@ class Sender:
 
     def _sign(self, row: ChainTx) -> bool:
         """WAITING → SENT or REFUSED; False where it has to wait for those before it."""
-        from chain.errors import ChainUnavailable, ContractRefused
+        from chain.errors import ChainRefused, ContractRefused, FeeCapExceeded
 
         flying = self._rows("SIGNED") + self._rows("SENT")
         if len(flying) >= IN_FLIGHT:
@@ -114,20 +117,24 @@ class Sender:
         try:
             nonce = max([self.client.nonce("latest"), *taken])
             signed = self.client.sign(call, nonce)
-        except ChainUnavailable:
-            raise
         except ContractRefused as refusal:
             if flying:
                 return False  # it may follow from one that is not mined yet
             self._refuse(row, refusals.from_contract(refusal))
             return True
+        except (ChainRefused, FeeCapExceeded) as trouble:
+            self._note(row, trouble)
+            return False
         self._set(row, "SIGNED", nonce=nonce, raw=signed.raw, tx_hash=signed.hash)
         self._send(row)
         return True
 
     def _send(self, row: ChainTx) -> bool:
-        """SIGNED or SENT → SENT.  A nonce that another transaction took is chosen anew."""
-        from chain.errors import NonceTaken
+        """SIGNED or SENT → SENT.  A nonce that another transaction took is chosen anew.
+
+        What the endpoint will not take (no funds, a fee too low) stays as it is and says why.
+        """
+        from chain.errors import ChainRefused, NonceTaken
 
         assert row.raw is not None
         try:
@@ -136,7 +143,10 @@ class Sender:
             if row.tx_hash and self.client.find_receipt(row.tx_hash) is None:
                 self._set(row, "WAITING", nonce=None, raw=None, tx_hash=None)
                 return True
-        self._set(row, "SENT")
+        except ChainRefused as trouble:
+            self._note(row, trouble)
+            return False
+        self._set(row, "SENT", error=None)
         return True
 
     def _look(self, row: ChainTx, head: int) -> bool:
@@ -220,6 +230,13 @@ class Sender:
                 current.nonce = current.raw = current.tx_hash = None
             if self.on_refused is not None:
                 self.on_refused(session, current, reason)
+
+    def _note(self, row: ChainTx, trouble: Exception) -> None:
+        """Why a transaction does not go out; it is tried again, so this is no refusal."""
+        error = {"code": type(trouble).__name__, "detail": str(trouble)[:400]}
+        if row.error != error:
+            log.warning("%s waits: %s", row.intent, trouble)
+            self._set(row, row.state, error=error)
 
     def _set(self, row: ChainTx, state: str, **values: Any) -> None:
         values |= {"state": state, "changed_at": self.clock()}

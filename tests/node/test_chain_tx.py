@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from eth_account import Account
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from chain.calls import Call
+from chain.calls import Call, Payment
 from chain.client import ChainClient
 from chain.deploy import Deployment
 from chain.errors import ChainUnavailable
@@ -257,3 +258,22 @@ def test_nothing_moves_twice(world: World) -> None:
     world.step()
     assert not world.sender().step(world.client.head().number)
     assert world.members() == 1
+
+
+def test_an_account_without_funds_waits_and_says_so(world: World) -> None:
+    poor = Account.create()
+    world.client = world.chain.client(poor)
+    book = world.network.consortium
+    world.chain.client(0).transact(book.move_authority(poor.address))
+    world.want("admit", world.admit(1))
+    world.step()
+    row = world.row("admit")
+    assert row.state in ("WAITING", "SIGNED")
+    assert row.error is not None
+    assert row.error["code"] == "ChainRefused"
+    assert world.refused == []
+    world.chain.client(19).transact(Payment(poor.address, 10**18))
+    world.step()
+    world.step()
+    assert world.row("admit").state == "MINED"
+    assert world.row("admit").error is None
