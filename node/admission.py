@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from node.errors import Conflict, Invalid, NodeError, NotFound, Refused, Unavailable
+from node.errors import Conflict, NodeError, NotFound, Refused, Unavailable
 from node.specification import PartyPlan, Specification
 
 Moment = Literal["approve", "start", "task"]
@@ -484,7 +484,3 @@ def _contract(facts: Facts) -> Iterator[NodeError]:
 
 def _my_plan(facts: Facts) -> PartyPlan | None:
     return None if facts.specification is None else facts.specification.party(facts.me)
-
-
-def invalid(detail: str, **values: Any) -> Invalid:
-    return Invalid("InvalidRequest", detail, **values)

@@ -19,7 +19,7 @@ from chain import canonical
 from node.audit.entries import now, record, type_of
 from node.errors import Conflict, Failed, NodeError, NotFound, Unavailable
 from node.files import make_private, write_private
-from node.jobs import chain_errors
+from node.refusals import chain_errors
 from node.signatures import verify_bytes
 from node.store import Anchor, JobParty, LocalJob, PeerEvidence, Task
 
@@ -116,6 +116,10 @@ def check_evidence(site: Site, job_id: str, partner: str, evidence: Any) -> dict
             LogPart.model_validate(_log(unsigned))
         except ValidationError as error:
             raise _bad_evidence(partner, f"{error.error_count()} fields do not fit") from error
+        for shown in entries:
+            kind, data = shown["entry"].get("type"), shown["entry"].get("data")
+            if not isinstance(kind, str) or not isinstance(data, dict):
+                raise _bad_evidence(partner, "one of its entries is none of a log")
     elif entries:
         raise _bad_evidence(partner, "it shows entries without an anchored head")
     return evidence

@@ -7,6 +7,7 @@ a party of the job, and everything else that the chain can say.  ``sender`` is a
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select
@@ -14,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from node.audit.entries import record
 from node.errors import Conflict, Invalid, NodeError, NotFound, Refused
-from node.jobs import chain_errors
 from node.lifecycle import TASK_ENDS
+from node.refusals import chain_errors
 from node.specification import digest_of, parse
 from node.store import JobParty, LocalJob, Reservation, Task
 
@@ -152,14 +153,14 @@ def taken_slots(session: Session, besides: str) -> int:
 # ── The chain's word on job and caller ───────────────────────────────────────────────────────
 
 
+@dataclass(frozen=True)
 class _OnChain:
-    """A job as the chain has it at the head."""
+    """A job as the chain has it at the head; ``parties`` are (site, role) in their order."""
 
-    def __init__(
-        self, proposer: str, specification: str, state: str, parties: list[tuple[str, str]]
-    ) -> None:
-        self.proposer, self.specification, self.state = proposer, specification, state
-        self.parties = parties
+    proposer: str
+    specification: str
+    state: str
+    parties: list[tuple[str, str]]
 
 
 def _checked(site: Site, sender: str, job: str) -> _OnChain:

@@ -7,6 +7,8 @@ and positions, never a row.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from node.errors import (
@@ -46,10 +48,12 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "SiteNotOperator": (Refused, "NotOperator"),
     "SiteNotOwner": (Refused, "NotOwner"),
     "SiteOperatorTaken": (Conflict, "Conflict"),
+    "SiteOperatorNotAgreed": (Refused, "NotOperator"),
     "SiteKeyUnknown": (Refused, "KeyRevoked"),
     "SiteKeyTaken": (Conflict, "Conflict"),
     "SiteKeyRevoked": (Refused, "KeyRevoked"),
     "SiteKeyTooLong": (Invalid, "InvalidRequest"),
+    "SiteNameTooLong": (Invalid, "InvalidRequest"),
     "SiteEndpointTooLong": (Invalid, "InvalidRequest"),
     "SiteBadRoles": (Invalid, "InvalidRequest"),
     "SiteTooManyKeys": (Invalid, "InvalidRequest"),
@@ -60,6 +64,7 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "DatasetVersionUnknown": (NotFound, "DatasetUnknown"),
     "DatasetVersionWithdrawn": (Refused, "DatasetWithdrawn"),
     "DatasetEmpty": (Invalid, "InvalidRequest"),
+    "DatasetNameTooLong": (Invalid, "InvalidRequest"),
     # ConsentRegistry
     "ConsentUnknown": (Refused, "GrantMissing"),
     "ConsentTaken": (Conflict, "Conflict"),
@@ -147,6 +152,17 @@ def from_error(error: BaseException) -> NodeError:
     return _from_protocol(error) or Failed(
         "InternalError", f"{type(error).__name__} in the step; the node's own log has the place"
     )
+
+
+@contextmanager
+def chain_errors() -> Iterator[None]:
+    """Errors of the chain as problems of the node."""
+    from chain.errors import ChainError
+
+    try:
+        yield
+    except ChainError as error:
+        raise from_error(error) from error
 
 
 def _from_protocol(error: BaseException) -> NodeError | None:

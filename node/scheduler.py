@@ -26,9 +26,10 @@ from node.audit.entries import record
 from node.chain_tx import state_of, want
 from node.errors import NodeError, NotFound, Unavailable
 from node.facts import gather
-from node.jobs import chain_errors, deliver
+from node.jobs import deliver
 from node.lifecycle import move_task
 from node.partners import hold
+from node.refusals import chain_errors
 from node.specification import digest_of
 from node.store import JobParty, LocalJob, Reservation, Task
 from node.worker import make_app, ring

@@ -35,7 +35,7 @@ from node.budget import ProductBudget
 from node.chain_tx import want
 from node.errors import Failed, Refused
 from node.files import make_private, write_private
-from node.jobs import chain_errors
+from node.refusals import chain_errors
 from node.specification import Input, PartyPlan, Specification, digest_of
 from node.store import LocalDataset, LocalJob, LocalModel, Metric
 

@@ -43,7 +43,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
 def same_split() -> Iterator[None]:
     """The rows that are held out are the same in every run of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("node.jobs.fresh_salt", lambda: an_id(7))
+        patch.setattr("node.proposal.fresh_salt", lambda: an_id(7))
         yield
 
 

@@ -17,9 +17,10 @@ from chain.client import ChainClient
 from chain.errors import ChainUnavailable
 from node.audit.entries import record
 from node.errors import NodeError
+from node.leases import LEASE_SECONDS, Alone
 from node.lifecycle import move_task
 from node.store import Anchor, AuditEntry, ChainEvent, ChainState, ChainTx, Lease, LocalJob, Task
-from node.sync import LEASE_SECONDS, Alone, Sync
+from node.sync import Sync
 from tests.node import consortium
 from tests.node.consortium import Consortium, sync_of
 from tests.node.test_jobs import an_empty_store
