@@ -125,6 +125,10 @@ class Sites(Contract):
     def sites(self, *, block: Block | None = None) -> tuple[str, ...]:
         return self._read_all("siteCount", "sites", block)
 
+    def agree(self, site: str) -> Call:
+        """By an account that shall operate a site which another account of the member registers."""
+        return self._write("agree", site)
+
     def register(
         self,
         operator: str,
@@ -134,7 +138,7 @@ class Sites(Contract):
         keys: Sequence[KeyInput],
         nonce: int,
     ) -> Call:
-        """By the account of an active member."""
+        """By the account of an active member; another `operator` has agreed before."""
         inputs = [{"purpose": key.purpose, "publicKey": key.public_key} for key in keys]
         return self._write("register", operator, name, endpoint, int(roles), inputs, nonce)
 

@@ -15,6 +15,8 @@ import {Pages} from "./libraries/Pages.sol";
 contract DatasetRegistry is IDatasetRegistry, Governed {
     using Pages for bytes32[];
 
+    uint256 private constant MAX_NAME = 512; // bytes
+
     /// @custom:storage-location erc7201:fatechain.storage.DatasetRegistry
     struct DatasetRegistryStorage {
         mapping(DatasetId id => Dataset) datasets;
@@ -42,6 +44,7 @@ contract DatasetRegistry is IDatasetRegistry, Governed {
         _sites().requireOperator(site, msg.sender);
         id = datasetIdFor(msg.sender, nonce);
         if ($.datasets[id].fromBlock != 0) revert DatasetTaken(id);
+        if (bytes(name).length > MAX_NAME) revert DatasetNameTooLong(bytes(name).length, MAX_NAME);
 
         MemberId owner = _sites().memberOf(site);
         $.datasets[id] = Dataset(site, owner, name, 0, uint64(block.number));

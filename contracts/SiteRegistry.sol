@@ -16,9 +16,11 @@ contract SiteRegistry is ISiteRegistry, Governed {
     using Pages for bytes32[];
 
     uint8 private constant ALL_ROLES = 15;
+    uint256 private constant MAX_NAME = 512; // bytes
     uint256 private constant MAX_ENDPOINT = 256; // bytes
     uint256 private constant MAX_KEY = 2048; // bytes
     uint256 private constant MAX_STANDING_KEYS = 16;
+    uint256 private constant MAX_KEYS = 128; // ended ones too: whoever reads `keys` reads all of them
 
     struct KeyRecord {
         SiteId site;
@@ -38,6 +40,7 @@ contract SiteRegistry is ISiteRegistry, Governed {
         mapping(KeyId id => KeyRecord) keys;
         mapping(address operator => SiteId) byOperator;
         bytes32[] list;
+        mapping(address operator => SiteId) agreed;
     }
 
     // keccak256(abi.encode(uint256(keccak256("fatechain.storage.SiteRegistry")) - 1)) & ~bytes32(uint256(0xff))
@@ -48,6 +51,12 @@ contract SiteRegistry is ISiteRegistry, Governed {
     }
 
     // ------------------------------------------------------------------ sites
+
+    function agree(SiteId id) external {
+        if (_state().sites[id].site.fromBlock != 0) revert SiteTaken(id);
+        _state().agreed[msg.sender] = id;
+        emit SiteOperatorAgreed(id, msg.sender);
+    }
 
     function register(
         address operator,
@@ -61,6 +70,7 @@ contract SiteRegistry is ISiteRegistry, Governed {
         MemberId owner = _membership().requireActiveAccount(msg.sender);
         _claim(id, operator);
         _checkRoles(roles);
+        if (bytes(name).length > MAX_NAME) revert SiteNameTooLong(bytes(name).length, MAX_NAME);
         _checkEndpoint(endpoint);
 
         _state().sites[id].site = Site(owner, operator, name, endpoint, roles, uint64(block.number), 0);
@@ -178,11 +188,13 @@ contract SiteRegistry is ISiteRegistry, Governed {
 
     // ------------------------------------------------------------------ inside
 
+    /// @dev An account operates one site for ever: nobody else's site is put upon it.
     function _claim(SiteId id, address operator) private {
         SiteRegistryStorage storage $ = _state();
         if ($.sites[id].site.fromBlock != 0) revert SiteTaken(id);
         SiteId taken = $.byOperator[operator];
         if (SiteId.unwrap(taken) != 0) revert SiteOperatorTaken(operator, taken);
+        if (operator != msg.sender && $.agreed[operator] != id) revert SiteOperatorNotAgreed(id, operator);
         $.byOperator[operator] = id;
         $.list.push(SiteId.unwrap(id));
     }
@@ -196,6 +208,7 @@ contract SiteRegistry is ISiteRegistry, Governed {
         keyId = KeyId.wrap(keccak256(abi.encode(block.chainid, address(this), id, purpose, publicKey)));
         if ($.keys[keyId].key.fromBlock != 0) revert SiteKeyTaken(keyId);
         if (owner.standingKeys == MAX_STANDING_KEYS) revert SiteTooManyKeys(MAX_STANDING_KEYS + 1, MAX_STANDING_KEYS);
+        if (owner.keys.length == MAX_KEYS) revert SiteTooManyKeys(MAX_KEYS + 1, MAX_KEYS);
 
         $.keys[keyId] = KeyRecord(id, Key(keyId, purpose, publicKey, uint64(block.number), 0));
         owner.keys.push(keyId);

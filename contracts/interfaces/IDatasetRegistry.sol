@@ -28,6 +28,7 @@ interface IDatasetRegistry {
     error DatasetVersionUnknown(DatasetId id, uint32 version);
     error DatasetVersionWithdrawn(DatasetId id, uint32 version, uint64 atBlock);
     error DatasetEmpty();
+    error DatasetNameTooLong(uint256 found, uint256 allowed);
 
     event DatasetRegistered(DatasetId indexed id, SiteId indexed site, MemberId indexed owner, string name);
     event DatasetVersionAdded(

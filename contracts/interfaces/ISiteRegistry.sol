@@ -36,10 +36,12 @@ interface ISiteRegistry {
     error SiteNotOperator(SiteId id, address caller, address operator);
     error SiteNotOwner(SiteId id, address caller);
     error SiteOperatorTaken(address operator, SiteId id);
+    error SiteOperatorNotAgreed(SiteId id, address operator);
     error SiteKeyUnknown(SiteId id, KeyId key);
     error SiteKeyTaken(KeyId key);
     error SiteKeyRevoked(SiteId id, KeyId key, uint64 atBlock);
     error SiteKeyTooLong(uint256 found, uint256 allowed);
+    error SiteNameTooLong(uint256 found, uint256 allowed);
     error SiteEndpointTooLong(uint256 found, uint256 allowed);
     error SiteBadRoles(uint8 found);
     error SiteTooManyKeys(uint256 found, uint256 allowed);
@@ -47,6 +49,7 @@ interface ISiteRegistry {
     event SiteRegistered(
         SiteId indexed id, MemberId indexed member, address indexed operator, string name, string endpoint, uint8 roles
     );
+    event SiteOperatorAgreed(SiteId indexed id, address indexed operator);
     event SiteEndpointChanged(SiteId indexed id, string endpoint);
     event SiteRolesChanged(SiteId indexed id, uint8 roles);
     event SiteRetirement(SiteId indexed id);
@@ -55,7 +58,10 @@ interface ISiteRegistry {
 
     /// @dev owner = the member's account.
     function siteIdFor(address account, uint256 nonce) external view returns (SiteId);
-    /// @notice By the account of an active member.
+    /// @notice By the account that shall operate the site `id`, before a member's other account registers it; the last
+    /// word counts.
+    function agree(SiteId id) external;
+    /// @notice By the account of an active member. The operator is that account, or one that agreed to this site.
     function register(
         address operator,
         string calldata name,

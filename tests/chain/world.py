@@ -144,9 +144,10 @@ class World:
         keys = [KeyInput(REQUEST, party.public_key), KeyInput(AUDIT, party.public_key)]
         role = SiteRole.DATA_OWNER | SiteRole.MODEL_USER
         endpoint = f"http://{party.name}.example"
+        party.site = site_id(chain, net.sites.address, party.account.address, 2)
+        self.send(party.operator, net.sites.agree(party.site))
         register = net.sites.register(party.operator.address, party.name, endpoint, role, keys, 2)
         self.send(party.account, register)
-        party.site = site_id(chain, net.sites.address, party.account.address, 2)
         schema, rows = (canonical.digest(f"{party.name} {what}".encode()) for what in ("s", "r"))
         data = net.datasets.register(party.site, f"{party.name} data", schema, rows, 900, 9, 3)
         self.send(party.operator, data)

@@ -54,7 +54,7 @@ def _admit(world: World) -> TxReceipt:
 def _register_site(world: World) -> TxReceipt:
     keys = [(w("request"), h("request")), (w("audit"), h("audit"))]
     register = world.sites.functions.register(
-        world.address("newcomer"), "branch", "https://branch.example", 3, keys, 7
+        world.address("bank"), "branch", "https://branch.example", 3, keys, 7
     )
     return world.send(register, "bank")
 

@@ -1,6 +1,8 @@
 """Sites and their keys."""
 
 import pytest
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
 
 from tests.contracts.world import ZERO, Id, Refusal, World, h, w
 
@@ -41,7 +43,7 @@ def test_a_suspended_member_registers_no_site(world: World) -> None:
 
 def test_a_site_is_registered_once(world: World) -> None:
     register = world.sites.functions.register
-    world.send(register(world.address("newcomer"), "x", "https://x", 1, [], 5), "bank")
+    world.send(register(world.address("bank"), "x", "https://x", 1, [], 5), "bank")
     refused = world.refusal(register(world.address("relayer"), "x", "https://x", 1, [], 5), "bank")
     site = bytes(world.sites.functions.siteIdFor(world.address("bank"), 5).call())
     assert refused == Refusal("SiteTaken", (site,))
@@ -55,20 +57,44 @@ def test_an_account_operates_one_site(world: World) -> None:
     assert refused == Refusal("SiteOperatorTaken", (operator.lower(), world.shop_site))
 
 
+def test_an_account_is_not_made_the_operator_of_anothers_site(world: World) -> None:
+    """It could never operate one of its own: an account speaks for one site for ever."""
+    operator, functions = world.address("newcomer"), world.sites.functions
+    register = functions.register(operator, "x", "https://x", 1, [], 5)
+    site, other = (bytes(functions.siteIdFor(world.address("bank"), n).call()) for n in (5, 6))
+    wrong = Refusal("SiteOperatorNotAgreed", (site, operator.lower()))
+    assert world.refusal(register, "bank") == wrong
+    world.send(functions.agree(other), "newcomer")
+    assert world.refusal(register, "bank") == wrong
+    receipt = world.send(functions.agree(site), "newcomer")
+    assert world.events(receipt, world.sites) == [
+        ("SiteOperatorAgreed", {"id": site, "operator": operator})
+    ]
+    world.send(register, "bank")
+    assert functions.siteOf(operator).call() == site
+
+
 @pytest.mark.parametrize("roles", [0, 16, 255])
 def test_roles_are_of_the_four(world: World, roles: int) -> None:
     wrong = Refusal("SiteBadRoles", (roles,))
-    register = world.sites.functions.register(
-        world.address("relayer"), "x", "https://x", roles, [], 5
-    )
+    register = world.sites.functions.register(world.address("bank"), "x", "https://x", roles, [], 5)
     assert world.refusal(register, "bank") == wrong
     assert world.refusal(world.sites.functions.setRoles(world.bank_site, roles), "bank") == wrong
+
+
+def test_a_name_has_a_length(world: World) -> None:
+    register = world.sites.functions.register(
+        world.address("bank"), "n" * 513, "https://x", 1, [], 5
+    )
+    assert world.refusal(register, "bank") == Refusal("SiteNameTooLong", (513, 512))
+    named = world.datasets.functions.register(world.shop_site, "n" * 513, h("s"), h("r"), 1, 1, 1)
+    assert world.refusal(named, "shop_node") == Refusal("DatasetNameTooLong", (513, 512))
 
 
 def test_an_endpoint_has_a_length(world: World) -> None:
     long = "https://" + "x" * 249
     wrong = Refusal("SiteEndpointTooLong", (257, 256))
-    register = world.sites.functions.register(world.address("relayer"), "x", long, 1, [], 5)
+    register = world.sites.functions.register(world.address("bank"), "x", long, 1, [], 5)
     assert world.refusal(register, "bank") == wrong
     moved = world.sites.functions.setEndpoint(world.bank_site, long)
     assert world.refusal(moved, "bank_node") == wrong
@@ -171,13 +197,25 @@ def test_a_key_has_a_length(world: World) -> None:
 def test_a_site_holds_sixteen_standing_keys(world: World) -> None:
     keys = [(w("audit"), bytes([n])) for n in range(16)]
     register = world.sites.functions.register
-    world.send(register(world.address("newcomer"), "x", "https://x", 1, keys, 5), "bank")
+    world.send(register(world.address("bank"), "x", "https://x", 1, keys, 5), "bank")
     site = bytes(world.sites.functions.siteIdFor(world.address("bank"), 5).call())
     one_more = world.sites.functions.addKey(site, REQUEST, b"one more")
     assert world.refusal(one_more, "bank") == Refusal("SiteTooManyKeys", (17, 16))
 
     world.send(world.sites.functions.revokeKey(site, key_id(world, site, b"\x00")), "bank")
     world.send(one_more, "bank")
+
+
+def test_a_site_has_so_many_keys_as_can_be_read_at_once(world: World) -> None:
+    functions, purpose = world.sites.functions, w("audit")
+    for n in range(2, 128):  # it has two
+        public = bytes([n])
+        head = (world.web3.eth.chain_id, world.sites.address, world.bank_site, purpose, public)
+        key = keccak(encode(["uint256", "address", "bytes32", "bytes32", "bytes"], head))
+        world.send(functions.addKey(world.bank_site, purpose, public), "bank")
+        world.send(functions.revokeKey(world.bank_site, key), "bank")
+    one_more = functions.addKey(world.bank_site, REQUEST, b"one more")
+    assert world.refusal(one_more, "bank") == Refusal("SiteTooManyKeys", (129, 128))
 
 
 def test_a_suspended_member_revokes_but_adds_nothing(world: World) -> None:

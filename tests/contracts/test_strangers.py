@@ -27,7 +27,7 @@ TOLD = {
     "InvalidInitialization",
 }
 # Open to all by design, and what they say here.
-OPEN = {"expire": "JobDeadlineNotPassed"}
+OPEN = {"expire": "JobDeadlineNotPassed", "agree": "SiteTaken"}
 
 
 def changing() -> Iterator[tuple[str, str]]:

@@ -269,13 +269,15 @@ class World:
     def register_site(self, actor: str, operator: str, *purposes: str) -> Id:
         nonce = next(self.nonces)
         keys = [(w(purpose), h(f"{operator} {purpose}")) for purpose in purposes]
+        site = bytes(self.sites.functions.siteIdFor(self.address(actor), nonce).call())
+        self.send(self.sites.functions.agree(site), operator)
         self.send(
             self.sites.functions.register(
                 self.address(operator), operator, f"https://{actor}.example", 3, keys, nonce
             ),
             actor,
         )
-        return bytes(self.sites.functions.siteIdFor(self.address(actor), nonce).call())
+        return site
 
     def register_dataset(self, site: Id, operator: str, name: str) -> Id:
         nonce = next(self.nonces)
