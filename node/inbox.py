@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 OPEN_TASKS = frozenset({"WAITING", "READY", "RUNNING"})  # a task in these takes messages
 NOT_YET = frozenset({"PROPOSED", "APPROVED"})  # a job in these may still run
 WRITE_BYTES = 1024 * 1024
+OWN_BYTES = 16 * 1024  # what a message takes besides its body: file, row, entry, receipt
+REFUSALS_KEPT = 100  # entries about refused messages of one sender in `REFUSALS_SECONDS`
+REFUSALS_SECONDS = 3600.0
 
 
 class Inbox:
@@ -52,6 +55,8 @@ class Inbox:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._arriving: Counter[str] = Counter()  # bytes under way by sender
+        self._refused: Counter[str] = Counter()  # entered since `_refused_since`, by sender
+        self._refused_since = time.monotonic()
 
     async def receive(
         self, sender: VerifiedSender, address: WireAddress, stream: AsyncIterator[bytes]
@@ -167,10 +172,13 @@ class Inbox:
             )
 
     def _waiting(self, sender: VerifiedSender) -> int:
-        """Bytes of the sender that nobody took yet, with those under way and the ones offered."""
+        """Bytes of the sender that nobody took yet, with those under way and the ones offered.
+
+        An empty message takes room, too: else a partner could fill the disk with millions of them.
+        """
         with self._site.store.read() as session:
             kept = session.scalar(
-                select(func.coalesce(func.sum(InMessage.size), 0)).where(
+                select(func.coalesce(func.sum(InMessage.size + OWN_BYTES), 0)).where(
                     InMessage.sender == sender.site, InMessage.taken_at.is_(None)
                 )
             )
@@ -248,7 +256,14 @@ class Inbox:
     def _enter_refusal(
         self, sender: VerifiedSender, address: WireAddress, refusal: NodeError
     ) -> None:
-        # Entered under the site that signed, whatever sender the address names.
+        # Entered under the site that signed, whatever sender the address names; not without end,
+        # else a member could make our log grow, and us pay for anchoring it, by asking in vain.
+        if time.monotonic() - self._refused_since > REFUSALS_SECONDS:
+            self._refused.clear()
+            self._refused_since = time.monotonic()
+        self._refused[sender.site] += 1
+        if self._refused[sender.site] > REFUSALS_KEPT:
+            return
         with self._site.store.begin() as session:
             record_refused(session, address, sender.site, sender.digest, refusal.code)
 

@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 
 from ml.errors import PartnerSilent
 from ml.federation import GUEST, HOST, Address, Channel, Message
-from node import doorbell, mailbox
+from node import doorbell, inbox, mailbox
 from node.addresses import WireAddress
 from node.audit.reconcile import reconcile
 from node.directory import JobOnChain
@@ -422,7 +422,7 @@ def test_a_sender_beyond_its_quota_is_refused_until_its_messages_are_taken(
 ) -> None:
     with pair.host.store.begin() as session:
         session.execute(update(InMessage).values(taken_at=1.0))
-    large = b"q" * (QUOTA // 2 - 1000)
+    large = b"q" * (QUOTA // 2 - inbox.OWN_BYTES - 1000)
     for n in (0, 1):
         assert send(signed(pair, address(pair, job, n), large)).status_code == 200
     refused = signed(pair, address(pair, job, 2), length=3000)
@@ -431,6 +431,29 @@ def test_a_sender_beyond_its_quota_is_refused_until_its_messages_are_taken(
     with pair.host.store.begin() as session:
         session.execute(update(InMessage).where(InMessage.job_id == job).values(taken_at=1.0))
     assert send(signed(pair, address(pair, job, 2), large)).status_code == 200
+
+
+def test_empty_messages_fill_a_quota_too(
+    pair: Pair, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pair.host.store.begin() as session:
+        session.execute(update(InMessage).values(taken_at=1.0))
+    monkeypatch.setattr(inbox, "OWN_BYTES", QUOTA // 2 + 1)
+    for n in (0, 1):
+        assert send(signed(pair, address(pair, job, n), b"")).status_code == 200
+    assert code_of(send(signed(pair, address(pair, job, 2), b""))) == (413, "QuotaExceeded")
+
+
+def test_refusals_without_end_do_not_grow_the_log_without_end(
+    pair: Pair, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "REFUSALS_KEPT", 2)
+    pair.host.inbox._refused.clear()
+    for n in range(4):
+        refused = send(signed(pair, address(pair, job, n), b"x", by=pair.stranger))
+        assert code_of(refused) == (403, "NotAParty")
+    assert len(recorded(pair.host, job, "message.refused")) == 2
+    pair.host.inbox._refused.clear()
 
 
 def test_bodies_of_an_ended_job_are_let_go(pair: Pair, job: str) -> None:
@@ -446,7 +469,7 @@ def test_bodies_of_an_ended_job_are_let_go(pair: Pair, job: str) -> None:
 def test_bodies_of_ended_jobs_make_room_when_it_is_needed(pair: Pair, job: str) -> None:
     with pair.host.store.begin() as session:
         session.execute(update(InMessage).values(taken_at=1.0))
-    large = b"q" * (QUOTA // 2)
+    large = b"q" * (QUOTA // 2 - inbox.OWN_BYTES)
     for n in (0, 1):
         assert send(signed(pair, address(pair, job, n), large[:-10])).status_code == 200
     with pair.host.store.begin() as session:
