@@ -173,6 +173,10 @@ def test_evidence_signed_by_another_site_is_refused(world: Consortium, job: str)
     assert refusal.value.code == "EvidenceInvalid"
 
 
+def _with(shown: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    return shown | {"entry": shown["entry"] | changed}
+
+
 def test_evidence_of_another_shape_is_refused_even_if_it_is_signed(
     world: Consortium, job: str
 ) -> None:
@@ -181,6 +185,8 @@ def test_evidence_of_another_shape_is_refused_even_if_it_is_signed(
         evidence | {"anchored": None},
         evidence | {"entries": "all"},
         evidence | {"entries": [{"index": -1}]},
+        evidence | {"entries": [_with(evidence["entries"][0], type=["a", "list"])]},
+        evidence | {"entries": [_with(evidence["entries"][0], data="text")]},
     ):
         with pytest.raises(NodeError) as refusal:
             check_evidence(world.bank, job, world.shop.id, resigned(world.shop, wrong))
