@@ -31,7 +31,7 @@ def receive_specification(site: Site, sender: str, job: str, body: bytes) -> dic
     """Keep the specification of a job whose digest is on the chain.
 
     Raises `Refused` (``NotAParty``, ``SpecificationMismatch``), `NotFound`, `Invalid`, `TooLarge`;
-    a refusal is entered in the audit log with the digest that was offered.
+    a refusal of a party is entered in the audit log with the digest that was offered.
     """
     found = digest_of(body)
     try:
@@ -46,9 +46,11 @@ def receive_specification(site: Site, sender: str, job: str, body: bytes) -> dic
             )
         specification = parse(body)
     except NodeError as reason:
-        data = {"offered": found, "code": reason.code, "detail": reason.detail}
-        with site.store.begin() as session:
-            record(session, "specification.refused", job, data, sender)
+        # Only what a party offers is entered: others could make our log grow by asking in vain.
+        if reason.code not in ("NotAParty", "NotFound"):
+            data = {"offered": found, "code": reason.code, "detail": reason.detail}
+            with site.store.begin() as session:
+                record(session, "specification.refused", job, data, sender)
         raise
     with site.store.begin() as session:
         row = session.get(LocalJob, job)
@@ -110,8 +112,18 @@ def evidence(site: Site, sender: str, job: str) -> dict[str, Any]:
     network = _network(site)
     parties = _parties_of(network, job)
     if sender not in parties:
+        from chain.sites import SiteRole
+
         with chain_errors():
             network.sites.require_active(sender)
+            auditor = SiteRole.AUDITOR in network.sites.site(sender).roles
+        if not auditor:
+            raise Refused(
+                "NotAParty",
+                f"evidence of job {job} is for its parties and for auditors",
+                found=sender,
+                allowed="a party, or a site registered as auditor",
+            )
     return own_evidence(site, job)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import select
 
+from chain.sites import SiteRole
 from node import jobs, partners
 from node.errors import NodeError
 from node.lifecycle import move_task
@@ -157,6 +158,22 @@ def test_a_promise_is_never_longer_than_we_say(world: Consortium) -> None:
     end(world, job)
 
 
+def test_evidence_is_for_parties_and_auditors(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.propose()
+    assert partners.evidence(world.bank, world.shop.id, job)["job"] == job
+    monkeypatch.setattr(partners, "_parties_of", lambda *_: [])
+    with pytest.raises(NodeError) as refusal:
+        partners.evidence(world.bank, world.shop.id, job)
+    assert refusal.value.code == "NotAParty"
+    world.act("shop", world.network.sites.set_roles(world.shop.id, SiteRole.AUDITOR))
+    assert partners.evidence(world.bank, world.shop.id, job)["job"] == job
+    everything = SiteRole.DATA_OWNER | SiteRole.MODEL_USER
+    world.act("shop", world.network.sites.set_roles(world.shop.id, everything))
+    end(world, job)
+
+
 # ── Specifications from a partner ────────────────────────────────────────────────────────────
 
 
@@ -184,7 +201,7 @@ def test_the_specification_that_was_proposed_is_kept_and_no_other(world: Consort
     assert found == specification
     world.settle()
     types = [entry.type for entry in world.shop.log.of_subject(job)]
-    assert types.count("fatechain.specification.refused.v1") == 2
+    assert types.count("fatechain.specification.refused.v1") == 1  # the party's
     assert types.count("fatechain.specification.received.v1") == 1
     end(world, job)
 
