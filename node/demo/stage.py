@@ -162,7 +162,23 @@ class Stage:
 
     def run(self, *arguments: str) -> Any:
         """The answer of a ``fatechain`` command; raises `CommandFailed` with the problem's code."""
-        done = subprocess.run(
+        done = self._command(*arguments)
+        if done.returncode == 0:
+            return json.loads(done.stdout)
+        raise _failure(arguments, done.stdout, done.stderr)
+
+    def verify(self, certificate: Path) -> dict[str, Any]:
+        """What ``fatechain verify`` finds, whether it holds or not; it asks the chain alone."""
+        chain = ("--rpc", self.rpc_url, "--network", str(self.network))
+        done = self._command("verify", str(certificate), *chain)
+        try:
+            report: dict[str, Any] = json.loads(done.stdout)
+        except ValueError:
+            raise _failure(("verify",), done.stdout, done.stderr) from None
+        return report
+
+    def _command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [*_fatechain(), *arguments, "--json"],
             capture_output=True,
             check=False,
@@ -170,9 +186,6 @@ class Stage:
             stdin=subprocess.DEVNULL,
             text=True,
         )
-        if done.returncode == 0:
-            return json.loads(done.stdout)
-        raise _failure(arguments, done.stdout, done.stderr)
 
     def until(
         self,

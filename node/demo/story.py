@@ -179,9 +179,7 @@ class Story:
         path.write_bytes(bank.api.download(f"/v1/jobs/{self.outcome.job['id']}/certificate"))
         self.outcome.certificate = path
         self.stage.say("Clear Audit verifies the certificate against the chain alone …")
-        self.outcome.verification = self.stage.run(
-            "verify", str(path), "--rpc", self.stage.rpc_url, "--network", str(self.stage.network)
-        )
+        self.outcome.verification = self.stage.verify(path)
 
     # ── The refusals ─────────────────────────────────────────────────────────────────────────
 

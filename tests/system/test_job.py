@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import rfc8785
 
 from node.demo.story import Story
 from node.errors import NodeError
@@ -24,12 +25,7 @@ def verify(story: Story, certificate: bytes) -> dict[str, Any]:
     """What `fatechain verify` says of these bytes."""
     path = story.stage.root / "changed.json"
     path.write_bytes(certificate)
-    chain = ("--rpc", story.stage.rpc_url, "--network", str(story.stage.network))
-    try:
-        found: dict[str, Any] = story.stage.run("verify", str(path), *chain)
-    except NodeError as refusal:
-        return {"ok": False, "detail": refusal.detail}
-    return found
+    return story.stage.verify(path)
 
 
 def test_a_job_ends_with_a_model_a_result_that_both_attest_and_a_certificate(
@@ -75,13 +71,10 @@ def test_a_certificate_with_another_auc_is_refused_and_the_place_named(finished:
     assert finished.outcome.certificate is not None
     document = json.loads(finished.outcome.certificate.read_bytes())
     document["result"]["metrics"]["joint"]["auc"] = 0.99
-    import rfc8785
-
-    path = finished.stage.root / "better.json"
-    path.write_bytes(rfc8785.dumps(document) + b"\n")
-    chain = ("--rpc", finished.stage.rpc_url, "--network", str(finished.stage.network))
-    with pytest.raises(NodeError, match="result"):
-        finished.stage.run("verify", str(path), *chain)
+    report = verify(finished, rfc8785.dumps(document) + b"\n")
+    assert not report["ok"]
+    failed = [check["where"] for check in report["checks"] if not check["ok"]]
+    assert any("result" in where for where in failed), failed
 
 
 def test_a_model_scores_new_rows_under_a_grant_for_prediction(finished: Story) -> None:
