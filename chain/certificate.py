@@ -15,7 +15,8 @@ are 0x-hex in lower case, addresses checksummed, blocks numbers, times RFC 3339 
                     fromBlock, state}}]}; `state` is that at the start of the job
     result          digest, attempt, parts [{site, digest}] sorted by site, metrics; the digest is
                     the SHA-256 of the canonical {job, attempt, parts, metrics}
-    model           null, or id, digest, parents, block
+    model           null, or id, digest, parents, block; the digest is the SHA-256 of the
+                    canonical {job, parts} with the parts of `result`
     steps           [{step, attempt, started, finished, outputs {site: digest}}]
     logs            per party: site, anchored {size, root, block, txHash}, and in the order of the
                     log entries [{index, leafHash, entry, proof}]: those of the site's audit log
@@ -309,6 +310,14 @@ def result_digest(job: str, result: Mapping[str, Any]) -> str:
     """What every party attested on chain."""
     stated = {name: result[name] for name in ("attempt", "parts", "metrics")}
     return canonical.digest_of({"job": job, **stated})
+
+
+def model_digest(job: str, parts: Sequence[Mapping[str, str]]) -> str:
+    """What a job's model is registered under: the digest over its parties' salted part digests.
+
+    ``parts`` are those of the attested result, in its order.
+    """
+    return canonical.digest_of({"job": job, "parts": [dict(part) for part in parts]})
 
 
 # ── what the chain says

@@ -44,6 +44,7 @@ from chain.certificate import (
     Signer,
     job_section,
     messages_section,
+    model_digest,
     model_section,
     network_section,
     parties_section,
@@ -340,7 +341,9 @@ class _Verifier:
             return
         _require_same("$.model", self.value["model"], model_section(self.network, model.id))
         _require("$.model.id", self.network.models.model(model.id).job, self.job)
-        yield "$.model", "is registered on chain as made by this job"
+        stated = model_digest(self.job, self.value["result"]["parts"])
+        _require("$.model.digest", model.digest, stated)
+        yield "$.model", "is registered on chain as made by this job, of the parts of its result"
 
     # ── the parties' logs
 

@@ -147,10 +147,15 @@ def stop_tasks(session: Session, job_id: str, error: dict[str, Any]) -> int:
 
 
 def _model_registered(session: Session, event: EventRecord, me: str | None) -> None:
+    from chain.certificate import model_digest
+
     job_id, model_id = event.args["job"], event.args["id"]
     job = session.get(LocalJob, job_id)
-    # The first registration of a job's model is the job's model.
-    if job is None or job.model_id is not None:
+    # The first registration of what the parties attested is the job's model.
+    if job is None or job.model_id is not None or job.result is None:
+        return
+    if event.args["modelDigest"] != model_digest(job_id, job.result["parts"]):
+        log.warning("model %s is not of the parts of job %s: ignored", model_id, job_id)
         return
     job.model_id = model_id
     session.execute(update(LocalModel).where(LocalModel.job_id == job_id).values(model_id=model_id))

@@ -30,7 +30,6 @@ from node.jobs import deliver
 from node.lifecycle import move_task
 from node.partners import hold
 from node.refusals import chain_errors
-from node.specification import digest_of
 from node.store import JobParty, LocalJob, Reservation, Task
 from node.worker import make_app, ring
 
@@ -271,14 +270,18 @@ class Scheduler:
                 self.pauses.failed(key)
 
     def _register_model(self, job: LocalJob) -> None:
+        from chain.certificate import model_digest
+
         intent = f"job:{job.id}:model"
         with self.site.store.read() as session:
             if state_of(session, intent) is not None:
                 return
-        assert job.result is not None
+        if job.result is None:
+            raise NotFound("NotFound", f"job {job.id} has no result here")
+        digest = model_digest(job.id, job.result["parts"])
         with chain_errors():
             call = self.site.network().models.register(
-                job.id, self.site.id, model_digest(job), (), secrets.randbits(128)
+                job.id, self.site.id, digest, (), secrets.randbits(128)
             )
         with self.site.store.begin() as session:
             want(session, intent, call)
@@ -306,15 +309,6 @@ class Scheduler:
         )
         with self.site.store.read() as session:
             return list(session.scalars(query.order_by(JobParty.position)))
-
-
-def model_digest(job: LocalJob) -> str:
-    """What the chain holds of a model: the digest over its parties' salted part digests."""
-    import rfc8785
-
-    if job.result is None:
-        raise NotFound("NotFound", f"job {job.id} has no result here")
-    return digest_of(rfc8785.dumps({"job": job.id, "parts": job.result["parts"]}))
 
 
 def _tasks(job: LocalJob) -> Any:

@@ -15,6 +15,7 @@ from chain.certificate import (
     SECTIONS,
     job_section,
     messages_section,
+    model_digest,
     parties_section,
     section_digests,
 )
@@ -276,6 +277,18 @@ def test_certificate_of_a_failed_job_is_refused(fresh: World) -> None:
     report = verify_certificate(fresh.certificate(body), fresh.network)
     assert failures(report)["job"] == "$.job"
     assert "found FAILED" in next(c.detail for c in report.failures if c.name == "job")
+
+
+def test_a_model_of_other_parts_than_the_attested_ones_is_refused(fresh: World) -> None:
+    fresh.model = fresh.register(OTHER, 7)
+    report = verify_certificate(fresh.certificate(), fresh.network)
+    assert failures(report) == {"model": "$.model.digest"}
+
+
+def test_a_models_digest_is_that_of_the_parts_of_all_parties() -> None:
+    parts = [{"site": OTHER, "digest": "0x" + "cd" * 32}]
+    stated = f'{{"job":"{OTHER}","parts":[{{"digest":"0x{"cd" * 32}","site":"{OTHER}"}}]}}'
+    assert model_digest(OTHER, parts) == canonical.digest(stated.encode())
 
 
 def test_certificate_of_a_running_job_cannot_be_built(world: World) -> None:

@@ -17,6 +17,7 @@ from chain.certificate import (
     Signer,
     job_section,
     messages_section,
+    model_digest,
     model_section,
     network_section,
     parties_section,
@@ -269,11 +270,14 @@ class World:
                 party.tell("task.finished", self.job, step=step, attempt=1, output=output)
 
     def _register_model(self) -> None:
+        self.model = self.register(model_digest(self.job, self.result["parts"]), 6)
+
+    def register(self, digest: str, nonce: int) -> str:
+        """A model of the job under any digest."""
         models, bank = self.network.models, self.bank
-        register = models.register(self.job, bank.site, self.result["digest"], [], 6)
-        self.send(bank.operator, register)
+        self.send(bank.operator, models.register(self.job, bank.site, digest, [], nonce))
         chain = self.network.client.chain_id
-        self.model = model_id(chain, models.address, bank.operator.address, 6)
+        return model_id(chain, models.address, bank.operator.address, nonce)
 
     def anchor(self, party: Party) -> None:
         """Anchors the whole log of the party."""

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from chain.calls import EventRecord
 from chain.canonical import word
+from chain.certificate import model_digest
 from node import projection
 from node.lifecycle import move_task
 from node.store import (
@@ -197,17 +198,33 @@ def test_a_job_that_ended_does_not_end_again(store: Store) -> None:
 
 def test_a_registered_model_is_known_to_the_job_and_to_its_part(store: Store) -> None:
     running(store)
+    parts = [{"site": ME, "digest": an_id(7)}]
     with store.begin() as session:
+        session.get_one(LocalJob, JOB).result = {"parts": parts}
         session.add(
             LocalModel(job_id=JOB, algorithm="a", role="host", part_digest=an_id(7), path="p")
         )
-    args = {"id": MODEL, "job": JOB, "modelDigest": an_id(8), "registrar": OTHER}
+    args = {"id": MODEL, "job": JOB, "registrar": OTHER}
+    args["modelDigest"] = model_digest(JOB, parts)
     happen(store, "ModelRegistered", contract="ModelRegistry", **args)
     happen(store, "ModelRegistered", contract="ModelRegistry", **args | {"id": an_id(21)})
     assert job(store).model_id == MODEL
     with store.read() as session:
         assert session.get_one(LocalModel, JOB).model_id == MODEL
     assert kinds(store) == ["job.started", "model.registered"]
+
+
+@pytest.mark.parametrize("result", [None, {"parts": [{"site": ME, "digest": an_id(7)}]}])
+def test_a_model_of_other_parts_than_the_attested_ones_is_not_the_jobs(
+    store: Store, result: dict[str, Any] | None
+) -> None:
+    running(store)
+    with store.begin() as session:
+        session.get_one(LocalJob, JOB).result = result
+    args = {"id": MODEL, "job": JOB, "modelDigest": an_id(8), "registrar": OTHER}
+    happen(store, "ModelRegistered", contract="ModelRegistry", **args)
+    assert job(store).model_id is None
+    assert kinds(store) == ["job.started"]
 
 
 def test_only_our_own_anchors_are_kept(store: Store) -> None:

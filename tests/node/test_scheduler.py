@@ -14,7 +14,7 @@ from node import jobs, partners
 from node.errors import NodeError
 from node.lifecycle import move_task
 from node.partners import hold, taken_slots
-from node.scheduler import FIRST_PAUSE, LONGEST_PAUSE, Pauses, Scheduler, model_digest
+from node.scheduler import FIRST_PAUSE, LONGEST_PAUSE, Pauses, Scheduler
 from node.specification import digest_of
 from node.store import LocalJob, Reservation, Task
 from tests.node import consortium
@@ -278,11 +278,8 @@ async def test_a_site_that_is_not_registered_schedules_nothing(world: Consortium
         world.bank.settings = kept
 
 
-def test_a_models_digest_is_that_of_the_parts_of_all_parties() -> None:
+def test_a_model_without_a_result_is_not_registered(world: Consortium) -> None:
     job = LocalJob(id=an_id(1), specification_digest="", proposer="")
-    with pytest.raises(NodeError):
-        model_digest(job)
-    parts = [{"site": an_id(2), "digest": an_id(3)}]
-    job.result = {"parts": parts, "metrics": {"auc": 0.5}}
-    expected = f'{{"job":"{an_id(1)}","parts":[{{"digest":"{an_id(3)}","site":"{an_id(2)}"}}]}}'
-    assert model_digest(job) == digest_of(expected.encode())
+    with pytest.raises(NodeError) as refusal:
+        Scheduler(world.bank)._register_model(job)
+    assert refusal.value.code == "NotFound"
