@@ -87,7 +87,10 @@ check: $(STAMPS)/dev ## Lint, format and types
 
 .PHONY: test
 test: check $(STAMPS)/testnet $(STAMPS)/compiler ## Everything that CI runs
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@echo "Testing parts ..."
+	@$(BIN)/python -m pytest -m "not system" -n 2 $(PYTEST_ARGS)
+	@echo "Testing real consortia of processes ..."
+	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
 .PHONY: lock
 lock: $(STAMPS)/venv ## Pin again from pyproject.toml

@@ -99,8 +99,9 @@ def test_a_model_scores_new_rows_under_a_grant_for_prediction(finished: Story) -
     job = finished.await_end(job_id)
     assert job["state"] == "SUCCEEDED", job["reason"]
     shown = bank.api.get(f"/v1/predictions/{job_id}", limit=5)
-    assert all(0 <= float(row["score"]) <= 1 for row in shown["items"])
-    assert len(shown["items"]) == 5
+    assert len(shown["scores"]) == 5
+    assert all(0 <= float(row["score"]) <= 1 for row in shown["scores"])
+    assert retailer.api.get(f"/v1/predictions/{job_id}")["scores"] == [], "the guest alone has them"
 
 
 def test_refusals_name_their_reason(finished: Story) -> None:
