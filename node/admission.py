@@ -131,7 +131,8 @@ class Facts:
     me: str
     job_id: str
     views: tuple[ChainView, ...]
-    chain_problem: str | None = None  # why the chain could not be read
+    chain_problem: str | None = None  # why nobody answered for the chain
+    chain_refusal: NodeError | None = None  # what the chain answered instead of what was asked
     silent_seconds: float = 0.0  # since the chain last answered with a new block
     staleness_seconds: float = 60.0
     specification: Specification | None = None
@@ -189,7 +190,9 @@ def decide(facts: Facts) -> Decision:
 
 
 def _freshness(facts: Facts) -> Iterator[NodeError]:
-    if facts.chain_problem is not None:
+    if facts.chain_refusal is not None:
+        yield facts.chain_refusal
+    elif facts.chain_problem is not None:
         yield Unavailable("ChainUnavailable", facts.chain_problem, hint="start the chain's RPC")
     elif facts.silent_seconds > facts.staleness_seconds:
         yield Unavailable(

@@ -2,7 +2,8 @@
 
 The confirmed block is where permissions count, the head is where withdrawals count; `gather` reads
 the same things at both.  What the chain does not know becomes a fact ("NONE", "UNKNOWN"), what it
-does not answer becomes ``chain_problem``: `node.admission.decide` refuses either.
+does not answer becomes ``chain_problem`` and what it refuses to be asked ``chain_refusal``:
+`node.admission.decide` refuses all of them, and only silence lets running work wait.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ if TYPE_CHECKING:
 
 
 def gather(site: Site, job_id: str, moment: Moment) -> Facts:
-    """The facts about a job here and now; never raises for a chain that does not answer."""
-    from chain.errors import ChainError
+    """The facts about a job here and now; never raises for what the chain does not tell."""
+    from chain.errors import BlockUnknown, ChainError, ChainUnavailable
 
     specification = stored_specification(site, job_id)
     views: tuple[ChainView, ...] = ()
-    problem, silent = None, 0.0
+    problem, refusal, silent = None, None, 0.0
     try:
         network = site.network()
         head = network.client.head()
@@ -50,14 +51,18 @@ def gather(site: Site, job_id: str, moment: Moment) -> Facts:
         views = tuple(
             view(network, number, job_id, specification, moment=moment) for number in numbers
         )
-    except ChainError as error:
+    except (ChainUnavailable, BlockUnknown) as error:
         problem = str(error)
+    except ChainError as error:
+        # An answer that cannot be read may hide a withdrawal, however long one waits.
+        refusal = refusals.from_error(error)
     return Facts(
         moment=moment,
         me=site.id,
         job_id=job_id,
         views=views,
         chain_problem=problem,
+        chain_refusal=refusal,
         silent_seconds=silent,
         staleness_seconds=site.settings.staleness_seconds,
         specification=specification,

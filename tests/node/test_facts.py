@@ -6,8 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from chain.errors import ContractRefused
+from chain.errors import (
+    BlockUnknown,
+    ChainError,
+    ChainRefused,
+    ChainUnavailable,
+    ContractRefused,
+    NotDeployed,
+)
+from chain.jobs import Jobs
 from chain.sites import Sites
+from node.admission import decide
+from node.errors import Unavailable
 from node.facts import gather, party_view
 from tests.node import consortium
 from tests.node.consortium import Consortium
@@ -24,7 +34,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
 def test_more_keys_than_can_be_read_hide_no_withdrawal(
     world: Consortium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node that cannot read pauses, and does not stop: a partner must not bring that about."""
+    """What a partner put on the chain is neither a reason to go on nor one to stop."""
     grant = world.give_grant()
     job = world.propose(grant=grant)
 
@@ -37,6 +47,32 @@ def test_more_keys_than_can_be_read_hide_no_withdrawal(
     facts = gather(world.shop, job, "approve")
     assert facts.chain_problem is None
     assert [use.grant.state for use in facts.views[-1].uses if use.grant] == ["REVOKED"]
+
+
+@pytest.mark.parametrize(
+    ("error", "codes", "waits"),
+    [
+        (ChainUnavailable("http://in-process", "gone"), ("ChainUnavailable",), True),
+        (BlockUnknown(7), ("ChainUnavailable",), True),
+        (ContractRefused("Unknown", {}, "JobRegistry", "parties"), ("ContractRefused",), False),
+        (ChainRefused("eth_call", "out of gas"), ("ChainRefused",), False),
+        (NotDeployed("JobRegistry", "0x00"), ("NotDeployed",), False),
+    ],
+)
+def test_only_silence_lets_work_wait(
+    world: Consortium,
+    monkeypatch: pytest.MonkeyPatch,
+    error: ChainError,
+    codes: tuple[str, ...],
+    waits: bool,
+) -> None:
+    def unreadable(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Jobs, "parties", unreadable)
+    decision = decide(gather(world.shop, world.propose(), "task"))
+    assert decision.codes == codes
+    assert all(isinstance(why, Unavailable) for why in decision.reasons) == waits
 
 
 def test_a_site_without_a_request_key_is_seen(world: Consortium) -> None:

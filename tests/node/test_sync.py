@@ -14,7 +14,8 @@ from sqlalchemy import select
 
 from chain.calls import BlockRef
 from chain.client import ChainClient
-from chain.errors import ChainUnavailable
+from chain.errors import ChainUnavailable, ContractRefused
+from chain.jobs import Jobs
 from node.audit.entries import record
 from node.errors import NodeError
 from node.leases import LEASE_SECONDS, Alone
@@ -221,6 +222,27 @@ def test_a_revoked_grant_stops_running_work_before_it_is_confirmed(world: Consor
         row = world.job(name, job)
         assert row.state == "FAILED"
         assert (row.reason or "").startswith("GrantRevoked")
+
+
+def test_permissions_that_cannot_be_read_stop_running_work(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.start()
+    task = a_running_task(world, "shop", job)
+    sync_of(world.shop).step()
+    world.give_grant()  # any transaction makes the sites look again
+
+    def unreadable(*_: object) -> None:
+        raise ContractRefused("Unknown", {}, "JobRegistry", "parties")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Jobs, "parties", unreadable)
+        sync_of(world.shop).step()
+    found = state_of_task(world, "shop", task)
+    assert found.state == "STOPPING"
+    assert (found.error or {})["code"] == "ContractRefused"
+    world.settle()
+    assert world.network.jobs.job(job).reason == "ContractRefused"
 
 
 def test_a_suspended_member_stops_running_work(world: Consortium) -> None:
