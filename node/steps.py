@@ -15,6 +15,7 @@ import hashlib
 import inspect
 import io
 import json
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from node.site import Site
 
 SALT_BYTES = 32
+MAX_METRICS = 64 * 1024  # bytes: a handful of numbers, which all parties keep and attest
+DIGEST = re.compile(r"0x[0-9a-f]{64}")
 DECIMALS = 6  # of metrics: what is agreed on must not hang on the last bit of a float
 
 
@@ -214,6 +217,8 @@ async def conclude(step: Step) -> Output:
     await step.channel.send(PartDigest(mine))
     parts = {step.me.site: mine}
     for party, said in (await step.channel.receive_all(PartDigest)).items():
+        if not DIGEST.fullmatch(said.digest):
+            raise Failed("ProtocolViolation", f"what {party.site} names its part by is no digest")
         parts[party.site] = said.digest
     result = result_document(step.job_id, step.attempt, parts, metrics)
     digest = digest_of(rfc8785.dumps(result))
@@ -400,10 +405,21 @@ async def _agreed_metrics(step: Step) -> dict[str, Any]:
         await step.channel.send(Metrics(body))
     else:
         body = (await step.channel.receive(Metrics)).canonical
-    metrics = json.loads(body)
-    if not isinstance(metrics, dict) or rfc8785.dumps(metrics) != body:
+    if len(body) > MAX_METRICS:
+        raise Failed(
+            "ProtocolViolation",
+            "the guest's metrics are too long",
+            found=len(body),
+            allowed=MAX_METRICS,
+        )
+    try:
+        metrics = json.loads(body)
+        exact = isinstance(metrics, dict) and rfc8785.dumps(metrics) == body
+    except (ValueError, RecursionError):
+        exact = False
+    if not exact:
         raise Failed("ProtocolViolation", "the guest's metrics are not a canonical JSON object")
-    return metrics
+    return dict(metrics)
 
 
 def _rounded(numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,13 +15,23 @@ import pytest
 import rfc8785
 from sqlalchemy import select
 
-from ml.federation import Channel, InMemoryTransport, Party, Role
+from ml.federation import Channel, InMemoryTransport, Message, Party, Role
 from node import steps
 from node.budget import ProductBudget
 from node.errors import NodeError
 from node.facts import stored_specification
+from node.files import make_private, write_private
 from node.specification import Specification, digest_of
-from node.steps import PROGRAMS, Output, Step, files_digest, result_document, salted_digest
+from node.steps import (
+    PROGRAMS,
+    Metrics,
+    Output,
+    PartDigest,
+    Step,
+    files_digest,
+    result_document,
+    salted_digest,
+)
 from node.store import LocalDataset, LocalJob, LocalModel, Metric
 from tests.node import consortium
 from tests.node.consortium import Consortium
@@ -267,6 +277,37 @@ async def test_training_stops_at_the_budget_and_says_so(world: Consortium, start
     with pytest.raises(ProductBudgetExceeded):
         await run_step(world, started, "train")
     assert budget.spent == before
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        PartDigest("0x" + "AB" * 32),
+        PartDigest("0x" + "ab" * 33),
+        PartDigest("ab" * 32),
+        PartDigest(an_id(1) + "\n"),
+        Metrics(rfc8785.dumps({"a": "b" * steps.MAX_METRICS})),
+        Metrics(b"[" * 60_000),
+        Metrics(b'{"a":'),
+        Metrics(b'{ "a":1}'),
+        Metrics(b"\xff"),
+        Metrics(b"[]"),
+    ],
+)
+async def test_a_guest_that_names_its_result_otherwise_is_refused(
+    world: Consortium, started: str, said: Message
+) -> None:
+    ends = conversation(world, started, "result")
+    ends["shop"].write({})
+    made = make_private(ends["shop"].folder("train"))
+    for file in ("salt", "part.bin"):
+        write_private(made / file, b"x")
+    await ends["bank"].channel.send(said if isinstance(said, Metrics) else Metrics(b"{}"))
+    if isinstance(said, PartDigest):
+        await ends["bank"].channel.send(said)
+    with pytest.raises(NodeError) as violation:
+        await steps.conclude(ends["shop"])
+    assert violation.value.code == "ProtocolViolation"
 
 
 # ── The budget ───────────────────────────────────────────────────────────────────────────────
