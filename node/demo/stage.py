@@ -15,11 +15,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from node.client import Client
 from node.errors import Failed, NodeError, Unavailable
@@ -29,6 +31,7 @@ READY_SECONDS = 120.0
 LOOK_EVERY_SECONDS = 0.25
 
 Say = Callable[[str], None]
+Result = TypeVar("Result")
 
 
 class CommandFailed(Failed):
@@ -98,7 +101,7 @@ class Stage:
 
     def open_chain(self) -> None:
         """A testnet of our own on a free port, and the consortium deployed on it."""
-        port = free_port()
+        [port] = free_ports(1)
         self.rpc_url = f"http://127.0.0.1:{port}"
         command = ["testnet", "--engine", self.engine, "--port", str(port)]
         self._start("testnet", [*command, "--state", str(self.root / "chain")])
@@ -115,20 +118,31 @@ class Stage:
     def network(self) -> Path:
         return self.root / "network.json"
 
-    def found(self, name: str, title: str, *, port: int | None = None) -> Institution:
-        """An institution makes its home, is funded and admitted; its node is not started yet."""
-        home = self.root / name
-        port = port or free_port()
+    def found(self, titles: Mapping[str, str]) -> None:
+        """Institutions, name → title, make homes, are funded and admitted; no node runs yet."""
         chain = ["--network", str(self.network), "--rpc", self.rpc_url]
-        made = self.run("init", str(home), "--name", name, "--port", str(port), *chain)
-        institution = Institution(name, title, home, port, made["account"])
-        self.run("fund", institution.account, "--rpc", self.rpc_url)
-        admitted = self.run(
-            "member", "admit", "--account", institution.account, "--name", title, *chain
-        )
-        institution.member = admitted["id"]
-        self.institutions[name] = institution
-        return institution
+        ports = dict(zip(titles, free_ports(len(titles)), strict=True))
+
+        def make(name: str) -> dict[str, Any]:
+            options = ["--name", name, "--port", str(ports[name]), *chain]
+            made: dict[str, Any] = self.run("init", str(self.root / name), *options)
+            return made
+
+        homes = self.at_once(make, titles)
+        # One after the other: the deployer's account sends them, each from a process of its own.
+        for name, title in titles.items():
+            account = homes[name]["account"]
+            self.run("fund", account, "--rpc", self.rpc_url)
+            admitted = self.run("member", "admit", "--account", account, "--name", title, *chain)
+            self.institutions[name] = Institution(
+                name, title, self.root / name, ports[name], account, admitted["id"]
+            )
+
+    def at_once(self, act: Callable[[str], Result], names: Iterable[str]) -> dict[str, Result]:
+        """What ``act`` returns for each name; they act side by side, as institutions do."""
+        with ThreadPoolExecutor() as threads:
+            acting = {name: threads.submit(act, name) for name in names}
+        return {name: done.result() for name, done in acting.items()}
 
     # ── Nodes ────────────────────────────────────────────────────────────────────────────────
 
@@ -293,12 +307,13 @@ def clear(root: Path, say: Say = lambda _: None) -> None:
     shutil.rmtree(root)
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Different ports that nobody listens on now."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _ours(path: Path, root: Path) -> int | None:

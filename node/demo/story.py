@@ -97,29 +97,33 @@ class Story:
         stage.say("Starting a testnet and deploying the consortium's contracts …")
         stage.open_chain()
         stage.deploy()
-        for name, title, _ in CAST:
-            stage.say(f"{title} makes its keys; its account is admitted as a member …")
-            stage.found(name, title)
+        titles = {name: title for name, title, _ in CAST}
+        stage.say(f"{', '.join(titles.values())} make their keys and are admitted as members …")
+        stage.found(titles)
         stage.say("Starting four nodes: API, worker and sync each, with their own folder …")
         # The explorer is open to readers here: the nodes listen on this machine only.
         stage.start(*(name for name, _, _ in CAST), environment={"FATECHAIN_EXPLORER_OPEN": "true"})
-        for name, title, roles in CAST:
-            stage.say(f"{title} registers its node on the chain …")
-            stage.register(name, *roles)
+        stage.say("Each registers its node on the chain …")
+        roles = {name: roles for name, _, roles in CAST}
+        stage.at_once(lambda name: stage.register(name, *roles[name]), roles)
 
     def register_data(self) -> None:
         """Datasets by commitment: the chain gets a root over salted rows, never a row."""
-        for name, title, label in (
-            ("bank", "Borrowers", "y"),
-            ("retailer", "Customers", None),
-            ("insurer", "Claims", "claimed"),
-        ):
-            site = self.institution(name)
+        self.stage.say("Bank, retailer and insurer register commitments to their data …")
+        tables = {
+            "bank": ("Borrowers", "y"),
+            "retailer": ("Customers", None),
+            "insurer": ("Claims", "claimed"),
+        }
+
+        def register(name: str) -> str:
+            site, (title, label) = self.institution(name), tables[name]
             file = self._place_data(name, site.home / "data")
-            self.stage.say(f"{site.title} registers a commitment to {file.name} …")
             body = {"path": file.name, "name": title, "id_column": "id", "label": label}
-            accepted = site.api.post("/v1/datasets", body, wait=60)
-            self.datasets[name] = accepted["id"]
+            dataset: str = site.api.post("/v1/datasets", body, wait=60)["id"]
+            return dataset
+
+        self.datasets = self.stage.at_once(register, tables)
 
     def give_grant(self, uses: int = 3, product_budget: int | None = None) -> None:
         """The retailer allows the bank one purpose, one algorithm, a few uses, for a day."""

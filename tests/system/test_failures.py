@@ -151,10 +151,10 @@ def test_sync_killed_in_the_middle_loses_and_doubles_nothing(story: Story) -> No
 
 def test_two_api_processes_and_the_worker_write_at_once(story: Story) -> None:
     from node.client import Client
-    from node.demo.stage import free_port
+    from node.demo.stage import free_ports
 
     bank = story.institution("bank")
-    port = free_port()
+    [port] = free_ports(1)
     command = [sys.executable, "-m", "node.api", "--home", str(bank.home), "--port", str(port)]
     second = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
