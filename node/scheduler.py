@@ -15,7 +15,9 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, or_, select
@@ -80,46 +82,71 @@ class Scheduler:
         self._advance()
         await self._finish()
 
+    @contextmanager
+    def _apart(self, job_id: str) -> Iterator[None]:
+        """What nobody foresaw in one job pauses that job, and holds up no other."""
+        try:
+            yield
+        except Exception as error:
+            problem = refusals.from_error(error)
+            # Where it happened, not what it said: the text of an error may quote a row.
+            place = "".join(traceback.format_tb(error.__traceback__))
+            log.error("job %s pauses: %s\n%s", job_id, problem, place)
+            self.pauses.failed(("job", job_id))
+        else:
+            self.pauses.succeeded(("job", job_id))
+
     # ── Proposed: the specification ──────────────────────────────────────────────────────────
 
     async def _deliver(self) -> None:
         for job in self._mine("PROPOSED"):
-            key = ("deliver", job.id)
-            if job.id in self.delivered or not self.pauses.is_due(key):
-                continue
-            try:
-                outcome = await deliver(self.site, job.id)
-            except NodeError as problem:
-                outcome = {"": problem.code}
-            if set(outcome.values()) <= {"delivered"}:
-                self.delivered.add(job.id)
-                self.pauses.succeeded(key)
-            else:
-                log.warning("specification of %s: %s", job.id, outcome)
-                self.pauses.failed(key)
+            with self._apart(job.id):
+                await self._deliver_one(job)
+
+    async def _deliver_one(self, job: LocalJob) -> None:
+        key = ("deliver", job.id)
+        if job.id in self.delivered or not self.pauses.is_due(key):
+            return
+        try:
+            outcome = await deliver(self.site, job.id)
+        except NodeError as problem:
+            outcome = {"": problem.code}
+        if set(outcome.values()) <= {"delivered"}:
+            self.delivered.add(job.id)
+            self.pauses.succeeded(key)
+        else:
+            log.warning("specification of %s: %s", job.id, outcome)
+            self.pauses.failed(key)
 
     # ── Approved: slots at all parties, then the start ───────────────────────────────────────
 
     async def _start(self) -> None:
         for job in self._mine("APPROVED"):
-            intent = f"job:{job.id}:start"
-            with self.site.store.read() as session:
-                asked = state_of(session, intent)
-            if asked == "REFUSED":
-                self._withdraw(job)
-            if asked is not None:
-                continue
-            if not self.pauses.is_due(("start", job.id)):
-                return  # oldest first: a younger job does not take what this one waits for
-            try:
-                started = await self._try_start(job, intent)
-            except NodeError as problem:
-                log.warning("job %s does not start yet: %s", job.id, problem)
-                started = False
-            if not started:
-                self.pauses.failed(("start", job.id))
-                return
+            with self._apart(job.id):
+                if not await self._start_one(job):
+                    return  # oldest first: a younger job does not take what this one waits for
+
+    async def _start_one(self, job: LocalJob) -> bool:
+        """Whether nothing of this job keeps younger ones from their turn."""
+        intent = f"job:{job.id}:start"
+        with self.site.store.read() as session:
+            asked = state_of(session, intent)
+        if asked == "REFUSED":
+            self._withdraw(job)
+        if asked is not None:
+            return True
+        if not self.pauses.is_due(("start", job.id)):
+            return False
+        try:
+            started = await self._try_start(job, intent)
+        except NodeError as problem:
+            log.warning("job %s does not start yet: %s", job.id, problem)
+            started = False
+        if started:
             self.pauses.succeeded(("start", job.id))
+        else:
+            self.pauses.failed(("start", job.id))
+        return started
 
     async def _try_start(self, job: LocalJob, intent: str) -> bool:
         """Whether the start is asked for or the job withdrawn; False: try again later."""
@@ -192,16 +219,20 @@ class Scheduler:
 
     def _advance(self) -> None:
         for job in self._running():
-            with self.site.store.read() as session:
-                tasks = list(session.scalars(_tasks(job)))
-            failed = next((task for task in tasks if task.state == "FAILED"), None)
-            if failed is not None and failed.error is not None:
-                self.give_up(job.id, failed.error["code"], failed.error["detail"])
-            elif not tasks and self._is_party(job.id):
-                self.give_up(job.id, "SpecificationMissing", "this site has no tasks for the job")
-            else:
-                self._make_ready(tasks)
+            with self._apart(job.id):
+                self._advance_one(job)
         self._ring()
+
+    def _advance_one(self, job: LocalJob) -> None:
+        with self.site.store.read() as session:
+            tasks = list(session.scalars(_tasks(job)))
+        failed = next((task for task in tasks if task.state == "FAILED"), None)
+        if failed is not None and failed.error is not None:
+            self.give_up(job.id, failed.error["code"], failed.error["detail"])
+        elif not tasks and self._is_party(job.id):
+            self.give_up(job.id, "SpecificationMissing", "this site has no tasks for the job")
+        else:
+            self._make_ready(tasks)
 
     def _make_ready(self, tasks: list[Task]) -> None:
         """The first task that waits becomes READY when all before it succeeded."""
@@ -248,26 +279,30 @@ class Scheduler:
     # ── Succeeded: what remains to be shown ──────────────────────────────────────────────────
 
     async def _finish(self) -> None:
+        for job in self._mine("SUCCEEDED"):
+            with self._apart(job.id):
+                await self._finish_one(job)
+
+    async def _finish_one(self, job: LocalJob) -> None:
         from node.certificate import issue
 
-        for job in self._mine("SUCCEEDED"):
-            if job.certificate is not None:
-                continue
-            if job.kind == "train" and job.model_id is None:
-                self._register_model(job)
-                continue
-            key = ("certificate", job.id)
-            if not self.pauses.is_due(key):
-                continue
-            try:
-                issued = await issue(self.site, job.id)
-            except NodeError as problem:
-                log.warning("certificate of %s: %s", job.id, problem)
-                issued = False
-            if issued:
-                self.pauses.succeeded(key)
-            else:
-                self.pauses.failed(key)
+        if job.certificate is not None:
+            return
+        if job.kind == "train" and job.model_id is None:
+            self._register_model(job)
+            return
+        key = ("certificate", job.id)
+        if not self.pauses.is_due(key):
+            return
+        try:
+            issued = await issue(self.site, job.id)
+        except NodeError as problem:
+            log.warning("certificate of %s: %s", job.id, problem)
+            issued = False
+        if issued:
+            self.pauses.succeeded(key)
+        else:
+            self.pauses.failed(key)
 
     def _register_model(self, job: LocalJob) -> None:
         from chain.certificate import model_digest
@@ -292,12 +327,17 @@ class Scheduler:
         """Jobs that this site proposed, oldest first."""
         query = select(LocalJob).where(LocalJob.mine.is_(True), LocalJob.state == state)
         with self.site.store.read() as session:
-            return list(session.scalars(query.order_by(LocalJob.created_at, LocalJob.id)))
+            found = list(session.scalars(query.order_by(LocalJob.created_at, LocalJob.id)))
+        return self._unpaused(found)
 
     def _running(self) -> list[LocalJob]:
         query = select(LocalJob).where(LocalJob.state == "RUNNING").order_by(LocalJob.created_at)
         with self.site.store.read() as session:
-            return list(session.scalars(query))
+            found = list(session.scalars(query))
+        return self._unpaused(found)
+
+    def _unpaused(self, jobs: list[LocalJob]) -> list[LocalJob]:
+        return [job for job in jobs if self.pauses.is_due(("job", job.id))]
 
     def _is_party(self, job_id: str) -> bool:
         with self.site.store.read() as session:

@@ -268,6 +268,57 @@ async def test_a_failed_task_fails_the_job_for_all_parties(world: Consortium) ->
     assert states == {"FAILED", "STOPPED"}
 
 
+async def test_a_job_that_nobody_foresaw_pauses_and_holds_up_no_other(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd, usual = world.propose(), world.propose()
+    seen: list[str] = []
+
+    async def deliver(_: object, job: str) -> dict[str, str]:
+        seen.append(job)
+        if job == odd:
+            raise RuntimeError(f"u{16 + len(seen[:1])} is a row")
+        return {"": "delivered"}
+
+    monkeypatch.setattr("node.scheduler.deliver", deliver)
+    now = [0.0]
+    scheduler = Scheduler(world.bank, lambda: now[0])
+    await scheduler.tick()
+    await scheduler.tick()
+    assert [seen.count(odd), seen.count(usual)] == [1, 1]
+    assert usual in scheduler.delivered
+    assert "InternalError" in caplog.text
+    assert "u17" not in caplog.text
+    now[0] += FIRST_PAUSE
+    await scheduler.tick()
+    assert seen.count(odd) == 2
+    for job in (odd, usual):
+        end(world, job)
+
+
+@pytest.mark.parametrize("phase", ["_start_one", "_advance_one", "_finish_one"])
+async def test_no_phase_is_ended_by_one_job(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    scheduler, seen = Scheduler(world.bank), []
+    rows = [LocalJob(id=an_id(number)) for number in (91, 92)]
+
+    def fail(job: LocalJob) -> None:
+        seen.append(job.id)
+        raise KeyError(job.id)
+
+    monkeypatch.setattr(scheduler, "_mine", lambda _: rows)
+    monkeypatch.setattr(scheduler, "_running", lambda: rows)
+    monkeypatch.setattr(scheduler, phase, fail)
+    moves = {"_start_one": scheduler._start, "_finish_one": scheduler._finish}
+    if phase in moves:
+        await moves[phase]()
+    else:
+        scheduler._advance()
+    assert seen == [an_id(91), an_id(92)]
+    assert not any(scheduler.pauses.is_due(("job", id)) for id in seen)
+
+
 async def test_a_site_that_is_not_registered_schedules_nothing(world: Consortium) -> None:
     scheduler = Scheduler(world.bank)
     kept = world.bank.settings
