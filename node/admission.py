@@ -432,7 +432,9 @@ def _terms(
 def product_limit(grant: GrantView, use: UseView) -> int:
     """Vectors that a host answers under a grant: as it says, or a tenth of the rows.
 
-    Below the number of rows, a guest cannot read the matrix out with unit vectors.
+    The default limits what a deviating guest reads, it does not prevent it: a bin's sum carries
+    many bits, so a vector reads the bins of several rows.  An owner who fears it sets a smaller
+    product budget.
     """
     return grant.product_budget or max(1, use.rows // 10)
 

@@ -1,7 +1,9 @@
 """The product budget of a grant: how many vectors a host answers with its data, over all jobs.
 
-A guest that may ask for any product X·v could read X out with unit vectors; below the number of
-rows it cannot.  What is spent is durable and counted before an answer leaves: a crash may waste
+It limits what a guest that deviates from its protocol can read, and does not prevent it: the sum of
+a bin carries many bits, so one vector of different powers of two reads the bins of many rows, and
+far fewer vectors than rows read all of them.  Owners who fear that set a smaller product budget in
+their grant.  What is spent is durable and counted before an answer leaves: a crash may waste
 budget, it never returns any.
 """
 

@@ -219,7 +219,8 @@ def _scheme(network: Network, asked: str) -> str:
 def _holdout(request: JobRequest) -> Holdout | None:
     if request.holdout is None or request.kind == "predict":
         return None
-    # The salt is part of the agreement: all parties hold out the same rows, and nobody chose which.
+    # The salt is part of the agreement: all parties hold out the same rows.  The proposer draws it,
+    # and could draw again until the rows suit it.
     return Holdout(fraction=request.holdout, salt=fresh_salt())
 
 
