@@ -88,9 +88,12 @@ def test_a_worker_killed_in_the_middle_fails_the_job_at_all_parties(story: Story
 def test_revocation_stops_the_running_task(story: Story) -> None:
     bank, retailer = story.institution("bank"), story.institution("retailer")
     kept = story.grant
-    story.give_grant(uses=1)
-    job_id = story.agree(params=LONG)
-    revoked, story.grant = story.grant, kept
+    try:
+        story.give_grant(uses=1, product_budget=1_000_000)
+        revoked = story.grant
+        job_id = story.agree(params=LONG)
+    finally:
+        story.grant = kept
     running(story, job_id, bank)
     retailer.api.post(f"/v1/grants/{revoked}/revoke", wait=60)
     for site in (bank, retailer):
@@ -155,8 +158,12 @@ def test_two_api_processes_and_the_worker_write_at_once(story: Story) -> None:
 
     bank = story.institution("bank")
     [port] = free_ports(1)
-    command = [sys.executable, "-m", "node.api", "--home", str(bank.home), "--port", str(port)]
-    second = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    second = subprocess.Popen(
+        [sys.executable, "-P", "-m", "node.api", "--home", str(bank.home)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"FATECHAIN_PORT": str(port)},
+    )
     try:
         other = Client(f"http://127.0.0.1:{port}", bank.token, timeout_seconds=60)
         story.stage.until("the second API answers", lambda: _answers(other))
