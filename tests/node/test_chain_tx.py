@@ -277,3 +277,21 @@ def test_an_account_without_funds_waits_and_says_so(world: World) -> None:
     world.step()
     assert world.row("admit").state == "MINED"
     assert world.row("admit").error is None
+
+
+def test_a_transaction_that_ran_out_of_gas_beside_another_one_is_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = world.members()
+    # As if another transaction of the block had made this one dearer than its estimate.
+    monkeypatch.setattr(world.client, "gas", lambda _: 60_000)
+    world.want("a", world.admit(5))
+    world.clock.now = world.row("a").created_at
+    world.step()
+    assert world.members() == before, "it was mined and reverted"
+    monkeypatch.undo()
+    for _ in range(3):
+        world.chain.mine()
+        world.step()
+    assert world.members() == before + 1
+    assert world.refused == []
