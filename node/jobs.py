@@ -173,7 +173,8 @@ def reject(site: Site, job_id: str, reason: str = "Rejected") -> None:
 
 def cancel(site: Site, job_id: str, reason: str = "Cancelled") -> None:
     """Withdraw from a job before its end: a proposer withdraws, a host stops."""
-    _end(site, job_id, "cancel", reason, ("PROPOSED", "APPROVED", "RUNNING"))
+    # What is submitted is on its way to the chain, and the withdrawal follows behind it.
+    _end(site, job_id, "cancel", reason, (SUBMITTED, "PROPOSED", "APPROVED", "RUNNING"))
 
 
 def _end(site: Site, job_id: str, how: str, reason: str, allowed: tuple[str, ...]) -> None:
