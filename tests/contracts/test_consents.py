@@ -84,8 +84,9 @@ def test_a_contract_account_grants_through_erc_1271(
     site = world.sites.encode_abi(
         "register", args=[world.address("newcomer"), "club", "https://club", 1, KEYS, 9]
     )
-    world.send(wallet.functions.execute(world.sites.address, site), "relayer")
     site_id = bytes(world.sites.functions.siteIdFor(wallet.address, 9).call())
+    world.send(world.sites.functions.agree(site_id), "newcomer")
+    world.send(wallet.functions.execute(world.sites.address, site), "relayer")
     terms = world.terms(datasetId=world.register_dataset(site_id, "newcomer", "visits"))
 
     refused = offer(world, terms, b"")
