@@ -165,8 +165,8 @@ def test_two_api_processes_and_the_worker_write_at_once(story: Story) -> None:
         stderr=subprocess.DEVNULL,
         env=os.environ | {"FATECHAIN_PORT": str(port)},
     )
+    other = Client(f"http://127.0.0.1:{port}", bank.token, timeout_seconds=60)
     try:
-        other = Client(f"http://127.0.0.1:{port}", bank.token, timeout_seconds=60)
         story.stage.until("the second API answers", lambda: _answers(other))
         job_id = story.agree()
         problems: list[Exception] = []
@@ -188,6 +188,7 @@ def test_two_api_processes_and_the_worker_write_at_once(story: Story) -> None:
         job = story.await_end(job_id)
         assert job["state"] == "SUCCEEDED", job["reason"]
     finally:
+        other.close()
         second.terminate()
         second.wait(20)
 
