@@ -11,9 +11,21 @@ Word constant CONSENTS = Word.wrap("consents");
 Word constant JOBS = Word.wrap("jobs");
 Word constant MODELS = Word.wrap("models");
 Word constant ANCHORS = Word.wrap("anchors");
+Word constant GOVERNOR = Word.wrap("governor");
+Word constant TIMELOCK = Word.wrap("timelock");
+Word constant REVIEWS = Word.wrap("reviews");
+Word constant ATTESTATIONS = Word.wrap("attestations");
+Word constant DISPUTES = Word.wrap("disputes");
+Word constant BRAKE = Word.wrap("brake");
+Word constant BREAKGLASS = Word.wrap("breakglass");
+// The consortium itself, which the book does not hold: it is the book.
+Word constant CONSORTIUM = Word.wrap("consortium");
 
 // Purposes of a site's keys that the contracts look at.
 Word constant REQUEST_KEY = Word.wrap("request");
+
+// The purpose of a grant that was opened by breaking the glass.
+Word constant EMERGENCY = Word.wrap("emergency");
 
 // Roles of a party.
 Word constant GUEST = Word.wrap("guest");
