@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(256 * MIB, gt=0)
     mailbox_quota_bytes: int = Field(4096 * MIB, gt=0)  # per sender, of what was not yet taken
 
+    execute_proposals: bool = True  # queue and execute what the members have passed
+
     explorer_open: bool = False
     slots: int = Field(2, ge=1, le=1000)
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1000)

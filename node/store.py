@@ -23,6 +23,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    Text,
     UniqueConstraint,
     create_engine,
     event,
@@ -223,6 +224,53 @@ class LocalModel(Base):
     part_digest: Mapped[str] = mapped_column(String(66))
     path: Mapped[str]
     created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+# ── Governance ───────────────────────────────────────────────────────────────────────────────
+
+
+class Proposal(Base):
+    """A proposal to the members: what this site asked for, then what the chain has of it.
+
+    ``kind`` and ``params`` are what its description claims; None where it names none.  ``actions``
+    are ``{"target", "value", "calldata"}`` in the order of execution.
+    """
+
+    __tablename__ = "proposal"
+    id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    state: Mapped[str] = mapped_column(String(12), default="SUBMITTED", index=True)
+    # SUBMITTED or REFUSED before the chain has it; then the governor's, as this site last saw it
+    kind: Mapped[str | None] = mapped_column(String(40))
+    title: Mapped[str] = mapped_column(String(200), default="")
+    params: Mapped[dict[str, Any] | None]
+    actions: Mapped[list[Any]]
+    description: Mapped[str] = mapped_column(Text)
+    proposer: Mapped[str] = mapped_column(String(42))  # the account
+    snapshot: Mapped[int | None] = mapped_column(BigInteger)  # block: who may vote
+    deadline: Mapped[int | None] = mapped_column(BigInteger)  # block: the last one for a vote
+    eta: Mapped[int | None] = mapped_column(BigInteger)  # block time from which it can be executed
+    moments: Mapped[list[Any]]  # {"what", "block", "tx"} of every event about it, in order
+    created_block: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    declared_digest: Mapped[str | None] = mapped_column(String(66))  # of the effect it promises
+    effect: Mapped[dict[str, Any] | None]  # as this site simulated it last
+    effect_digest: Mapped[str | None] = mapped_column(String(66))
+    executed_tx: Mapped[str | None] = mapped_column(String(66))
+    executed_digest: Mapped[str | None] = mapped_column(String(66))  # of what really happened
+    problem: Mapped[dict[str, Any] | None]  # {"code", "detail"}: why it does not go on
+    created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class Vote(Base):
+    """What an account said to a proposal, as the chain has it."""
+
+    __tablename__ = "vote"
+    proposal_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    voter: Mapped[str] = mapped_column(String(42), primary_key=True)
+    support: Mapped[str] = mapped_column(String(8))  # for, against, abstain
+    reason: Mapped[str] = mapped_column(Text)
+    weight: Mapped[int] = mapped_column(BigInteger)
+    block: Mapped[int] = mapped_column(BigInteger)
+    tx_hash: Mapped[str] = mapped_column(String(66))
 
 
 # ── Messages between sites ───────────────────────────────────────────────────────────────────

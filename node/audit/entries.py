@@ -49,6 +49,12 @@ KINDS = frozenset(
         "request.refused",
         "chain.unavailable",
         "chain.available",
+        "proposal.made",
+        "proposal.withdrawn",
+        "proposal.queued",
+        "proposal.executed",
+        "vote.cast",
+        "ballot.relayed",
     }
 )
 
