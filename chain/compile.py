@@ -27,7 +27,9 @@ from eth_utils.crypto import keccak
 from chain.errors import ChainError
 
 CONTRACTS = (
+    "Attestations",
     "AuditAnchor",
+    "BreakGlass",
     "ConsentRegistry",
     "Consortium",
     "DatasetRegistry",

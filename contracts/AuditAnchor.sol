@@ -11,16 +11,9 @@ import {MerkleLog} from "./libraries/MerkleLog.sol";
 /// @title Heads of the sites' audit logs.
 /// @notice A site anchors whatever its standing: evidence is welcome from a suspended or retired site too.
 contract AuditAnchor is IAuditAnchor, Governed {
-    /// @dev One slot. A site's operator never changes (SiteRegistry), so it is looked up with the first head only: that
-    /// is a sixth of what a head costs.
-    struct Log {
-        address operator;
-        uint64 size; // of the last head
-    }
-
     /// @custom:storage-location erc7201:fatechain.storage.AuditAnchor
     struct AuditAnchorStorage {
-        mapping(SiteId site => Log) logs;
+        mapping(SiteId site => uint64) sizes; // of the last head
         mapping(SiteId site => mapping(uint64 size => Head)) heads;
     }
 
@@ -33,9 +26,8 @@ contract AuditAnchor is IAuditAnchor, Governed {
 
     function anchor(SiteId site, uint64 size, bytes32 root, bytes32[] calldata proof) external {
         AuditAnchorStorage storage $ = _state();
-        Log memory log = $.logs[site];
-        uint64 anchored = log.size;
-        if (anchored == 0 || msg.sender != log.operator) _requireOperator(site);
+        uint64 anchored = $.sizes[site];
+        _requireOperator(site);
         if (size <= anchored) revert AnchorNotGrowing(site, size, anchored);
         uint256 allowed = anchored == 0 ? 0 : MerkleLog.MAX_PROOF;
         if (proof.length > allowed) revert AnchorProofTooLong(proof.length, allowed);
@@ -44,14 +36,14 @@ contract AuditAnchor is IAuditAnchor, Governed {
             if (!consistent) revert AnchorInconsistent(site, anchored, size);
         }
 
-        $.logs[site] = Log(msg.sender, size);
+        $.sizes[site] = size;
         $.heads[site][size] = Head(size, uint64(block.number), root);
         emit Anchored(site, size, root);
     }
 
     /// @dev All zero before the first.
     function head(SiteId site) external view returns (Head memory) {
-        return _state().heads[site][_state().logs[site].size];
+        return _state().heads[site][_state().sizes[site]];
     }
 
     function headAt(SiteId site, uint64 size) public view returns (Head memory found) {

@@ -5,8 +5,9 @@ import {EIP712Upgradeable} from "@openzeppelin/contracts-upgradeable/utils/crypt
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
 import {Governed} from "./Governed.sol";
-import {DATASETS, JOBS, MEMBERSHIP} from "./Names.sol";
-import {IConsentRegistry} from "./interfaces/IConsentRegistry.sol";
+import {BREAKGLASS, DATASETS, EMERGENCY, JOBS, MEMBERSHIP} from "./Names.sol";
+import {ALL_MEMBERS, IConsentRegistry} from "./interfaces/IConsentRegistry.sol";
+import {IConsortium} from "./interfaces/IConsortium.sol";
 import {IDatasetRegistry} from "./interfaces/IDatasetRegistry.sol";
 import {IMembership} from "./interfaces/IMembership.sol";
 import {DatasetId, GrantId, MemberId, Word} from "./interfaces/Types.sol";
@@ -19,10 +20,11 @@ contract ConsentRegistry is IConsentRegistry, Governed, EIP712Upgradeable {
     using Pages for bytes32[];
 
     bytes32 private constant GRANT_TYPE = keccak256(
-        "Grant(bytes32 datasetId,uint32 fromVersion,uint32 toVersion,bytes32 grantee,bytes32 purpose,bytes32 algorithm,"
-        "uint64 until,uint32 uses,uint8 minParties,uint64 minRows,uint64 productBudget,uint64 epsilonMicro,"
-        "bytes32 amends,uint256 nonce)"
+        "Grant(bytes32 datasetId,uint32 fromVersion,uint32 toVersion,bytes32 grantee,bytes32[] purposes,"
+        "bytes32[] algorithms,uint64 until,uint32 uses,uint8 minParties,uint64 minRows,uint64 productBudget,"
+        "uint64 epsilonMicro,bytes32 columnRules,bytes32 amends,uint256 nonce)"
     );
+    uint256 private constant MAX_CHOICES = 8; // purposes, algorithms
     bytes32 private constant REVOCATION_TYPE = keccak256("Revocation(bytes32 grantId)");
 
     /// @dev What a job asks of a grant.
@@ -52,25 +54,21 @@ contract ConsentRegistry is IConsentRegistry, Governed, EIP712Upgradeable {
     // ------------------------------------------------------------------ by the owner
 
     function grant(Grant calldata terms, bytes calldata signature) external returns (GrantId id) {
-        MemberId owner = IDatasetRegistry(_contractOf(DATASETS)).dataset(terms.datasetId).owner;
-        IMembership membership = IMembership(_contractOf(MEMBERSHIP));
-        membership.requireActive(owner);
-        address account = membership.member(owner).account;
+        (MemberId owner, address account) = _activeOwner(terms.datasetId);
         _requireSigned(owner, account, digest(terms), signature);
-
-        id = grantIdFor(account, terms.nonce);
-        Record storage found = _state().records[id];
-        if (found.fromBlock != 0) revert ConsentTaken(id);
-        _checkTerms(terms);
-        membership.requireActive(terms.grantee);
-        if (terms.grantee == owner) revert ConsentBadTerms("grantee is the owner");
-
-        found.grant = terms;
-        found.owner = owner;
-        found.fromBlock = uint64(block.number);
-        _state().list.push(GrantId.unwrap(id));
-        emit ConsentGranted(id, owner, terms.grantee, terms.datasetId);
+        for (uint256 i = 0; i < terms.purposes.length; ++i) {
+            if (terms.purposes[i] == EMERGENCY) revert ConsentBadTerms("purposes");
+        }
+        id = _record(terms, owner, account);
         if (GrantId.unwrap(terms.amends) != 0) _amend(terms.amends, id);
+    }
+
+    function grantInEmergency(Grant calldata terms) external returns (GrantId) {
+        if (msg.sender != _contractOf(BREAKGLASS)) revert ConsentNotBreakGlass(msg.sender);
+        (MemberId owner, address account) = _activeOwner(terms.datasetId);
+        if (terms.purposes.length != 1 || terms.purposes[0] != EMERGENCY) revert ConsentBadTerms("purposes");
+        if (GrantId.unwrap(terms.amends) != 0) revert ConsentBadTerms("amends");
+        return _record(terms, owner, account);
     }
 
     function revoke(GrantId id) external {
@@ -111,9 +109,29 @@ contract ConsentRegistry is IConsentRegistry, Governed, EIP712Upgradeable {
         return GrantId.wrap(Ids.derive(account, nonce));
     }
 
-    /// @dev Every field of `Grant` is one word: its ABI encoding is its EIP-712 encoding.
+    /// @dev EIP-712: a list is the hash of its elements, everything else is one word. In two halves, for the stack.
     function digest(Grant calldata terms) public view returns (bytes32) {
-        return _hashTypedDataV4(keccak256(abi.encode(GRANT_TYPE, terms)));
+        bytes memory first = abi.encode(
+            GRANT_TYPE,
+            terms.datasetId,
+            terms.fromVersion,
+            terms.toVersion,
+            terms.grantee,
+            keccak256(abi.encodePacked(terms.purposes)),
+            keccak256(abi.encodePacked(terms.algorithms)),
+            terms.until
+        );
+        bytes memory second = abi.encode(
+            terms.uses,
+            terms.minParties,
+            terms.minRows,
+            terms.productBudget,
+            terms.epsilonMicro,
+            terms.columnRules,
+            terms.amends,
+            terms.nonce
+        );
+        return _hashTypedDataV4(keccak256(bytes.concat(first, second)));
     }
 
     function record(GrantId id) external view returns (Record memory) {
@@ -183,10 +201,33 @@ contract ConsentRegistry is IConsentRegistry, Governed, EIP712Upgradeable {
         if (ask.version < terms.fromVersion || ask.version > terms.toVersion) {
             revert ConsentWrongVersion(id, ask.version, terms.fromVersion, terms.toVersion);
         }
-        if (ask.grantee != terms.grantee) revert ConsentWrongGrantee(id, ask.grantee, terms.grantee);
-        if (ask.purpose != terms.purpose) revert ConsentWrongPurpose(id, ask.purpose, terms.purpose);
-        if (ask.algorithm != terms.algorithm) revert ConsentWrongAlgorithm(id, ask.algorithm, terms.algorithm);
+        _requireGrantee(id, ask.grantee, terms.grantee);
+        if (!_holdsPurpose(terms.purposes, ask.purpose)) revert ConsentWrongPurpose(id, ask.purpose);
+        _requirePurposeAllowed(ask.purpose);
+        if (!_holdsAlgorithm(terms.algorithms, ask.algorithm)) revert ConsentWrongAlgorithm(id, ask.algorithm);
         if (ask.parties < terms.minParties) revert ConsentTooFewParties(id, ask.parties, terms.minParties);
+    }
+
+    function _requireGrantee(GrantId id, MemberId found, MemberId granted) private view {
+        if (granted == ALL_MEMBERS) {
+            IMembership(_contractOf(MEMBERSHIP)).requireActive(found);
+        } else if (found != granted) {
+            revert ConsentWrongGrantee(id, found, granted);
+        }
+    }
+
+    function _holdsPurpose(Word[] storage all, Word wanted) private view returns (bool) {
+        for (uint256 i = 0; i < all.length; ++i) {
+            if (all[i] == wanted) return true;
+        }
+        return false;
+    }
+
+    function _holdsAlgorithm(bytes32[] storage all, bytes32 wanted) private view returns (bool) {
+        for (uint256 i = 0; i < all.length; ++i) {
+            if (all[i] == wanted) return true;
+        }
+        return false;
     }
 
     /// @dev Not revoked, amended or expired; a grant that is used up is alive, for the jobs that used it.
@@ -198,6 +239,28 @@ contract ConsentRegistry is IConsentRegistry, Governed, EIP712Upgradeable {
     }
 
     // ------------------------------------------------------------------ inside
+
+    function _activeOwner(DatasetId datasetId) private view returns (MemberId owner, address account) {
+        owner = IDatasetRegistry(_contractOf(DATASETS)).dataset(datasetId).owner;
+        IMembership membership = IMembership(_contractOf(MEMBERSHIP));
+        membership.requireActive(owner);
+        account = membership.member(owner).account;
+    }
+
+    function _record(Grant calldata terms, MemberId owner, address account) private returns (GrantId id) {
+        id = grantIdFor(account, terms.nonce);
+        Record storage found = _state().records[id];
+        if (found.fromBlock != 0) revert ConsentTaken(id);
+        _checkTerms(terms);
+        if (terms.grantee != ALL_MEMBERS) IMembership(_contractOf(MEMBERSHIP)).requireActive(terms.grantee);
+        if (terms.grantee == owner) revert ConsentBadTerms("grantee is the owner");
+
+        found.grant = terms;
+        found.owner = owner;
+        found.fromBlock = uint64(block.number);
+        _state().list.push(GrantId.unwrap(id));
+        emit ConsentGranted(id, owner, terms.grantee, terms.datasetId);
+    }
 
     function _amend(GrantId id, GrantId by) private {
         Record storage found = _known(id);
@@ -217,10 +280,29 @@ contract ConsentRegistry is IConsentRegistry, Governed, EIP712Upgradeable {
 
     function _checkTerms(Grant calldata terms) private view {
         if (terms.fromVersion == 0 || terms.fromVersion > terms.toVersion) revert ConsentBadTerms("versions");
-        if (Word.unwrap(terms.purpose) == 0) revert ConsentBadTerms("purpose");
-        if (terms.algorithm == 0) revert ConsentBadTerms("algorithm");
+        _checkPurposes(terms.purposes);
+        _checkAlgorithms(terms.algorithms);
         if (terms.until <= block.timestamp) revert ConsentBadTerms("until");
         if (terms.uses == 0) revert ConsentBadTerms("uses");
+    }
+
+    function _checkPurposes(Word[] calldata all) private view {
+        if (all.length == 0 || all.length > MAX_CHOICES) revert ConsentBadTerms("purposes");
+        for (uint256 i = 0; i < all.length; ++i) {
+            if (Word.unwrap(all[i]) == 0) revert ConsentBadTerms("purposes");
+            _requirePurposeAllowed(all[i]);
+        }
+    }
+
+    function _checkAlgorithms(bytes32[] calldata all) private pure {
+        if (all.length == 0 || all.length > MAX_CHOICES) revert ConsentBadTerms("algorithms");
+        for (uint256 i = 0; i < all.length; ++i) {
+            if (all[i] == 0) revert ConsentBadTerms("algorithms");
+        }
+    }
+
+    function _requirePurposeAllowed(Word purpose) private view {
+        if (!_consortium().isPurposeAllowed(purpose)) revert IConsortium.ConsortiumPurposeNotAllowed(purpose);
     }
 
     function _requireSigned(MemberId owner, address account, bytes32 message, bytes calldata signature) private view {

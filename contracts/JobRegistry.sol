@@ -2,7 +2,9 @@
 pragma solidity ^0.8.27;
 
 import {Governed} from "./Governed.sol";
-import {ARBITER, CONSENTS, DATASETS, GUEST, HOST, SITES} from "./Names.sol";
+import {ARBITER, ATTESTATIONS, BRAKE, CONSENTS, DATASETS, GUEST, HOST, SITES} from "./Names.sol";
+import {IAttestations} from "./interfaces/IAttestations.sol";
+import {IBrake} from "./interfaces/IBrake.sol";
 import {IConsentRegistry} from "./interfaces/IConsentRegistry.sol";
 import {IConsortium} from "./interfaces/IConsortium.sol";
 import {IDatasetRegistry} from "./interfaces/IDatasetRegistry.sol";
@@ -66,9 +68,13 @@ contract JobRegistry is IJobRegistry, Governed {
         _approve(id, found, proposal.parties[0].site);
     }
 
-    function approve(JobId id, SiteId site) external {
+    function approve(JobId id, SiteId site, bytes32 specification) external {
         JobRecord storage found = _in(id, State.Proposed);
+        _requireReleased();
         _requireActiveParty(id, found, site);
+        if (specification != found.job.specification) {
+            revert JobWrongSpecification(id, specification, found.job.specification);
+        }
         if (found.approvedAt[site] != 0) revert JobAlreadyApproved(id, site);
         _approve(id, found, site);
     }
@@ -77,16 +83,17 @@ contract JobRegistry is IJobRegistry, Governed {
         JobRecord storage found = _in(id, State.Approved);
         SiteId caller = _sites().siteOf(msg.sender);
         if (caller != found.job.proposer) revert JobNotProposer(id, caller);
-        _check(found, false);
+        uint256 institutions = _check(found, false);
 
         found.job.state = State.Running;
         found.job.startedAt = uint64(block.number);
-        _consume(id, found);
+        _consume(id, found, institutions);
         emit JobStarted(id);
     }
 
     function attest(JobId id, SiteId site, bytes32 result) external {
         JobRecord storage found = _in(id, State.Running);
+        _requireReleased();
         _requireActiveParty(id, found, site);
         if (found.attested[site].atBlock != 0) revert JobAlreadyAttested(id, site);
 
@@ -176,20 +183,22 @@ contract JobRegistry is IJobRegistry, Governed {
 
     // ------------------------------------------------------------------ may it run, in this block?
 
-    /// @dev Reverts with the first reason why not; `consumed`: its uses of the grants are already counted.
-    function _check(JobRecord storage found, bool consumed) private view {
-        bytes32 algorithm = found.job.algorithm;
-        if (!_consortium().isAlgorithmAllowed(algorithm)) {
-            revert IConsortium.ConsortiumAlgorithmNotAllowed(algorithm);
-        }
-        uint256 institutions = _checkSites(found);
+    /// @dev Reverts with the first reason why not; `consumed`: its uses of the grants are already counted. Returns how many
+    /// different members take part.
+    function _check(JobRecord storage found, bool consumed) private view returns (uint256 institutions) {
+        _requireReleased();
+        IConsortium rules = _consortium();
+        Job storage job_ = found.job;
+        if (!rules.isAlgorithmAllowed(job_.algorithm)) revert IConsortium.ConsortiumAlgorithmNotAllowed(job_.algorithm);
+        if (!rules.isPurposeAllowed(job_.purpose)) revert IConsortium.ConsortiumPurposeNotAllowed(job_.purpose);
+        institutions = _checkSites(found);
         for (uint256 i = 0; i < found.uses.length; ++i) {
             _checkUse(found, found.uses[i], institutions, consumed);
         }
     }
 
-    /// @dev Every site active; returns how many different members they belong to: two nodes of one institution are one
-    /// party to a grant that asks for several.
+    /// @dev Every site active, every member attested; returns how many different members they belong to: two nodes of one
+    /// institution are one party to a grant that asks for several.
     function _checkSites(JobRecord storage found) private view returns (uint256 institutions) {
         ISiteRegistry registry = _sites();
         uint256 length = found.parties.length;
@@ -202,6 +211,14 @@ contract JobRegistry is IJobRegistry, Governed {
             while (j < institutions && seen[j] != owner) ++j;
             if (j == institutions) seen[institutions++] = owner;
         }
+        IAttestations attestations = IAttestations(_contractOf(ATTESTATIONS));
+        for (uint256 i = 0; i < institutions; ++i) {
+            attestations.requireAll(seen[i]);
+        }
+    }
+
+    function _requireReleased() private view {
+        IBrake(_contractOf(BRAKE)).requireReleased();
     }
 
     function _checkUse(JobRecord storage found, Use memory use, uint256 institutions, bool consumed) private view {
@@ -227,8 +244,7 @@ contract JobRegistry is IJobRegistry, Governed {
     }
 
     /// @dev A grant counts starts of jobs: one that covers several uses of this job is consumed once.
-    function _consume(JobId id, JobRecord storage found) private {
-        uint256 institutions = _checkSites(found);
+    function _consume(JobId id, JobRecord storage found, uint256 institutions) private {
         for (uint256 i = 0; i < found.uses.length; ++i) {
             if (_isFirstUseOfGrant(found, i)) _consumeOne(id, found.job, found.uses[i], institutions);
         }

@@ -19,6 +19,7 @@ contract SiteRegistry is ISiteRegistry, Governed {
     uint256 private constant MAX_NAME = 512; // bytes
     uint256 private constant MAX_ENDPOINT = 256; // bytes
     uint256 private constant MAX_KEY = 2048; // bytes
+    uint256 private constant MAX_PROOF = 128; // bytes
     uint256 private constant MAX_STANDING_KEYS = 16;
     uint256 private constant MAX_KEYS = 128; // ended ones too: whoever reads `keys` reads all of them
 
@@ -38,10 +39,12 @@ contract SiteRegistry is ISiteRegistry, Governed {
     struct SiteRegistryStorage {
         mapping(SiteId id => SiteRecord) sites;
         mapping(KeyId id => KeyRecord) keys;
-        mapping(address operator => SiteId) byOperator;
+        mapping(address operator => SiteId) byOperator; // past ones too
         bytes32[] list;
         mapping(address operator => SiteId) agreed;
     }
+
+    string private constant PROOF_CONTEXT = "FATE-Chain key proof v1";
 
     // keccak256(abi.encode(uint256(keccak256("fatechain.storage.SiteRegistry")) - 1)) & ~bytes32(uint256(0xff))
     bytes32 private constant SITE_REGISTRY_SLOT = 0x073d0ee24163d311818c86f104c4338aadb90e505514af57f5a2bfa50d2ed900;
@@ -53,7 +56,8 @@ contract SiteRegistry is ISiteRegistry, Governed {
     // ------------------------------------------------------------------ sites
 
     function agree(SiteId id) external {
-        if (_state().sites[id].site.fromBlock != 0) revert SiteTaken(id);
+        uint64 untilBlock = _state().sites[id].site.untilBlock;
+        if (untilBlock != 0) revert SiteRetired(id, untilBlock);
         _state().agreed[msg.sender] = id;
         emit SiteOperatorAgreed(id, msg.sender);
     }
@@ -68,7 +72,9 @@ contract SiteRegistry is ISiteRegistry, Governed {
     ) external returns (SiteId id) {
         id = siteIdFor(msg.sender, nonce);
         MemberId owner = _membership().requireActiveAccount(msg.sender);
+        if (_state().sites[id].site.fromBlock != 0) revert SiteTaken(id);
         _claim(id, operator);
+        _state().list.push(SiteId.unwrap(id));
         _checkRoles(roles);
         if (bytes(name).length > MAX_NAME) revert SiteNameTooLong(bytes(name).length, MAX_NAME);
         _checkEndpoint(endpoint);
@@ -76,8 +82,18 @@ contract SiteRegistry is ISiteRegistry, Governed {
         _state().sites[id].site = Site(owner, operator, name, endpoint, roles, uint64(block.number), 0);
         emit SiteRegistered(id, owner, operator, name, endpoint, roles);
         for (uint256 i = 0; i < inputs.length; ++i) {
-            _addKey(id, inputs[i].purpose, inputs[i].publicKey);
+            _addKey(id, inputs[i].purpose, inputs[i].publicKey, inputs[i].proof);
         }
+    }
+
+    function changeOperator(SiteId id, address operator) external {
+        _requireMember(id);
+        _requireStanding(id);
+        _claim(id, operator);
+        Site storage found = _state().sites[id].site;
+        address from = found.operator;
+        found.operator = operator;
+        emit SiteOperatorChanged(id, from, operator);
     }
 
     function setEndpoint(SiteId id, string calldata endpoint) external {
@@ -106,10 +122,10 @@ contract SiteRegistry is ISiteRegistry, Governed {
 
     // ------------------------------------------------------------------ keys
 
-    function addKey(SiteId id, Word purpose, bytes calldata publicKey) external returns (KeyId) {
+    function addKey(SiteId id, Word purpose, bytes calldata publicKey, bytes calldata proof) external returns (KeyId) {
         _requireManager(id);
         _requireStanding(id);
-        return _addKey(id, purpose, publicKey);
+        return _addKey(id, purpose, publicKey, proof);
     }
 
     function revokeKey(SiteId id, KeyId keyId) external {
@@ -131,6 +147,10 @@ contract SiteRegistry is ISiteRegistry, Governed {
         return SiteId.wrap(Ids.derive(account, nonce));
     }
 
+    function keyProofDigest(SiteId id, Word purpose, bytes calldata publicKey) external view returns (bytes32) {
+        return keccak256(abi.encode(PROOF_CONTEXT, block.chainid, address(this), id, purpose, publicKey));
+    }
+
     function site(SiteId id) external view returns (Site memory) {
         return _known(id).site;
     }
@@ -149,9 +169,10 @@ contract SiteRegistry is ISiteRegistry, Governed {
         return (found.site, found.key);
     }
 
-    /// @dev 0 where the account operates no site. An account speaks for one site for ever, a retired one too.
-    function siteOf(address operator) external view returns (SiteId) {
-        return _state().byOperator[operator];
+    /// @dev A retired site still has its operator, who may withdraw what the site was party to.
+    function siteOf(address operator) external view returns (SiteId id) {
+        id = _state().byOperator[operator];
+        if (!_speaksFor(operator, id)) id = SiteId.wrap(0);
     }
 
     function memberOf(SiteId id) external view returns (MemberId) {
@@ -171,7 +192,7 @@ contract SiteRegistry is ISiteRegistry, Governed {
 
     function requireOperator(SiteId id, address caller) external view {
         address operator = _known(id).site.operator;
-        if (caller != operator) revert SiteNotOperator(id, caller, operator);
+        if (!_speaksFor(caller, id)) revert SiteNotOperator(id, caller, operator);
         requireActive(id);
     }
 
@@ -188,21 +209,23 @@ contract SiteRegistry is ISiteRegistry, Governed {
 
     // ------------------------------------------------------------------ inside
 
-    /// @dev An account operates one site for ever: nobody else's site is put upon it.
+    /// @dev An account operates one site in its life, once: nobody else's site is put upon it.
     function _claim(SiteId id, address operator) private {
         SiteRegistryStorage storage $ = _state();
-        if ($.sites[id].site.fromBlock != 0) revert SiteTaken(id);
         SiteId taken = $.byOperator[operator];
         if (SiteId.unwrap(taken) != 0) revert SiteOperatorTaken(operator, taken);
         if (operator != msg.sender && $.agreed[operator] != id) revert SiteOperatorNotAgreed(id, operator);
         $.byOperator[operator] = id;
-        $.list.push(SiteId.unwrap(id));
     }
 
     /// @dev The site is in the id: nobody takes another site's key from it by registering it first. A key that ended
     /// does not come back.
-    function _addKey(SiteId id, Word purpose, bytes calldata publicKey) private returns (KeyId keyId) {
+    function _addKey(SiteId id, Word purpose, bytes calldata publicKey, bytes calldata proof)
+        private
+        returns (KeyId keyId)
+    {
         if (publicKey.length > MAX_KEY) revert SiteKeyTooLong(publicKey.length, MAX_KEY);
+        if (proof.length > MAX_PROOF) revert SiteProofTooLong(proof.length, MAX_PROOF);
         SiteRegistryStorage storage $ = _state();
         SiteRecord storage owner = $.sites[id];
         keyId = KeyId.wrap(keccak256(abi.encode(block.chainid, address(this), id, purpose, publicKey)));
@@ -210,7 +233,7 @@ contract SiteRegistry is ISiteRegistry, Governed {
         if (owner.standingKeys == MAX_STANDING_KEYS) revert SiteTooManyKeys(MAX_STANDING_KEYS + 1, MAX_STANDING_KEYS);
         if (owner.keys.length == MAX_KEYS) revert SiteTooManyKeys(MAX_KEYS + 1, MAX_KEYS);
 
-        $.keys[keyId] = KeyRecord(id, Key(keyId, purpose, publicKey, uint64(block.number), 0));
+        $.keys[keyId] = KeyRecord(id, Key(keyId, purpose, publicKey, uint64(block.number), 0, proof));
         owner.keys.push(keyId);
         owner.standingKeys += 1;
         if (purpose == REQUEST_KEY) owner.requestKeys += 1;
@@ -237,7 +260,22 @@ contract SiteRegistry is ISiteRegistry, Governed {
     }
 
     function _requireManager(SiteId id) private view {
-        if (msg.sender != _known(id).site.operator && !_isMemberAccount(id)) revert SiteNotOwner(id, msg.sender);
+        _known(id);
+        if (!_speaksFor(msg.sender, id) && !_isMemberAccount(id)) revert SiteNotOwner(id, msg.sender);
+    }
+
+    /// @dev The account that a member lost and had replaced speaks for nobody: not for a site that it operates either.
+    function _speaksFor(address account, SiteId id) private view returns (bool) {
+        return _state().sites[id].site.operator == account && account != address(0) && !_isReplaced(account);
+    }
+
+    function _isReplaced(address account) private view returns (bool) {
+        IMembership membership = _membership();
+        try membership.memberOf(account) returns (MemberId owner) {
+            return membership.member(owner).account != account;
+        } catch {
+            return false; // no member's account, now or ever
+        }
     }
 
     function _isMemberAccount(SiteId id) private view returns (bool) {

@@ -60,6 +60,7 @@ interface IJobRegistry {
 
     error JobUnknown(JobId id);
     error JobTaken(JobId id);
+    error JobWrongSpecification(JobId id, bytes32 found, bytes32 proposed);
     error JobWrongState(JobId id, State found, string allowed);
     error JobNotParty(JobId id, SiteId site);
     error JobNotProposer(JobId id, SiteId site);
@@ -90,10 +91,12 @@ interface IJobRegistry {
 
     /// @dev owner = the operator account of the proposing site.
     function jobIdFor(address operator, uint256 nonce) external view returns (JobId);
-    /// @notice By the operator of parties[0]. Checks every member, site, dataset, grant and algorithm as `start` does, consumes nothing.
-    /// The proposer's approval is given with it.
+    /// @notice By the operator of parties[0]. Checks all as `start` does, consumes nothing. The proposer's approval is given
+    /// with it. While the consortium's brake is pulled nothing is proposed, approved, started or attested; what ends a job
+    /// without a result goes on.
     function propose(Proposal calldata proposal) external returns (JobId);
-    function approve(JobId id, SiteId site) external;
+    /// @notice A party's word on the specification that it read: the digest that was proposed, no other.
+    function approve(JobId id, SiteId site, bytes32 specification) external;
     function reject(JobId id, SiteId site, bytes32 reason) external;
     /// @notice By the proposer: checks ALL in this block and consumes one use of each grant.
     function start(JobId id) external;
@@ -112,7 +115,8 @@ interface IJobRegistry {
     function uses(JobId id) external view returns (Use[] memory);
     function approvedAt(JobId id, SiteId site) external view returns (uint64);
     function attestation(JobId id, SiteId site) external view returns (bytes32 result, uint64 atBlock);
-    /// @notice Reverts with the first reason why the job may not run now: a member, site, dataset, grant or algorithm that does not stand.
+    /// @notice Reverts with the first reason why the job may not run now: the brake, a member that does not stand or lacks an
+    /// attestation, a site, dataset, grant, algorithm or purpose that does not stand.
     /// For a Running job the uses are already consumed and are not counted again.
     function requireRunnable(JobId id) external view;
     function jobCount() external view returns (uint256);

@@ -23,11 +23,15 @@ interface ISiteRegistry {
         bytes publicKey;
         uint64 fromBlock;
         uint64 untilBlock; // 0: stands; a key is valid in [fromBlock, untilBlock)
+        bytes proof; // of possession: the key's own signature over `keyProofDigest`
     }
 
+    /// @dev No chain of ours verifies Ed25519: the proof is kept, and nodes take a "request" or "audit" key whose proof
+    /// does not verify for no key.
     struct KeyInput {
         Word purpose;
         bytes publicKey;
+        bytes proof;
     }
 
     error SiteUnknown(SiteId id);
@@ -41,6 +45,7 @@ interface ISiteRegistry {
     error SiteKeyTaken(KeyId key);
     error SiteKeyRevoked(SiteId id, KeyId key, uint64 atBlock);
     error SiteKeyTooLong(uint256 found, uint256 allowed);
+    error SiteProofTooLong(uint256 found, uint256 allowed);
     error SiteNameTooLong(uint256 found, uint256 allowed);
     error SiteEndpointTooLong(uint256 found, uint256 allowed);
     error SiteBadRoles(uint8 found);
@@ -50,6 +55,7 @@ interface ISiteRegistry {
         SiteId indexed id, MemberId indexed member, address indexed operator, string name, string endpoint, uint8 roles
     );
     event SiteOperatorAgreed(SiteId indexed id, address indexed operator);
+    event SiteOperatorChanged(SiteId indexed id, address indexed from, address indexed to);
     event SiteEndpointChanged(SiteId indexed id, string endpoint);
     event SiteRolesChanged(SiteId indexed id, uint8 roles);
     event SiteRetirement(SiteId indexed id);
@@ -58,8 +64,8 @@ interface ISiteRegistry {
 
     /// @dev owner = the member's account.
     function siteIdFor(address account, uint256 nonce) external view returns (SiteId);
-    /// @notice By the account that shall operate the site `id`, before a member's other account registers it; the last
-    /// word counts.
+    /// @notice By the account that shall operate the site `id`, before the member's account registers it or changes its
+    /// operator; the last word counts.
     function agree(SiteId id) external;
     /// @notice By the account of an active member. The operator is that account, or one that agreed to this site.
     function register(
@@ -74,17 +80,24 @@ interface ISiteRegistry {
     function setEndpoint(SiteId id, string calldata endpoint) external;
     /// @notice By the member's account.
     function setRoles(SiteId id, uint8 roles) external;
+    /// @notice By the account of the active member. The new operator is that account, or one that agreed to this site;
+    /// the old one speaks for the site no more and operates no other.
+    function changeOperator(SiteId id, address operator) external;
     /// @notice By the member's account, active or not; for ever.
     function retire(SiteId id) external;
     /// @notice By the operator or the member's account; a key that ended does not come back.
-    function addKey(SiteId id, Word purpose, bytes calldata publicKey) external returns (KeyId);
+    function addKey(SiteId id, Word purpose, bytes calldata publicKey, bytes calldata proof) external returns (KeyId);
     /// @notice Ends a key at once. By the operator or the member's account, active or not.
     function revokeKey(SiteId id, KeyId key) external;
 
+    /// @notice What a key signs to prove that who registers it holds it:
+    /// keccak256(abi.encode("FATE-Chain key proof v1", chain id, registry, site, purpose, publicKey)).
+    function keyProofDigest(SiteId id, Word purpose, bytes calldata publicKey) external view returns (bytes32);
     function site(SiteId id) external view returns (Site memory);
     function keys(SiteId id) external view returns (Key[] memory);
     function key(KeyId id) external view returns (SiteId, Key memory);
-    /// @notice 0 where the account operates no site; an account speaks for one site for ever.
+    /// @notice 0 where the account operates no site: never did, was replaced by `changeOperator`, or is the account that
+    /// a member lost and had replaced. An account never operates a second site.
     function siteOf(address operator) external view returns (SiteId);
     function memberOf(SiteId id) external view returns (MemberId);
     function isActive(SiteId id) external view returns (bool);
