@@ -29,15 +29,20 @@ from chain.errors import ChainError
 CONTRACTS = (
     "Attestations",
     "AuditAnchor",
+    "Brake",
     "BreakGlass",
     "ConsentRegistry",
     "Consortium",
+    "ConsortiumGovernor",
     "DatasetRegistry",
+    "Disputes",
     "ERC1967Proxy",
     "JobRegistry",
     "Membership",
     "ModelRegistry",
+    "Reviews",
     "SiteRegistry",
+    "TimelockController",
 )
 """The contracts that have an artifact."""
 

@@ -3,10 +3,13 @@ pragma solidity ^0.8.27;
 
 import {UUPSUpgradeable} from "@openzeppelin/contracts-upgradeable/proxy/utils/UUPSUpgradeable.sol";
 
+import {CONSORTIUM, REVIEWS, TIMELOCK} from "./Names.sol";
 import {IConsortium} from "./interfaces/IConsortium.sol";
+import {IReviews} from "./interfaces/IReviews.sol";
 import {Word} from "./interfaces/Types.sol";
 
 /// @title The address book and the rules of a consortium.
+/// @notice Every contract of the book is upgraded through here and nowhere else, by naming the code.
 contract Consortium is IConsortium, UUPSUpgradeable {
     struct Algorithm {
         string name;
@@ -22,6 +25,7 @@ contract Consortium is IConsortium, UUPSUpgradeable {
         mapping(bytes32 codeDigest => Algorithm) algorithms;
         mapping(Word scheme => bool) schemes;
         mapping(Word name => uint256) minimums;
+        mapping(Word purpose => bool) purposes;
     }
 
     // keccak256(abi.encode(uint256(keccak256("fatechain.storage.Consortium")) - 1)) & ~bytes32(uint256(0xff))
@@ -64,9 +68,21 @@ contract Consortium is IConsortium, UUPSUpgradeable {
         emit ContractSet(name, at);
     }
 
-    function contractOf(Word name) external view returns (address at) {
-        at = _state().contracts[name];
+    function contractOf(Word name) public view returns (address at) {
+        at = findContract(name);
         if (at == address(0)) revert ConsortiumUnknownContract(name);
+    }
+
+    function findContract(Word name) public view returns (address) {
+        return _state().contracts[name];
+    }
+
+    function upgrade(Word name, address implementation, bytes32 codeHash) external onlyAuthority {
+        bytes32 found = implementation.codehash;
+        if (found != codeHash) revert ConsortiumCodeMismatch(found, codeHash);
+        address proxy = name == CONSORTIUM ? address(this) : contractOf(name);
+        emit ContractUpgraded(name, implementation, codeHash);
+        UUPSUpgradeable(proxy).upgradeToAndCall(implementation, "");
     }
 
     // ------------------------------------------------------------------ rules
@@ -82,6 +98,8 @@ contract Consortium is IConsortium, UUPSUpgradeable {
 
     function allowAlgorithm(bytes32 codeDigest, string calldata name) external onlyAuthority {
         if (isAlgorithmAllowed(codeDigest)) revert ConsortiumAlgorithmAlreadyAllowed(codeDigest);
+        // The founders' own set is what the members sign up to; from the hand-over on code is read before it runs.
+        if (_state().authority == findContract(TIMELOCK)) IReviews(contractOf(REVIEWS)).requireReviewed(codeDigest);
         _state().algorithms[codeDigest] = Algorithm(name, uint64(block.number), 0);
         emit AlgorithmAllowed(codeDigest, name);
     }
@@ -121,6 +139,21 @@ contract Consortium is IConsortium, UUPSUpgradeable {
         return _state().schemes[scheme];
     }
 
+    function allowPurpose(Word purpose) external onlyAuthority {
+        _state().purposes[purpose] = true;
+        emit PurposeAllowed(purpose);
+    }
+
+    function withdrawPurpose(Word purpose) external onlyAuthority {
+        if (!isPurposeAllowed(purpose)) revert ConsortiumPurposeNotAllowed(purpose);
+        _state().purposes[purpose] = false;
+        emit PurposeWithdrawn(purpose);
+    }
+
+    function isPurposeAllowed(Word purpose) public view returns (bool) {
+        return _state().purposes[purpose];
+    }
+
     function setMinimum(Word name, uint256 value) external onlyAuthority {
         _state().minimums[name] = value;
         emit MinimumSet(name, value);
@@ -132,7 +165,10 @@ contract Consortium is IConsortium, UUPSUpgradeable {
 
     // ------------------------------------------------------------------ inside
 
-    function _authorizeUpgrade(address) internal view override onlyAuthority {}
+    /// @dev By `upgrade` alone, which calls from outside: the code was named.
+    function _authorizeUpgrade(address) internal view override {
+        if (msg.sender != address(this)) revert ConsortiumUpgradeNotNamed(msg.sender, address(this));
+    }
 
     function _moveAuthority(address to) private {
         if (to == address(0)) revert ConsortiumZeroAddress(Word.wrap("authority"));

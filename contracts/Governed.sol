@@ -7,7 +7,7 @@ import {IConsortium} from "./interfaces/IConsortium.sol";
 import {Word} from "./interfaces/Types.sol";
 
 /// @title A contract of a consortium: it knows the consortium's address and nothing else.
-/// @notice Other contracts are looked up by name when they are needed; the consortium's authority alone upgrades.
+/// @notice Other contracts are looked up by name when they are needed; it is upgraded through the consortium alone.
 abstract contract Governed is UUPSUpgradeable {
     /// @custom:storage-location erc7201:fatechain.storage.Governed
     struct GovernedStorage {
@@ -46,7 +46,11 @@ abstract contract Governed is UUPSUpgradeable {
         return _consortium().contractOf(name);
     }
 
-    function _authorizeUpgrade(address) internal view override onlyAuthority {}
+    /// @dev By `Consortium.upgrade`, which is the authority's and names the code.
+    function _authorizeUpgrade(address) internal view override {
+        address book = address(_consortium());
+        if (msg.sender != book) revert IConsortium.ConsortiumUpgradeNotNamed(msg.sender, book);
+    }
 
     function _governed() private pure returns (GovernedStorage storage $) {
         assembly {

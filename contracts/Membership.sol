@@ -5,9 +5,12 @@ import {ERC721Upgradeable} from "@openzeppelin/contracts-upgradeable/token/ERC72
 import {ERC721VotesUpgradeable} from
     "@openzeppelin/contracts-upgradeable/token/ERC721/extensions/ERC721VotesUpgradeable.sol";
 import {VotesUpgradeable} from "@openzeppelin/contracts-upgradeable/governance/utils/VotesUpgradeable.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
 import {Governed} from "./Governed.sol";
+import {BREAKGLASS, GOVERNOR} from "./Names.sol";
+import {IConsortiumGovernor} from "./interfaces/IConsortiumGovernor.sol";
 import {IERC5192} from "./interfaces/IERC5192.sol";
 import {IMembership} from "./interfaces/IMembership.sol";
 import {MemberId} from "./interfaces/Types.sol";
@@ -15,8 +18,9 @@ import {Ids} from "./libraries/Ids.sol";
 import {Pages} from "./libraries/Pages.sol";
 
 /// @title One soulbound vote per institution, and its standing through time.
-/// @notice The vote is not transferred, not approved to others and not delegated. An account stays with its member for
-/// ever, an expelled one too: past signatures keep their meaning, and a return takes another account.
+/// @notice The vote is not transferred, not approved to others and not delegated: it exists while its member is active.
+/// An account stays with its member for ever, an expelled one and a replaced one too: past signatures keep their
+/// meaning, and a return takes another account.
 contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
     using Checkpoints for Checkpoints.Trace160;
     using Pages for bytes32[];
@@ -32,6 +36,9 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
     // keccak256(abi.encode(uint256(keccak256("fatechain.storage.Membership")) - 1)) & ~bytes32(uint256(0xff))
     bytes32 private constant MEMBERSHIP_SLOT = 0xc66cb236599bdde60e919477fadc52751ceae7eb92f6f3af6fff5004e752b200;
 
+    bytes32 private constant ADMISSION_TYPE = keccak256("Admission(address account,string name,uint256 nonce)");
+    bytes32 private constant RECOVERY_TYPE = keccak256("Recovery(bytes32 member,address account)");
+
     function initialize(address consortium_) external initializer {
         __Governed_init(consortium_);
         __ERC721_init("FATE-Chain Member", "FCM");
@@ -40,45 +47,67 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
 
     // ------------------------------------------------------------------ moves, by the authority
 
-    function admit(address account, string calldata name, uint256 nonce) external onlyAuthority returns (MemberId id) {
+    function admit(address account, string calldata name, uint256 nonce, bytes calldata acceptance)
+        external
+        onlyAuthority
+        returns (MemberId id)
+    {
         MembershipStorage storage $ = _state();
         id = memberIdFor(account, nonce);
         if ($.members[id].admittedAt != 0) revert MembershipIdTaken(id);
-        if (_isSet($.byAccount[account])) revert MembershipAccountTaken(account, $.byAccount[account]);
+        _claim(account, id, admissionDigest(account, name, nonce), acceptance);
 
         $.members[id] = Member(account, name, uint64(block.number), 0, 0);
-        $.byAccount[account] = id;
         $.list.push(MemberId.unwrap(id));
         _setStanding(id, Standing.Active);
-
-        _mint(account, _token(id));
-        _delegate(account, account);
-        emit Locked(_token(id));
+        _giveVote(id, account);
         emit MemberAdmitted(id, account, name);
     }
 
     function suspend(MemberId id) external onlyAuthority {
-        requireActive(id);
-        _state().members[id].suspendedAt = uint64(block.number);
-        _setStanding(id, Standing.Suspended);
-        emit MemberSuspended(id);
+        _suspend(id);
     }
 
     function reinstate(MemberId id) external onlyAuthority {
         Standing found = _knownStanding(id);
         if (found != Standing.Suspended) revert MembershipNotSuspended(id, found);
-        _state().members[id].suspendedAt = 0;
+        Member storage known = _state().members[id];
+        known.suspendedAt = 0;
         _setStanding(id, Standing.Active);
+        _giveVote(id, known.account);
         emit MemberReinstated(id);
     }
 
     function expel(MemberId id) external onlyAuthority {
+        _expel(id);
+    }
+
+    function recover(MemberId id, address account, bytes calldata acceptance) external onlyAuthority {
         Standing found = _knownStanding(id);
         if (found == Standing.Expelled) revert MembershipNotActive(id, found);
-        _state().members[id].expelledAt = uint64(block.number);
-        _setStanding(id, Standing.Expelled);
-        _burn(_token(id));
-        emit MemberExpelled(id);
+        _claim(account, id, recoveryDigest(id, account), acceptance);
+
+        Member storage known = _state().members[id];
+        address from = known.account;
+        known.account = account;
+        if (found == Standing.Active) {
+            _delegate(account, account);
+            _transfer(from, account, _token(id));
+        }
+        emit MemberRecovered(id, from, account);
+    }
+
+    // ------------------------------------------------------------------ moves, by others
+
+    function leave() external {
+        MemberId id = _ownMember(msg.sender);
+        emit MemberLeft(id);
+        _expel(id);
+    }
+
+    function suspendUnreviewed(MemberId id) external {
+        if (msg.sender != _contractOf(BREAKGLASS)) revert MembershipNotBreakGlass(msg.sender);
+        _suspend(id);
     }
 
     // ------------------------------------------------------------------ reading
@@ -111,8 +140,25 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
     }
 
     function requireActiveAccount(address account) external view returns (MemberId id) {
-        id = memberOf(account);
+        id = _ownMember(account);
         requireActive(id);
+    }
+
+    function isActiveAccount(address account) external view returns (bool) {
+        MemberId id = _state().byAccount[account];
+        return _isSet(id) && _state().members[id].account == account && standing(id) == Standing.Active;
+    }
+
+    function activeCount() public view returns (uint256) {
+        return _getTotalSupply();
+    }
+
+    function admissionDigest(address account, string calldata name, uint256 nonce) public view returns (bytes32) {
+        return _hashTypedDataV4(keccak256(abi.encode(ADMISSION_TYPE, account, keccak256(bytes(name)), nonce)));
+    }
+
+    function recoveryDigest(MemberId id, address account) public view returns (bytes32) {
+        return _hashTypedDataV4(keccak256(abi.encode(RECOVERY_TYPE, id, account)));
     }
 
     function memberCount() external view returns (uint256) {
@@ -160,6 +206,52 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
     }
 
     // ------------------------------------------------------------------ inside
+
+    /// @dev An account agrees to its member once and belongs to it for ever.
+    function _claim(address account, MemberId id, bytes32 message, bytes calldata acceptance) private {
+        MembershipStorage storage $ = _state();
+        if (_isSet($.byAccount[account])) revert MembershipAccountTaken(account, $.byAccount[account]);
+        if (!SignatureChecker.isValidSignatureNow(account, message, acceptance)) revert MembershipNotAccepted(account);
+        $.byAccount[account] = id;
+    }
+
+    function _giveVote(MemberId id, address account) private {
+        _mint(account, _token(id));
+        _delegate(account, account);
+        emit Locked(_token(id));
+    }
+
+    function _suspend(MemberId id) private {
+        requireActive(id);
+        _takeVote(id);
+        _state().members[id].suspendedAt = uint64(block.number);
+        _setStanding(id, Standing.Suspended);
+        emit MemberSuspended(id);
+    }
+
+    function _expel(MemberId id) private {
+        Standing found = _knownStanding(id);
+        if (found == Standing.Expelled) revert MembershipNotActive(id, found);
+        if (found == Standing.Active) _takeVote(id);
+        _state().members[id].expelledAt = uint64(block.number);
+        _setStanding(id, Standing.Expelled);
+        emit MemberExpelled(id);
+    }
+
+    /// @dev Below the quorum no vote could be won, not even one that admits a member.
+    function _takeVote(MemberId id) private {
+        _burn(_token(id));
+        address governor = _consortium().findContract(GOVERNOR);
+        if (governor == address(0)) return;
+        uint256 minimum = IConsortiumGovernor(governor).quorumMinimum();
+        if (activeCount() < minimum) revert MembershipTooFew(activeCount(), minimum);
+    }
+
+    function _ownMember(address account) private view returns (MemberId id) {
+        id = memberOf(account);
+        address current = _state().members[id].account;
+        if (account != current) revert MembershipAccountReplaced(account, current);
+    }
 
     function _knownStanding(MemberId id) private view returns (Standing found) {
         found = standing(id);

@@ -27,6 +27,10 @@ Word constant REQUEST_KEY = Word.wrap("request");
 // The purpose of a grant that was opened by breaking the glass.
 Word constant EMERGENCY = Word.wrap("emergency");
 
+// The consortium's minimums that the contracts look at.
+Word constant PAUSE_MEMBERS = Word.wrap("pause-members");
+Word constant PAUSE_SECONDS = Word.wrap("pause-seconds");
+
 // Roles of a party.
 Word constant GUEST = Word.wrap("guest");
 Word constant HOST = Word.wrap("host");

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-// Compiled for its artifact: every contract of a consortium stands behind one.
+// Compiled for their artifacts: the registries of a consortium stand behind a proxy each, and what a vote decided waits
+// in the timelock.
+import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 import {ERC1967Proxy} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol";

@@ -11,6 +11,9 @@ interface IConsortium {
     error ConsortiumAlgorithmNotAllowed(bytes32 codeDigest);
     error ConsortiumAlgorithmAlreadyAllowed(bytes32 codeDigest);
     error ConsortiumSchemeNotAdmitted(Word scheme);
+    error ConsortiumPurposeNotAllowed(Word purpose);
+    error ConsortiumCodeMismatch(bytes32 found, bytes32 named);
+    error ConsortiumUpgradeNotNamed(address caller, address consortium);
 
     event ContractSet(Word indexed name, address indexed at);
     event ConstitutionChanged(bytes32 indexed digest);
@@ -19,6 +22,9 @@ interface IConsortium {
     event SchemeAdmitted(Word indexed scheme);
     event SchemeWithdrawn(Word indexed scheme);
     event MinimumSet(Word indexed name, uint256 value);
+    event PurposeAllowed(Word indexed purpose);
+    event PurposeWithdrawn(Word indexed purpose);
+    event ContractUpgraded(Word indexed name, address indexed implementation, bytes32 codeHash);
     event AuthorityMoved(address indexed from, address indexed to);
 
     /// @notice Who may change the consortium: the deployer until governance stands, the timelock after.
@@ -28,12 +34,21 @@ interface IConsortium {
     function requireAuthority(address caller) external view;
 
     function setContract(Word name, address at) external;
-    /// @notice Address of a contract by name ("membership", "sites", "datasets", "consents", "jobs", "models", "anchors"); reverts when unknown.
+    /// @notice Address of a contract by name ("membership", "sites", "datasets", "consents", "jobs", "models", "anchors",
+    /// "governor", "timelock", "reviews", "attestations", "disputes", "brake", "breakglass"); reverts when unknown.
     function contractOf(Word name) external view returns (address);
+    /// @notice The same; 0 where unknown.
+    function findContract(Word name) external view returns (address);
+    /// @notice By the authority: the only way to upgrade a contract of the book, or "consortium", this one. The vote
+    /// names the code that shall run, not only the address where it is said to stand. An initialiser of the new
+    /// version is another action of the same vote.
+    /// @param codeHash keccak256 of the code at `implementation`, else ConsortiumCodeMismatch.
+    function upgrade(Word name, address implementation, bytes32 codeHash) external;
 
     function setConstitution(bytes32 digest) external;
     function constitution() external view returns (bytes32);
 
+    /// @notice Once the authority is the book's "timelock", the book's "reviews" must know two reviews of the code.
     function allowAlgorithm(bytes32 codeDigest, string calldata name) external;
     function forbidAlgorithm(bytes32 codeDigest) external;
     function isAlgorithmAllowed(bytes32 codeDigest) external view returns (bool);
@@ -50,7 +65,13 @@ interface IConsortium {
     function withdrawScheme(Word scheme) external;
     function isSchemeAdmitted(Word scheme) external view returns (bool);
 
-    /// @notice Protocol minimums ("key-bits", "min-rows"); enforced by the nodes.
+    /// @notice Purposes that grants and jobs may name.
+    function allowPurpose(Word purpose) external;
+    function withdrawPurpose(Word purpose) external;
+    function isPurposeAllowed(Word purpose) external view returns (bool);
+
+    /// @notice Protocol minimums: "key-bits", "min-rows", enforced by the nodes; "pause-members", "pause-seconds" of
+    /// the brake.
     function setMinimum(Word name, uint256 value) external;
     function minimum(Word name) external view returns (uint256);
 }

@@ -10,6 +10,7 @@ type DatasetId is bytes32;
 type GrantId is bytes32;
 type JobId is bytes32;
 type ModelId is bytes32;
+type DisputeId is bytes32;
 
 /// @dev Short ASCII words (purposes, key purposes, contract names) left-aligned in 32 bytes, so that an explorer can read them.
 type Word is bytes32;
