@@ -38,8 +38,9 @@ class Site:
         *,
         directory: Directory | None = None,
     ) -> None:
-        self.settings = settings
         self.store = store
+        self.settings = settings
+        self._settings_seen: tuple[int, int] | None = None  # it may have changed since it was read
         self.identity = identity
         self.doorbell = Doorbell(settings.redis_url)
         self.directory: Directory = directory or ChainDirectory(
@@ -47,7 +48,6 @@ class Site:
         )
         self._network: Network | None = None
         self._key_ids: dict[str, str] = {}
-        self._name_sessions()
 
     @classmethod
     def create(
@@ -96,6 +96,25 @@ class Site:
         return cls(settings, store, identity, directory=directory)
 
     @property
+    def settings(self) -> Settings:
+        """As they were read at start; those of an unregistered site follow their file.
+
+        The sync process registers the site when its member is admitted, and writes its id there:
+        the site's other processes then know it, too, without being started again.
+        """
+        if self._settings.site_id is None and (seen := _stamp(self._settings)) != self._settings_seen:
+            self.settings = Settings.load(self._settings.home)
+            self._settings_seen = seen
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
+        self._settings_seen = _stamp(settings)
+        # Audit entries are recorded in any transaction of this store and name their source.
+        self.store.name_source(settings.site_id or f"urn:fatechain:{settings.name}")
+
+    @property
     def id(self) -> str:
         """The site's id; raises `Conflict` (``NotRegistered``)."""
         if self.settings.site_id is None:
@@ -119,7 +138,6 @@ class Site:
     def change(self, **settings: Any) -> None:
         """Save changed settings (``site_id`` after registration) and go on with them."""
         self.settings = self.settings.change(**settings)
-        self._name_sessions()
 
     def network(self) -> Network:
         """The consortium's contracts, to read.
@@ -178,6 +196,11 @@ class Site:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _name_sessions(self) -> None:
-        # Audit entries are recorded in any transaction of this store and name their source.
-        self.store.name_source(self.settings.site_id or f"urn:fatechain:{self.settings.name}")
+
+def _stamp(settings: Settings) -> tuple[int, int] | None:
+    """Tells one state of the settings file from the next; None where there is none."""
+    try:
+        found = (settings.home / FILE_NAME).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino
