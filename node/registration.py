@@ -10,38 +10,27 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.orm import Session
-
 from chain.ids import ZERO_ID, new_nonce
-from node.audit.entries import record
-from node.chain_tx import state_of, want
 from node.errors import Conflict, Invalid, NotFound, Refused
-from node.store import LocalDataset
+from node.identity import AUDIT, REQUEST
+from node.store import GrantTerms, LocalDataset
+from node.submission import Submitted, is_open, rehearse, submit
 
 if TYPE_CHECKING:
     from chain.calls import Call
     from chain.network import Network
+    from chain.sites import KeyInput
+    from node.identity import Identity
     from node.site import Site
 
-OPERATOR = "operator"
 SITE_NONCE = 0  # an account operates one site: its id is the same however often it is asked for
 DEFAULT_EXPIRY_SECONDS = 30 * 24 * 3600
 BUDGET_SHARE = 10  # a grant allows one product vector per ten rows unless it says otherwise
 MAX_NAME = 120
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """The id that the chain will know it by, and the intent under which `chain_tx` has it."""
-
-    id: str
-    intent: str
 
 
 # ── The site ─────────────────────────────────────────────────────────────────────────────────
@@ -52,7 +41,7 @@ def register_site(site: Site, roles: tuple[str, ...], name: str | None = None) -
 
     Raises `Refused` (``MemberNotActive``) unless its account is a member's, and `Conflict`.
     """
-    from chain.sites import AUDIT, REQUEST, KeyInput, site_id
+    from chain.sites import site_id
 
     network = site.network()
     identity, settings = site.identity, site.settings
@@ -65,28 +54,35 @@ def register_site(site: Site, roles: tuple[str, ...], name: str | None = None) -
             found=id,
             hint="change its endpoint with `fatechain site endpoint`",
         )
-    keys = (
-        KeyInput(REQUEST, "0x" + identity.request_public.hex()),
-        KeyInput(AUDIT, "0x" + identity.audit_public.hex()),
-    )
+    keys = tuple(proven_key(network, identity, id, purpose) for purpose in (REQUEST, AUDIT))
     shown = name or settings.name
     call = network.sites.register(
         identity.address, shown, settings.endpoint, _role_set(roles), keys, SITE_NONCE
     )
-    _rehearse(site, call)
+    rehearse(site, call)
     site.change(site_id=id)
     facts = {"name": shown, "endpoint": settings.endpoint, "roles": list(roles)}
-    return _submit(site, submitted, call, "site.registered", facts)
+    return submit(site, submitted, call, "site.registered", facts)
+
+
+def proven_key(network: Network, identity: Identity, site_id: str, purpose: str) -> KeyInput:
+    """A key of this identity with its proof of possession for the site `site_id`."""
+    from chain.sites import KeyInput, key_proof_digest
+
+    public, registry = "0x" + identity.public_key(purpose).hex(), network.sites.address
+    digest = key_proof_digest(network.client.chain_id, registry, site_id, purpose, public)
+    signed = identity.proof(purpose, bytes.fromhex(digest.removeprefix("0x")))
+    return KeyInput(purpose, public, "0x" + signed.hex())
 
 
 def set_endpoint(site: Site, endpoint: str) -> Submitted:
     """Tell the consortium where this site is now; its settings change with it."""
     network = site.network()
     call = network.sites.set_endpoint(site.id, endpoint)
-    _rehearse(site, call)
+    rehearse(site, call)
     site.change(endpoint=endpoint)
     submitted = Submitted(site.id, f"site.endpoint:{site.id}:{_short(endpoint)}")
-    return _submit(site, submitted, call, "site.registered", {"endpoint": endpoint})
+    return submit(site, submitted, call, "site.registered", {"endpoint": endpoint})
 
 
 def _is_registered(network: Network, id: str) -> bool:
@@ -150,15 +146,15 @@ def register_dataset(
     nonce = _nonce(key)
     id = dataset_id(network.client.chain_id, network.datasets.address, site.identity.address, nonce)
     submitted = Submitted(id, f"dataset.register:{id}")
-    if _is_open(site, submitted.intent):
+    if is_open(site, submitted.intent):
         return submitted
     made = _commit(data_file(site.settings.data, path), id_column, label)
     call = network.datasets.register(
         site.id, name, made.schema_digest, made.rows_root, made.rows, made.columns, nonce
     )
-    _rehearse(site, call)
+    rehearse(site, call)
     row = _local(id, 1, name, id_column, label, made)
-    return _submit(site, submitted, call, "dataset.registered", _published(made, 1, name), row)
+    return submit(site, submitted, call, "dataset.registered", _published(made, 1, name), row)
 
 
 def add_version(site: Site, dataset: str, path: str) -> Submitted:
@@ -181,20 +177,20 @@ def add_version(site: Site, dataset: str, path: str) -> Submitted:
     call = network.datasets.add_version(
         dataset, made.schema_digest, made.rows_root, made.rows, made.columns
     )
-    _rehearse(site, call)
+    rehearse(site, call)
     submitted = Submitted(dataset, f"dataset.version:{dataset}:{version}")
     row = _local(dataset, version, first.name, first.id_column, first.label_column, made)
     facts = _published(made, version, first.name)
-    return _submit(site, submitted, call, "dataset.registered", facts, row)
+    return submit(site, submitted, call, "dataset.registered", facts, row)
 
 
 def withdraw_version(site: Site, dataset: str, version: int) -> Submitted:
     """Withdraw a version: jobs with it may neither start nor go on."""
     call = site.network().datasets.withdraw_version(dataset, version)
-    _rehearse(site, call)
+    rehearse(site, call)
     submitted = Submitted(dataset, f"dataset.withdraw:{dataset}:{version}")
     facts = {"version": version, "withdrawn": True}
-    return _submit(site, submitted, call, "dataset.registered", facts)
+    return submit(site, submitted, call, "dataset.registered", facts)
 
 
 def data_file(folder: Path, path: str) -> Path:
@@ -329,20 +325,20 @@ def sign_grant(site: Site, request: GrantRequest, *, key: str | None = None) -> 
     id = grant_id(network.client.chain_id, consents.address, site.identity.address, nonce)
     submitted = Submitted(id, f"grant.record:{id}")
     call = consents.grant(terms, consents.sign(terms, site.identity.account))
-    if _is_open(site, submitted.intent):
+    if is_open(site, submitted.intent):
         return submitted
-    _rehearse(site, call)
-    return _submit(site, submitted, call, "grant.signed", {"terms": terms.to_json()})
+    rehearse(site, call)
+    return submit(site, submitted, call, "grant.signed", {"terms": terms.to_json()})
 
 
 def revoke_grant(site: Site, grant: str) -> Submitted:
     """Withdraw consent at once: what runs with it is stopped."""
     call = site.network().consents.revoke(grant)
     submitted = Submitted(grant, f"grant.revoke:{grant}")
-    if _is_open(site, submitted.intent):
+    if is_open(site, submitted.intent):
         return submitted
-    _rehearse(site, call)
-    return _submit(site, submitted, call, "grant.revoked", {})
+    rehearse(site, call)
+    return submit(site, submitted, call, "grant.revoked", {})
 
 
 def member_id_of(network: Network, grantee: str) -> str:
@@ -414,48 +410,6 @@ def _budget(network: Network, request: GrantRequest, to_version: int) -> int:
 
 
 # ── What they share ──────────────────────────────────────────────────────────────────────────
-
-
-def _rehearse(site: Site, call: Call) -> None:
-    """Raises what the chain would refuse `call` with, sent by this site now."""
-    site.network().client.simulate(call, site.identity.address)
-
-
-def _is_open(site: Site, intent: str) -> bool:
-    """Asked for already, and not refused."""
-    with site.store.read() as session:
-        return state_of(session, intent) not in (None, "REFUSED")
-
-
-def _submit(
-    site: Site,
-    submitted: Submitted,
-    call: Call,
-    kind: str,
-    facts: Mapping[str, Any],
-    *rows: Any,
-) -> Submitted:
-    """Record it all in one transaction; what is open or done already stands as it is."""
-    with site.store.begin() as session:
-        intent, is_new = _intent(session, submitted.intent)
-        if is_new:
-            session.add_all(rows)
-            want(session, intent, call)
-            record(session, kind, submitted.id, {"intent": intent, **facts}, OPERATOR)
-    return Submitted(submitted.id, intent)
-
-
-def _intent(session: Session, intent: str) -> tuple[str, bool]:
-    """The intent to ask under, and whether it has to be asked.
-
-    A refusal is final for its intent; what the chain would take now is asked under the next one.
-    """
-    for attempt in count(1):
-        name = intent if attempt == 1 else f"{intent}:{attempt}"
-        state = state_of(session, name)
-        if state != "REFUSED":
-            return name, state is None
-    raise AssertionError("count() has no end")
 
 
 def _nonce(key: str | None) -> int:

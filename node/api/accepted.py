@@ -12,8 +12,8 @@ from pydantic import ConfigDict
 
 from node.api.views.model import EXAMPLE_ID, Shown
 from node.api.views.transactions import SETTLED, Transaction, find, refusal, transaction_link
-from node.registration import Submitted
 from node.store import Store
+from node.submission import Submitted
 
 LOOK_EVERY_SECONDS = 0.2
 MAX_WAIT_SECONDS = 120.0

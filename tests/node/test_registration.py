@@ -18,7 +18,6 @@ from node.errors import Conflict, Invalid, NodeError, NotFound, Refused
 from node.registration import (
     BUDGET_SHARE,
     GrantRequest,
-    Submitted,
     add_version,
     data_file,
     register_dataset,
@@ -30,6 +29,7 @@ from node.registration import (
 )
 from node.site import Site
 from node.store import AuditPending, ChainTx, LocalDataset
+from node.submission import Submitted
 from tests.node.newcomers import ALGORITHM, Newcomers, gather
 
 DAY = 86_400
