@@ -389,9 +389,14 @@ def parties_section(
 
 
 def request_key(network: "Network", site: str, block: int, wanted: str | None) -> Key | None:
-    """The request key `wanted` if the site held it at the block, else the newest that it held."""
+    """The request key `wanted` if the site held it at the block, else the newest that it held.
+
+    A key that did not prove itself is none.
+    """
     held = [
-        key for key in network.sites.keys(site) if key.purpose == REQUEST and key.is_valid_at(block)
+        key
+        for key in network.sites.keys(site)
+        if key.purpose == REQUEST and key.is_valid_at(block) and network.sites.proves(site, key)
     ]
     chosen = [key for key in held if key.id == wanted] or held
     return chosen[-1] if chosen else None

@@ -27,22 +27,29 @@ class GrantState(StrEnum):
 
 _STATES = tuple(GrantState)
 
+ALL_MEMBERS = word("all-members")
+"""The grantee of a grant to every member that is active when it uses it."""
+
+MAX_CHOICES = 8
+"""Purposes, and algorithms, of one grant."""
+
 
 @dataclass(frozen=True)
 class GrantTerms:
     """The contract's `Grant`, field by field. `until` is block time in Unix seconds, exclusive.
 
-    The contract enforces dataset, versions, grantee, purpose, algorithm, until, uses and
-    min_parties; the owner's node enforces min_rows, product_budget (vectors answered) and
-    epsilon_micro.
+    A use has one of the `purposes` and one of the `algorithms` (code digests). The contract
+    enforces dataset, versions, grantee, purposes, algorithms, until, uses and min_parties; the
+    owner's node enforces min_rows, product_budget (vectors answered), epsilon_micro and the
+    document whose digest is `column_rules` (zero: every column may enter the protocol).
     """
 
     dataset_id: str
     from_version: int
     to_version: int
     grantee: str
-    purpose: str
-    algorithm: str
+    purposes: tuple[str, ...]
+    algorithms: tuple[str, ...]
     until: int
     uses: int
     nonce: int
@@ -50,15 +57,22 @@ class GrantTerms:
     min_rows: int = 0
     product_budget: int = 0
     epsilon_micro: int = 0
+    column_rules: str = ZERO_ID
     amends: str = ZERO_ID
 
     def to_struct(self) -> dict[str, Any]:
-        """Keyed by the contract's field names, for ABI and EIP-712."""
-        return {name: getattr(self, attribute) for name, attribute in _FIELDS.items()}
+        """Keyed by the contract's field names, for ABI, EIP-712 and JSON."""
+        struct = {name: getattr(self, attribute) for name, attribute in _FIELDS.items()}
+        return {name: list(v) if name in _LISTS else v for name, v in struct.items()}
 
     @classmethod
     def from_struct(cls, struct: Mapping[str, Any]) -> "GrantTerms":
-        return cls(**{attribute: struct[name] for name, attribute in _FIELDS.items()})
+        return cls(
+            **{
+                attribute: tuple(struct[name]) if name in _LISTS else struct[name]
+                for name, attribute in _FIELDS.items()
+            }
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As `to_struct`, with the 64 and 256 bit integers as decimal text: JSON's numbers end at
@@ -79,14 +93,15 @@ _TYPES: Mapping[str, str] = {
     "fromVersion": "uint32",
     "toVersion": "uint32",
     "grantee": "bytes32",
-    "purpose": "bytes32",
-    "algorithm": "bytes32",
+    "purposes": "bytes32[]",
+    "algorithms": "bytes32[]",
     "until": "uint64",
     "uses": "uint32",
     "minParties": "uint8",
     "minRows": "uint64",
     "productBudget": "uint64",
     "epsilonMicro": "uint64",
+    "columnRules": "bytes32",
     "amends": "bytes32",
     "nonce": "uint256",
 }
@@ -95,18 +110,20 @@ _FIELDS: Mapping[str, str] = {
     "fromVersion": "from_version",
     "toVersion": "to_version",
     "grantee": "grantee",
-    "purpose": "purpose",
-    "algorithm": "algorithm",
+    "purposes": "purposes",
+    "algorithms": "algorithms",
     "until": "until",
     "uses": "uses",
     "minParties": "min_parties",
     "minRows": "min_rows",
     "productBudget": "product_budget",
     "epsilonMicro": "epsilon_micro",
+    "columnRules": "column_rules",
     "amends": "amends",
     "nonce": "nonce",
 }
 _WIDE = frozenset(name for name, kind in _TYPES.items() if kind in ("uint64", "uint256"))
+_LISTS = frozenset(name for name, kind in _TYPES.items() if kind.endswith("[]"))
 _DOMAIN_TYPE = [
     {"name": "name", "type": "string"},
     {"name": "version", "type": "string"},
@@ -194,7 +211,7 @@ class Consents(Contract):
 
     def typed_data(self, terms: GrantTerms) -> dict[str, Any]:
         """The EIP-712 document that the owner of the dataset signs, as wallets take it."""
-        message = {**terms.to_struct(), "purpose": word(terms.purpose)}
+        message = {**terms.to_struct(), "purposes": [word(text) for text in terms.purposes]}
         return self._document("Grant", _TYPES, message)
 
     def typed_revocation(self, grant: str) -> dict[str, Any]:

@@ -203,8 +203,9 @@ class Jobs(Contract):
         """By the operator of the first party."""
         return self._write("propose", proposal.to_struct())
 
-    def approve(self, job: str, site: str) -> Call:
-        return self._write("approve", job, site)
+    def approve(self, job: str, site: str, specification: str) -> Call:
+        """By the site's operator; `specification` is the digest of what the party read."""
+        return self._write("approve", job, site, specification)
 
     def reject(self, job: str, site: str, reason: str) -> Call:
         return self._write("reject", job, site, _reason(reason))

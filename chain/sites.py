@@ -16,6 +16,7 @@ from chain.ids import derive_id
 REQUEST = "request"
 AUDIT = "audit"
 TLS = "tls"
+_PROOF_CONTEXT = "FATE-Chain key proof v1"
 
 
 class SiteRole(IntFlag):
@@ -41,13 +42,17 @@ class Site:
 
 @dataclass(frozen=True)
 class Key:
-    """`public_key` is 0x-hex (Ed25519: 32 bytes); valid in [from_block, until_block), 0: stands."""
+    """`public_key` is 0x-hex (Ed25519: 32 bytes); valid in [from_block, until_block), 0: stands.
+
+    `proof` (0x-hex) is what the key signed of `key_proof_digest`; the chain does not verify it.
+    """
 
     id: str
     purpose: str
     public_key: str
     from_block: int
     until_block: int
+    proof: str
 
     def is_valid_at(self, number: int) -> bool:
         return self.from_block <= number and (self.until_block == 0 or number < self.until_block)
@@ -55,10 +60,11 @@ class Key:
 
 @dataclass(frozen=True)
 class KeyInput:
-    """A key to be registered with its site."""
+    """A key to be registered with its site, and its signature over `key_proof_digest`."""
 
     purpose: str
     public_key: str
+    proof: str
 
 
 def site_id(chain_id: int, sites: str, account: str, nonce: int) -> str:
@@ -71,6 +77,24 @@ def key_id(chain_id: int, sites: str, site: str, purpose: str, public_key: str) 
     packed = encode(
         ["uint256", "address", "bytes32", "bytes32", "bytes"],
         [
+            chain_id,
+            sites,
+            *(bytes.fromhex(value[2:]) for value in (site, word(purpose), public_key)),
+        ],
+    )
+    return "0x" + bytes(keccak(packed)).hex()
+
+
+def key_proof_digest(chain_id: int, sites: str, site: str, purpose: str, public_key: str) -> str:
+    """The 32 bytes that a key signs to prove that whoever registers it holds it.
+
+    keccak256(abi.encode("FATE-Chain key proof v1", chain id, registry, site, purpose, key)), as
+    SiteRegistry.keyProofDigest: a proof counts for one site of one consortium.
+    """
+    packed = encode(
+        ["string", "uint256", "address", "bytes32", "bytes32", "bytes"],
+        [
+            _PROOF_CONTEXT,
             chain_id,
             sites,
             *(bytes.fromhex(value[2:]) for value in (site, word(purpose), public_key)),
@@ -105,6 +129,23 @@ class Sites(Contract):
         site, found = self._read("key", key, block=block)
         return site, _key(found)
 
+    def proves(self, site: str, key: Key) -> bool:
+        """Whether the Ed25519 key signed that it is this site's: the check that the chain omits.
+
+        A "request" or "audit" key that does not is no key; whoever reads keys asks here.
+        """
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        chain, at = self.client.chain_id, self.address
+        signed = key_proof_digest(chain, at, site, key.purpose, key.public_key)
+        try:
+            public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.public_key[2:]))
+            public.verify(bytes.fromhex(key.proof[2:]), bytes.fromhex(signed[2:]))
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
     def site_of(self, operator: str, *, block: Block | None = None) -> str:
         found: str = self._read("siteOf", operator, block=block)
         return found
@@ -126,7 +167,7 @@ class Sites(Contract):
         return self._read_all("siteCount", "sites", block)
 
     def agree(self, site: str) -> Call:
-        """By an account that shall operate a site which another account of the member registers."""
+        """By an account that shall operate a site that the member's account registers, or has."""
         return self._write("agree", site)
 
     def register(
@@ -139,7 +180,10 @@ class Sites(Contract):
         nonce: int,
     ) -> Call:
         """By the account of an active member; another `operator` has agreed before."""
-        inputs = [{"purpose": key.purpose, "publicKey": key.public_key} for key in keys]
+        inputs = [
+            {"purpose": key.purpose, "publicKey": key.public_key, "proof": key.proof}
+            for key in keys
+        ]
         return self._write("register", operator, name, endpoint, int(roles), inputs, nonce)
 
     def set_endpoint(self, site: str, endpoint: str) -> Call:
@@ -148,11 +192,15 @@ class Sites(Contract):
     def set_roles(self, site: str, roles: SiteRole) -> Call:
         return self._write("setRoles", site, int(roles))
 
+    def change_operator(self, site: str, operator: str) -> Call:
+        """By the member's account; another `operator` has agreed before."""
+        return self._write("changeOperator", site, operator)
+
     def retire(self, site: str) -> Call:
         return self._write("retire", site)
 
-    def add_key(self, site: str, purpose: str, public_key: str) -> Call:
-        return self._write("addKey", site, purpose, public_key)
+    def add_key(self, site: str, key: KeyInput) -> Call:
+        return self._write("addKey", site, key.purpose, key.public_key, key.proof)
 
     def revoke_key(self, site: str, key: str) -> Call:
         """Ends the key at once."""
@@ -166,4 +214,5 @@ def _key(found: Mapping[str, Any]) -> Key:
         public_key=found["publicKey"],
         from_block=found["fromBlock"],
         until_block=found["untilBlock"],
+        proof=found["proof"],
     )

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from chain.consents import ALL_MEMBERS
+from chain.ids import ZERO_ID
 from node.errors import Conflict, NodeError, NotFound, Refused, Unavailable
 from node.specification import PartyPlan, Specification
 
@@ -49,13 +51,14 @@ class GrantView:
     dataset: str = ""
     from_version: int = 0
     to_version: int = 0
-    grantee: str = ""
-    purpose: str = ""
-    algorithm: str = ""
+    grantee: str = ""  # ALL_MEMBERS: any active member
+    purposes: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ()
     until: int = 0
     min_parties: int = 0
     min_rows: int = 0
     product_budget: int = 0
+    column_rules: str = ZERO_ID  # digest of the document; zero: no limits
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class ChainView:
     time: int  # block time in Unix seconds
     job: JobView | None
     algorithm_allowed: bool = False
+    purpose_allowed: bool = False
     scheme_admitted: bool = False
     minimum_key_bits: int = 0
     minimum_rows: int = 0
@@ -306,6 +310,13 @@ def _code(facts: Facts) -> Iterator[NodeError]:
                 found=spec.code_digest,
                 hint="the consortium must allow this code digest first",
             )
+        if not view.purpose_allowed:
+            yield Refused(
+                "PurposeNotAllowed",
+                f"the consortium does not allow the purpose {spec.purpose} at block {view.block}",
+                found=spec.purpose,
+                hint="take a purpose that the consortium allows, or propose this one",
+            )
         if not view.scheme_admitted:
             yield Refused(
                 "SchemeNotAdmitted",
@@ -413,10 +424,13 @@ def _terms(
     yield "GrantWrongDataset", "dataset", dataset, grant.dataset, dataset == grant.dataset
     within = grant.from_version <= version <= grant.to_version
     yield "GrantWrongVersion", "versions", version, versions, within
-    yield "GrantWrongGrantee", "member", job.member, grant.grantee, job.member == grant.grantee
-    yield "GrantWrongPurpose", "purpose", job.purpose, grant.purpose, job.purpose == grant.purpose
-    same = job.algorithm == grant.algorithm
-    yield "GrantWrongAlgorithm", "algorithm", job.algorithm, grant.algorithm, same
+    # That a member of all members is active is a rule of its own (`_parties`).
+    meant = grant.grantee in (job.member, ALL_MEMBERS)
+    yield "GrantWrongGrantee", "member", job.member, grant.grantee, meant
+    fits = job.purpose in grant.purposes
+    yield "GrantWrongPurpose", "purposes", job.purpose, list(grant.purposes), fits
+    fits = job.algorithm in grant.algorithms
+    yield "GrantWrongAlgorithm", "algorithms", job.algorithm, list(grant.algorithms), fits
     enough = parties >= grant.min_parties
     yield "GrantTooFewParties", "parties from", parties, grant.min_parties, enough
     if facts.specification is not None:

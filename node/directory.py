@@ -58,7 +58,9 @@ class Directory(Protocol):
     """
 
     def sender_key(self, key_id: str) -> SenderKey:
-        """Raises ``UnknownSite``, ``KeyRevoked``, ``SiteNotActive``, ``MemberNotActive``."""
+        """Raises ``UnknownSite``, ``KeyRevoked``, ``KeyNotProven``, ``SiteNotActive``,
+        ``MemberNotActive``.
+        """
 
     def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
         """The id under which the site registry holds this key of this site."""
@@ -195,6 +197,13 @@ class ChainDirectory:
                 f"key {key_id} is no Ed25519 key",
                 found=f"{len(public)} bytes",
                 allowed=f"{ED25519_BYTES} bytes",
+            )
+        if not network.sites.proves(site_id, key):
+            raise Refused(
+                "KeyNotProven",
+                f"key {key_id} did not sign that it is a key of site {site_id}",
+                found=key_id,
+                hint="the site must register a key with its proof of possession",
             )
         return SenderKey(key_id, site_id, public)
 

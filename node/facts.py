@@ -167,6 +167,7 @@ def view(
         time=block_time,
         job=_job_view(chain, job, parties, uses),
         algorithm_allowed=chain.consortium.is_algorithm_allowed(job.algorithm),
+        purpose_allowed=chain.consortium.is_purpose_allowed(job.purpose),
         scheme_admitted=(
             specification is None or chain.consortium.is_scheme_admitted(specification.scheme)
         ),
@@ -260,12 +261,13 @@ def grant_view(chain: Network, grant_id: str) -> GrantView:
         from_version=terms.from_version,
         to_version=terms.to_version,
         grantee=terms.grantee,
-        purpose=terms.purpose,
-        algorithm=terms.algorithm,
+        purposes=terms.purposes,
+        algorithms=terms.algorithms,
         until=terms.until,
         min_parties=terms.min_parties,
         min_rows=terms.min_rows,
         product_budget=terms.product_budget,
+        column_rules=terms.column_rules,
     )
 
 

@@ -91,6 +91,10 @@ class Identity:
         """Ed25519 with the audit key; 64 bytes."""
         return self._audit.sign(data)
 
+    def proof(self, purpose: str, digest: bytes) -> bytes:
+        """The "request" or "audit" key's signature of its `key_proof_digest`; 64 bytes."""
+        return {REQUEST: self._request, AUDIT: self._audit}[purpose].sign(digest)
+
     def public_key(self, purpose: str) -> bytes:
         """The raw Ed25519 public key for "request" or "audit"; 32 bytes."""
         return {REQUEST: self.request_public, AUDIT: self.audit_public}[purpose]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from chain.ids import ZERO_ID, new_nonce
 from node.errors import Conflict, Invalid, NotFound, Refused
 from node.identity import AUDIT, REQUEST
-from node.store import GrantTerms, LocalDataset
+from node.store import GrantTerms as KeptTerms
+from node.store import LocalDataset
 from node.submission import Submitted, is_open, rehearse, submit
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ SITE_NONCE = 0  # an account operates one site: its id is the same however often
 DEFAULT_EXPIRY_SECONDS = 30 * 24 * 3600
 BUDGET_SHARE = 10  # a grant allows one product vector per ten rows unless it says otherwise
 MAX_NAME = 120
+COLUMN_RULES = ("join", "protocol", "none")
+ALL = "all"  # the grantee that every member is
 
 
 # ── The site ─────────────────────────────────────────────────────────────────────────────────
@@ -276,16 +280,19 @@ def _published(made: _Commitment, version: int, name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class GrantRequest:
-    """What an owner allows.  `grantee` is a member or a site, by id or by name.
+    """What an owner allows.  `grantee` is a member or a site, by id or by name, or "all": every
+    member.  A use has one of the `purposes` and one of the `algorithms`.
 
     Either `until` (block time in Unix seconds) or `expires_in` seconds from the chain's newest
-    block; neither means 30 days.  `product_budget` None: one vector per ten rows.
+    block; neither means 30 days.  `product_budget` None: one vector per ten rows.  `column_rules`
+    says per column whether it may only join rows, enter the protocol, or neither; a column that
+    they do not name enters nothing.
     """
 
     dataset: str
     grantee: str
-    algorithm: str
-    purpose: str = "training"
+    algorithms: Sequence[str]
+    purposes: Sequence[str] = ("training",)
     from_version: int = 1
     to_version: int | None = None
     until: int | None = None
@@ -295,23 +302,26 @@ class GrantRequest:
     min_rows: int = 0
     product_budget: int | None = None
     epsilon_micro: int = 0
+    column_rules: Mapping[str, str] | None = None
     amends: str | None = None
 
 
 def sign_grant(site: Site, request: GrantRequest, *, key: str | None = None) -> Submitted:
     """Sign a grant with the owner's account (EIP-712) and have it recorded on the chain."""
+    from chain.canonical import digest_of
     from chain.consents import GrantTerms, grant_id
 
     network = site.network()
     nonce = _nonce(key)
+    rules = _column_rules(site, request)
     to_version = request.to_version or request.from_version
     terms = GrantTerms(
         dataset_id=request.dataset,
         from_version=request.from_version,
         to_version=to_version,
         grantee=member_id_of(network, request.grantee),
-        purpose=request.purpose,
-        algorithm=code_digest_of(request.algorithm),
+        purposes=tuple(request.purposes),
+        algorithms=tuple(code_digest_of(name) for name in request.algorithms),
         until=_until(network, request),
         uses=request.uses,
         nonce=nonce,
@@ -319,6 +329,7 @@ def sign_grant(site: Site, request: GrantRequest, *, key: str | None = None) -> 
         min_rows=request.min_rows,
         product_budget=_budget(network, request, to_version),
         epsilon_micro=request.epsilon_micro,
+        column_rules=ZERO_ID if rules is None else digest_of(rules),
         amends=request.amends or ZERO_ID,
     )
     consents = network.consents
@@ -328,7 +339,39 @@ def sign_grant(site: Site, request: GrantRequest, *, key: str | None = None) -> 
     if is_open(site, submitted.intent):
         return submitted
     rehearse(site, call)
-    return submit(site, submitted, call, "grant.signed", {"terms": terms.to_json()})
+    kept = [] if rules is None else [KeptTerms(grant_id=id, column_rules=rules)]
+    return submit(site, submitted, call, "grant.signed", {"terms": terms.to_json()}, *kept)
+
+
+def column_rules(site: Site, grant: str) -> dict[str, str] | None:
+    """The document whose digest a grant of this site carries; None where none is kept here."""
+    with site.store.read() as session:
+        kept = session.get(KeptTerms, grant)
+        return None if kept is None else dict(kept.column_rules)
+
+
+def _column_rules(site: Site, request: GrantRequest) -> dict[str, str] | None:
+    """The checked document; raises `NotFound` and `Invalid`."""
+    if request.column_rules is None:
+        return None
+    with site.store.read() as session:
+        row = session.get(LocalDataset, (request.dataset, request.from_version))
+        if row is None:
+            raise NotFound("DatasetUnknown", "this site has no such dataset", found=request.dataset)
+        columns = {feature["name"] for feature in row.schema["features"]}
+        columns |= {name for name in (row.id_column, row.label_column) if name is not None}
+    if unknown := sorted(set(request.column_rules) - columns):
+        raise Invalid(
+            "InvalidRequest",
+            "the column rules name columns that the dataset does not have",
+            found=unknown[:5],
+            allowed=sorted(columns)[:50],
+        )
+    if other := sorted(set(request.column_rules.values()) - set(COLUMN_RULES)):
+        raise Invalid(
+            "InvalidRequest", "no such rule for a column", found=other[:5], allowed=COLUMN_RULES
+        )
+    return dict(request.column_rules)
 
 
 def revoke_grant(site: Site, grant: str) -> Submitted:
@@ -342,11 +385,14 @@ def revoke_grant(site: Site, grant: str) -> Submitted:
 
 
 def member_id_of(network: Network, grantee: str) -> str:
-    """The member that an id (of a member or of its site) or a unique name means."""
+    """The member that an id (of a member or of its site) or a unique name means, or all of them."""
+    from chain.consents import ALL_MEMBERS
     from chain.errors import ContractRefused
     from chain.membership import Standing
 
     members = network.membership
+    if grantee in (ALL, ALL_MEMBERS):
+        return ALL_MEMBERS
     if grantee.startswith("0x"):
         if members.standing(grantee) is not Standing.NONE:
             return grantee

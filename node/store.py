@@ -130,6 +130,14 @@ class Budget(Base):
     spent: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
+class GrantTerms(Base):
+    """What this site keeps of a grant that it signed and the chain has only the digest of."""
+
+    __tablename__ = "grant_terms"
+    grant_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    column_rules: Mapped[dict[str, Any]]  # column → "join", "protocol" or "none"
+
+
 # ── Jobs and their work ──────────────────────────────────────────────────────────────────────
 
 
@@ -273,6 +281,84 @@ class Vote(Base):
     tx_hash: Mapped[str] = mapped_column(String(66))
 
 
+# ── Authorisation ────────────────────────────────────────────────────────────────────────────
+
+
+class ApprovalRule(Base):
+    """A standing rule: what it names is approved without asking (`node.rules`)."""
+
+    __tablename__ = "approval_rule"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    name: Mapped[str] = mapped_column(String(120))
+    conditions: Mapped[dict[str, Any]]
+    created_by: Mapped[str] = mapped_column(String(120))
+    until: Mapped[float]
+    created_at: Mapped[float] = mapped_column(default=time.time, index=True)
+    removed_at: Mapped[float | None]
+    removed_by: Mapped[str | None] = mapped_column(String(120))
+
+
+class RuleUse(Base):
+    """Approvals that a rule gave on a day (UTC): counted in the transaction of the approval."""
+
+    __tablename__ = "rule_use"
+    rule_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    used: Mapped[int] = mapped_column(default=0)
+
+
+class Approval(Base):
+    """This site's own word on a job.  Without it nothing of the job runs here (`NotApprovedHere`),
+    whatever the chain says."""
+
+    __tablename__ = "approval"
+    job_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    specification: Mapped[str] = mapped_column(String(66))  # the digest that was approved
+    how: Mapped[str] = mapped_column(String(12))  # proposal, person or rule
+    by: Mapped[str] = mapped_column(String(120))
+    rule_id: Mapped[str | None] = mapped_column(String(36), index=True)
+    at: Mapped[float] = mapped_column(default=time.time)
+
+
+class Waiting(Base):
+    """A proposal that a person has to decide here, with why no rule did (`node.waiting`)."""
+
+    __tablename__ = "waiting"
+    job_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    since: Mapped[float]
+    timeout_at: Mapped[float]
+    reminded_at: Mapped[float | None]
+    looked_at: Mapped[float]  # when the rules were last tried
+    why: Mapped[list[Any]]  # {"rule", "name", "why"}; rule null: admission itself refuses
+
+
+class StopReceipt(Base):
+    """A site's word that it stopped its part of a job: our own, and what partners sent us."""
+
+    __tablename__ = "stop_receipt"
+    job_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    site: Mapped[str] = mapped_column(String(66), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    reason: Mapped[str] = mapped_column(String(60))  # a code
+    detail: Mapped[str] = mapped_column(String(500))
+    block: Mapped[int] = mapped_column(BigInteger)  # the one that said so
+    block_time: Mapped[int | None] = mapped_column(BigInteger)
+    noticed_at: Mapped[float]
+    ended_at: Mapped[float | None]  # when the last process of the job was gone
+    receipt: Mapped[dict[str, Any] | None]  # as signed, once it is
+    told: Mapped[list[Any]]  # sites that have ours
+    created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class ReleasedNoise(Base):
+    """Noise that was added to a number of a job before others saw it: drawn once, kept for ever."""
+
+    __tablename__ = "released_noise"
+    job_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    name: Mapped[str] = mapped_column(String(120), primary_key=True)
+    noise: Mapped[float]
+
+
 # ── Messages between sites ───────────────────────────────────────────────────────────────────
 
 
@@ -390,14 +476,97 @@ class Lease(Base):
 
 
 class IdempotencyKey(Base):
-    """The first answer to a request, given again when the same request is repeated."""
+    """The first answer to a request, given again when the same actor repeats the same request."""
 
     __tablename__ = "idempotency_key"
+    actor: Mapped[str] = mapped_column(String(80), primary_key=True)
     key: Mapped[str] = mapped_column(String(120), primary_key=True)
     request_digest: Mapped[str] = mapped_column(String(66))
     status: Mapped[int | None]
     body: Mapped[dict[str, Any] | None]
     created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+# ── People ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Person(Base):
+    """Somebody who may act at this site, by the account that he or she signs with."""
+
+    __tablename__ = "person"
+    address: Mapped[str] = mapped_column(String(42), primary_key=True)  # 0x-hex, lower case
+    name: Mapped[str] = mapped_column(String(120))
+    roles: Mapped[list[Any]]  # of node.people.ROLES
+    until: Mapped[float | None]
+    disabled_at: Mapped[float | None]
+    created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class PersonSession(Base):
+    """A browser that is signed in, by the keyed digest of its cookie; no person: the operator."""
+
+    __tablename__ = "person_session"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    person: Mapped[str | None] = mapped_column(ForeignKey("person.address"), index=True)
+    expires_at: Mapped[float] = mapped_column(index=True)
+    revoked_at: Mapped[float | None]
+    created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class ApiKey(Base):
+    """A program's credential; of its secret only the SHA-256 is kept."""
+
+    __tablename__ = "api_key"
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    person: Mapped[str] = mapped_column(ForeignKey("person.address"), index=True)
+    name: Mapped[str] = mapped_column(String(120))
+    roles: Mapped[list[Any]]  # never more than the person's own at the time of use
+    expires_at: Mapped[float]
+    last_used_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+    created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class SignInNonce(Base):
+    """What a sign-in message must quote, once."""
+
+    __tablename__ = "sign_in_nonce"
+    nonce: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[float] = mapped_column(index=True)
+
+
+# ── Joining, and keys that follow one another ────────────────────────────────────────────────
+
+
+class ReceivedRequest(Base):
+    """An institution's request for admission, as its account signed it (node.joining)."""
+
+    __tablename__ = "received_request"
+    id: Mapped[str] = mapped_column(String(66), primary_key=True)  # digest of the document
+    account: Mapped[str] = mapped_column(String(42), unique=True)  # lower case; the newest counts
+    name: Mapped[str] = mapped_column(String(120))
+    document: Mapped[dict[str, Any]]
+    received_at: Mapped[float] = mapped_column(default=time.time, index=True)
+    dismissed_at: Mapped[float | None]
+    proposal: Mapped[str | None] = mapped_column(String(66))  # that sponsors it
+
+
+class KeyRotation(Base):
+    """A key of this site that takes the place of another (node.rotation)."""
+
+    __tablename__ = "key_rotation"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    purpose: Mapped[str] = mapped_column(String(12))
+    state: Mapped[str] = mapped_column(String(12), default="ADDING", index=True)
+    # ADDING → OVERLAP → ENDING → ENDED; from ADDING also ABANDONED
+    public_key: Mapped[str] = mapped_column(String(66))
+    key_id: Mapped[str] = mapped_column(String(66), unique=True)
+    old_key_id: Mapped[str] = mapped_column(String(66))
+    created_at: Mapped[float] = mapped_column(default=time.time)
+    switched_at: Mapped[float | None]  # since then this site signs with the new key
+    ended_at: Mapped[float | None]
+    reason: Mapped[str | None] = mapped_column(String(500))  # why it was abandoned
 
 
 class Store:
