@@ -7,6 +7,7 @@
     ├── Conflict 409          the state does not allow it
     ├── TooLarge 413
     ├── Invalid 422           the request itself is wrong
+    ├── TooMany 429           too many attempts in too little time
     └── Unavailable 503       the chain, the broker, the database or a partner does not answer
 
 The ``code`` is stable and names the reason (``GrantExpired``); the class is how HTTP sees it.
@@ -89,6 +90,10 @@ class TooLarge(NodeError):
 
 class Invalid(NodeError):
     status = 422
+
+
+class TooMany(NodeError):
+    status = 429
 
 
 class Unavailable(NodeError):

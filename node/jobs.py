@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from node import refusals
 from node.admission import Decision, decide
-from node.audit.entries import record
+from node.audit.entries import acting, record
 from node.chain_tx import want
 from node.errors import Conflict, Invalid, NodeError, NotFound
 from node.facts import gather
@@ -77,7 +77,7 @@ def propose(site: Site, request: JobRequest) -> str:
     with site.store.begin() as session:
         _insert(session, site, job_id, specification)
         want(session, f"job:{job_id}:propose", call)
-        record(session, "job.proposed", job_id, _terms(specification), "operator")
+        record(session, "job.proposed", job_id, _terms(specification), acting())
     return job_id
 
 
@@ -157,11 +157,11 @@ def approve(site: Site, job_id: str) -> Decision:
     with site.store.begin() as session:
         job = _job(session, job_id)
         entry = {"moment": "approve", **decision.to_json()}
-        record(session, "admission.decided", job_id, entry, "operator")
+        record(session, "admission.decided", job_id, entry, acting())
         if decision.allowed:
             want(session, f"job:{job_id}:approve", call)
             data = {"specification": job.specification_digest}
-            record(session, "job.approved", job_id, data, "operator")
+            record(session, "job.approved", job_id, data, acting())
     decision.require()
     return decision
 
@@ -194,7 +194,7 @@ def _end(site: Site, job_id: str, how: str, reason: str, allowed: tuple[str, ...
             )
         want(session, f"job:{job_id}:{how}", call)
         data = {"asked": how, "reason": word}
-        record(session, "job.rejected", job_id, data, "operator")
+        record(session, "job.rejected", job_id, data, acting())
 
 
 def check_word(reason: str) -> str:
@@ -237,7 +237,7 @@ def intent_refused(session: Session, intent: str, reason: NodeError) -> None:
 def _keep_refusal(site: Site, job_id: str, asked: str, reason: NodeError) -> None:
     data = {"asked": asked, "code": reason.code, "detail": reason.detail}
     with site.store.begin() as session:
-        record(session, "request.refused", job_id, data, "operator")
+        record(session, "request.refused", job_id, data, acting())
 
 
 def _job(session: Session, job_id: str) -> LocalJob:

@@ -27,7 +27,7 @@ from node.api import (
     sites,
     transactions,
 )
-from node.api.auth import Operator, scheme
+from node.api.auth import Gate, scheme
 from node.api.headers import SecurityHeaders
 from node.api.limits import BodyLimit
 from node.api.views.names import Names
@@ -74,7 +74,7 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
     )
     app.state.site = opened
     app.state.names = Names(opened.network)
-    app.state.operator = Operator.of_home(opened.settings.home)
+    app.state.gate = Gate.of_home(opened.settings.home)
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)

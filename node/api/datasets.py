@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import ConfigDict, Field
 
 from node import registration
 from node.api.accepted import Accepted, Wait, accepted
-from node.api.operator import OperatorRoute
+from node.api.auth import require
+from node.api.operator import OperatorRoute, scoped_key
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import datasets
 from node.api.views.datasets import DatasetShown
@@ -53,11 +54,16 @@ def list_datasets(
     return datasets.page(state.site, state.names, limit=limit, cursor=cursor)
 
 
-@router.post("", status_code=202, summary="Commit to the rows of a file and register them")
+@router.post(
+    "",
+    status_code=202,
+    summary="Commit to the rows of a file and register them",
+    dependencies=[Depends(require("data-owner"))],
+)
 async def register_dataset(
     request: Request, response: Response, body: NewDataset, wait: Wait = 0
 ) -> Accepted:
-    key = request.headers.get("idempotency-key")
+    key = scoped_key(request)
 
     def register() -> registration.Submitted:
         return registration.register_dataset(
@@ -77,7 +83,12 @@ def show_dataset(request: Request, id: IdInPath) -> DatasetShown:
     return datasets.show(request.app.state.site, request.app.state.names, id)
 
 
-@router.post("/{id}/versions", status_code=202, summary="Register the next version")
+@router.post(
+    "/{id}/versions",
+    status_code=202,
+    summary="Register the next version",
+    dependencies=[Depends(require("data-owner"))],
+)
 async def add_version(
     request: Request, response: Response, id: IdInPath, body: NewVersion, wait: Wait = 0
 ) -> Accepted:
@@ -87,7 +98,10 @@ async def add_version(
 
 
 @router.post(
-    "/{id}/versions/{version}/withdraw", status_code=202, summary="Withdraw a version for good"
+    "/{id}/versions/{version}/withdraw",
+    status_code=202,
+    summary="Withdraw a version for good",
+    dependencies=[Depends(require("data-owner"))],
 )
 async def withdraw_version(
     request: Request, response: Response, id: IdInPath, version: Version, wait: Wait = 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query, Request, Response
-from pydantic import ConfigDict, Field
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import ConfigDict, Field, StringConstraints
 
+from chain.consents import MAX_CHOICES
 from node import registration
 from node.api.accepted import Accepted, Wait, accepted
-from node.api.operator import OperatorRoute
+from node.api.auth import require
+from node.api.operator import OperatorRoute, scoped_key
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import grants
 from node.api.views.grants import GrantShown
@@ -18,24 +20,39 @@ from node.api.views.model import EXAMPLE_ID, ID_PATTERN, Asked, Id, IdInPath
 
 router = APIRouter(prefix="/grants", tags=["data"], route_class=OperatorRoute)
 
+MAX_COLUMNS = 10_000  # of the column rules
+AlgorithmAsked = Annotated[str, StringConstraints(min_length=1, max_length=120)]
+Purpose = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,30}$")]
+Column = Annotated[str, StringConstraints(min_length=1, max_length=120)]
+ColumnRule = Literal["join", "protocol", "none"]
 State = Literal["PENDING", "ACTIVE", "EXPIRED", "USED_UP", "REVOKED", "AMENDED"]
 
 
 class NewGrant(Asked):
     """Terms that this site's account signs (EIP-712) as the owner of the dataset.
 
-    The chain enforces dataset, versions, grantee, purpose, algorithm, time, uses and parties; the
-    owner's node enforces `min_rows` and `product_budget`.
+    A job has one of the purposes and one of the algorithms. The chain enforces dataset, versions,
+    grantee, purposes, algorithms, time, uses and parties; the owner's node enforces `min_rows`,
+    `product_budget` and `column_rules`, which stay at this site: the chain has their digest.
     """
 
     dataset: Id
     grantee: str = Field(
-        min_length=1, max_length=120, description="A member or a site, by id or by name."
+        min_length=1,
+        max_length=120,
+        description="A member or a site, by id or by name; `all`: every member.",
     )
-    algorithm: str = Field(
-        min_length=1, max_length=120, description="A name that this node knows, or a code digest."
+    algorithms: tuple[AlgorithmAsked, ...] = Field(
+        min_length=1,
+        max_length=MAX_CHOICES,
+        description="Names that this node knows, or code digests.",
     )
-    purpose: str = Field("training", pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,30}$")
+    purposes: tuple[Purpose, ...] = Field(
+        ("training",),
+        min_length=1,
+        max_length=MAX_CHOICES,
+        description="Purposes that the consortium allows.",
+    )
     from_version: int = Field(1, ge=1, lt=2**32)
     to_version: int | None = Field(None, ge=1, lt=2**32)
     until: int | None = Field(None, ge=0, lt=2**53, description="Block time in Unix seconds.")
@@ -49,6 +66,12 @@ class NewGrant(Asked):
         lt=2**53,
         description="Vectors answered over all jobs; one per ten rows if null.",
     )
+    column_rules: dict[Column, ColumnRule] | None = Field(
+        None,
+        max_length=MAX_COLUMNS,
+        description="Column to what it may be used for: to join rows, inside the protocol, for "
+        "nothing; `*`: all columns not named.",
+    )
     amends: Id | None = None
     model_config = ConfigDict(
         frozen=True,
@@ -58,11 +81,12 @@ class NewGrant(Asked):
                 {
                     "dataset": EXAMPLE_ID,
                     "grantee": "bank",
-                    "algorithm": "secureboost",
-                    "purpose": "training",
+                    "algorithms": ["secureboost"],
+                    "purposes": ["training", "prediction"],
                     "expires_in": 604800,
                     "uses": 3,
                     "min_rows": 1000,
+                    "column_rules": {"income": "protocol", "*": "join"},
                 }
             ]
         },
@@ -83,12 +107,17 @@ def list_grants(
     )
 
 
-@router.post("", status_code=202, summary="Sign a grant and record it on the chain")
+@router.post(
+    "",
+    status_code=202,
+    summary="Sign a grant and record it on the chain",
+    dependencies=[Depends(require("data-owner"))],
+)
 async def sign_grant(
     request: Request, response: Response, body: NewGrant, wait: Wait = 0
 ) -> Accepted:
     terms = registration.GrantRequest(**body.model_dump())
-    key = request.headers.get("idempotency-key")
+    key = scoped_key(request)
 
     def sign() -> registration.Submitted:
         return registration.sign_grant(request.app.state.site, terms, key=key)
@@ -101,7 +130,12 @@ def show_grant(request: Request, id: IdInPath) -> GrantShown:
     return grants.show(request.app.state.site, request.app.state.names, id)
 
 
-@router.post("/{id}/revoke", status_code=202, summary="Revoke a grant at once")
+@router.post(
+    "/{id}/revoke",
+    status_code=202,
+    summary="Revoke a grant at once",
+    dependencies=[Depends(require("data-owner"))],
+)
 async def revoke_grant(
     request: Request, response: Response, id: IdInPath, wait: Wait = 0
 ) -> Accepted:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ConfigDict, Field
 
 from chain import canonical
 from node import jobs as cases
 from node.api.accepted import Accepted, Wait, accepted
+from node.api.auth import require
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import entries, jobs, messages
@@ -19,7 +20,7 @@ from node.api.views.jobs import CertificateReport, JobShown, JobSummary
 from node.api.views.messages import MessageShown
 from node.api.views.model import EXAMPLE_DIGEST, EXAMPLE_ID, Asked, IdInPath, Shown
 from node.jobs import JobRequest
-from node.registration import Submitted
+from node.submission import Submitted
 
 router = APIRouter(prefix="/jobs", tags=["work"], route_class=OperatorRoute)
 
@@ -106,7 +107,12 @@ def list_jobs(
     return jobs.page(app.site, app.names, limit=limit, cursor=cursor, state=state, kind=kind)
 
 
-@router.post("", status_code=202, summary="Propose a job")
+@router.post(
+    "",
+    status_code=202,
+    summary="Propose a job",
+    dependencies=[Depends(require("data-scientist"))],
+)
 async def propose(request: Request, response: Response, body: Proposal, wait: Wait = 0) -> Accepted:
     return await submit(request, response, body, wait)
 
@@ -123,13 +129,23 @@ def show_job(request: Request, id: IdInPath) -> JobShown:
     return jobs.show(request.app.state.site, request.app.state.names, id)
 
 
-@router.post("/{id}/approve", status_code=202, summary="Give this site's consent to a job")
+@router.post(
+    "/{id}/approve",
+    status_code=202,
+    summary="Give this site's consent to a job",
+    dependencies=[Depends(require("data-owner"))],
+)
 async def approve(request: Request, response: Response, id: IdInPath, wait: Wait = 0) -> Accepted:
     await run_sync(cases.approve, request.app.state.site, id)
     return await _accepted(request, response, id, "approve", wait)
 
 
-@router.post("/{id}/reject", status_code=202, summary="Decline a proposal for good")
+@router.post(
+    "/{id}/reject",
+    status_code=202,
+    summary="Decline a proposal for good",
+    dependencies=[Depends(require("data-owner"))],
+)
 async def reject(
     request: Request, response: Response, id: IdInPath, body: Reason, wait: Wait = 0
 ) -> Accepted:
@@ -137,7 +153,12 @@ async def reject(
     return await _accepted(request, response, id, "reject", wait)
 
 
-@router.post("/{id}/cancel", status_code=202, summary="Withdraw from a job before its end")
+@router.post(
+    "/{id}/cancel",
+    status_code=202,
+    summary="Withdraw from a job before its end",
+    dependencies=[Depends(require("data-scientist", "data-owner"))],
+)
 async def cancel(
     request: Request, response: Response, id: IdInPath, body: Reason, wait: Wait = 0
 ) -> Accepted:
@@ -145,7 +166,11 @@ async def cancel(
     return await _accepted(request, response, id, "cancel", wait)
 
 
-@router.post("/{id}/deliver", summary="Send the specification to the other parties")
+@router.post(
+    "/{id}/deliver",
+    summary="Send the specification to the other parties",
+    dependencies=[Depends(require("data-scientist"))],
+)
 async def deliver(request: Request, id: IdInPath, body: Delivery) -> Delivered:
     given = body.specification
     document = canonical.dumps(given) if isinstance(given, dict) else given and given.encode()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ConfigDict
 
 from node.api.accepted import Accepted, Wait
+from node.api.auth import require
 from node.api.jobs import submit
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
@@ -51,7 +52,12 @@ def list_predictions(
     return jobs.page(app.site, app.names, limit=limit, cursor=cursor, kind="predict")
 
 
-@router.post("", status_code=202, summary="Ask for scores by a model")
+@router.post(
+    "",
+    status_code=202,
+    summary="Ask for scores by a model",
+    dependencies=[Depends(require("data-scientist"))],
+)
 async def predict(
     request: Request, response: Response, body: NewPrediction, wait: Wait = 0
 ) -> Accepted:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ConfigDict, Field
 
 from node import registration
 from node.api.accepted import Accepted, Wait, accepted
+from node.api.auth import require
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import sites
@@ -48,7 +49,12 @@ def list_sites(
     return sites.page(state.site.network(), state.names, own, limit=limit, cursor=cursor)
 
 
-@router.post("", status_code=202, summary="Register this site")
+@router.post(
+    "",
+    status_code=202,
+    summary="Register this site",
+    dependencies=[Depends(require("operator"))],
+)
 async def register_site(
     request: Request, response: Response, body: SiteRegistration, wait: Wait = 0
 ) -> Accepted:
@@ -57,7 +63,12 @@ async def register_site(
     return await accepted(request, response, submitted, wait)
 
 
-@router.post("/endpoint", status_code=202, summary="Change the endpoint of this site")
+@router.post(
+    "/endpoint",
+    status_code=202,
+    summary="Change the endpoint of this site",
+    dependencies=[Depends(require("operator"))],
+)
 async def change_endpoint(
     request: Request, response: Response, body: Endpoint, wait: Wait = 0
 ) -> Accepted:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from node.store import AuditPending
 
+OPERATOR = "operator"  # the actor where nobody signed in: whoever holds the site's token
 MAX_ENTRY_BYTES = 65_535  # what a bundle of entries can hold
 
 KINDS = frozenset(
@@ -46,12 +50,29 @@ KINDS = frozenset(
         "anchor.made",
         "reconciliation.made",
         "prediction.made",
+        "job.waiting",
+        "job.reminded",
+        "job.stopped",
+        "stop.received",
+        "rule.added",
+        "rule.removed",
         "request.refused",
+        "person.added",
+        "person.changed",
+        "person.disabled",
+        "person.signed_in",
+        "person.signed_out",
+        "person.refused",
+        "person.acted",
+        "api_key.created",
+        "api_key.revoked",
+        "evidence.read",
         "chain.unavailable",
         "chain.available",
         "proposal.made",
         "proposal.withdrawn",
         "proposal.queued",
+        "proposal.executing",
         "proposal.executed",
         "vote.cast",
         "ballot.relayed",
@@ -70,10 +91,10 @@ def record(
 ) -> str:
     """Insert an entry in the caller's transaction; return its id.
 
-    ``type`` is one of `KINDS`, ``subject`` a job id or other id, ``actor`` "operator", "worker",
-    "sync" or a site id.  ``source`` is this site unless given: `node.site.Site` writes its id
-    into the sessions of its store.  Raises ValueError for an unknown kind, for a value that
-    is not JSON, and for an entry of more than `MAX_ENTRY_BYTES`.
+    ``type`` is one of `KINDS`, ``subject`` a job id or other id, ``actor`` is who did it: `acting`
+    for what a person asked for, "worker", "sync" or a site id.  ``source`` is this site unless
+    given: `node.site.Site` writes its id into the sessions of its store.  Raises ValueError for an
+    unknown kind, for a value that is not JSON, and for an entry of more than `MAX_ENTRY_BYTES`.
     """
     if type not in KINDS:
         raise ValueError(f"{type!r} is no kind of entry; allowed are {', '.join(sorted(KINDS))}")
@@ -92,6 +113,24 @@ def record(
         raise ValueError(f"entry of {len(content)} bytes; at most {MAX_ENTRY_BYTES} are allowed")
     session.add(AuditPending(entry=content))
     return str(entry["id"])
+
+
+_actor: ContextVar[str] = ContextVar("actor", default=OPERATOR)
+
+
+def acting() -> str:
+    """Who asked for what is done now: a person's address, or "operator" for the token's holder."""
+    return _actor.get()
+
+
+@contextmanager
+def acting_as(actor: str) -> Iterator[None]:
+    """What is recorded inside names this actor, also from threads that are started inside."""
+    token = _actor.set(actor)
+    try:
+        yield
+    finally:
+        _actor.reset(token)
 
 
 def new_id() -> str:

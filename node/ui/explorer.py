@@ -129,7 +129,7 @@ async def login(request: Request) -> Response:
 
 @router.get("/logout")
 def logout(request: Request) -> Response:
-    return session.sign_out()
+    return session.sign_out(request)
 
 
 @router.get("/static/explorer.css")

@@ -6,20 +6,32 @@ The operator shows the token once, in a form; what the browser keeps is a sealed
 
 from __future__ import annotations
 
+import time
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from node.api.auth import COOKIE, SESSION_SECONDS, Operator, has_token
-from node.errors import Unauthenticated
+from node import people
+from node.api.auth import COOKIE, Gate, actor_of
+from node.errors import NodeError, Unauthenticated
+from node.people import Actor
+from node.site import Site
 
 MAX_FORM_BYTES = 4096
 
 
 def is_operator(request: Request) -> bool:
-    operator: Operator = request.app.state.operator
-    return operator.knows_session(request.cookies.get(COOKIE, "")) or has_token(request)
+    """Whether somebody is signed in; a token or key that is nobody's is as none."""
+    return reader(request) is not None
+
+
+def reader(request: Request) -> Actor | None:
+    """Who reads, if anybody is signed in."""
+    try:
+        return actor_of(request)
+    except NodeError:
+        return None
 
 
 def may_read(request: Request) -> bool:
@@ -50,25 +62,42 @@ async def sign_in(request: Request) -> Response | None:
     if len(body) > MAX_FORM_BYTES:
         return None
     form = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
-    operator: Operator = request.app.state.operator
-    if not operator.holds(form.get("token", [""])[0].strip()):
+    gate: Gate = request.app.state.gate
+    if not gate.holds(form.get("token", [""])[0].strip()):
         return None
+    site: Site = request.app.state.site
+    with site.store.begin() as session:
+        cookie, _ = people.start_session(session, gate.cookies, None, time.time())
     answer = RedirectResponse(own_path(form.get("next", ["/"])[0]), 303)
-    answer.set_cookie(
-        COOKIE,
-        operator.new_session(),
-        max_age=SESSION_SECONDS,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
+    set_cookie(answer, cookie, site)
     return answer
 
 
-def sign_out() -> Response:
+def set_cookie(answer: Response, cookie: str, site: Site) -> None:
+    """Kept from scripts and from other sites; over TLS only where the endpoint has it."""
+    answer.set_cookie(
+        COOKIE,
+        cookie,
+        max_age=people.SESSION_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=site.settings.endpoint.startswith("https:"),
+    )
+
+
+def sign_out(request: Request) -> Response:
+    """Ends the session wherever a copy of the cookie lies."""
+    end(request)
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
+
+
+def end(request: Request) -> None:
+    gate: Gate = request.app.state.gate
+    site: Site = request.app.state.site
+    if cookie := request.cookies.get(COOKIE):
+        people.end_session(site.store, gate.cookies.digest(cookie))
 
 
 def own_path(target: str) -> str:

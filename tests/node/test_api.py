@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from node.api.accepted import settled
 from node.api.app import create_app
-from node.api.auth import SESSION_SECONDS, Operator
 from node.api.limits import MAX_BODY_BYTES
 from node.api.operator import UNANSWERED_SECONDS, OperatorRoute
 from node.api.pages import from_cursor, to_cursor
@@ -117,22 +116,6 @@ async def test_health_names_each_part_that_does_not_live(api: httpx.AsyncClient)
         "sync",
         "worker",
     }
-
-
-def test_a_session_ends_with_its_time() -> None:
-    operator = Operator("token")
-    cookie = operator.new_session(now=1000)
-    assert operator.knows_session(cookie, now=1000 + SESSION_SECONDS - 1)
-    assert not operator.knows_session(cookie, now=1000 + SESSION_SECONDS)
-
-
-@pytest.mark.parametrize("cookie", ["", ".", "9999999999.", "x.y", "9999999999.00", "٣.x"])
-def test_a_forged_session_is_not_known(cookie: str) -> None:
-    assert not Operator("token").knows_session(cookie)
-
-
-def test_a_session_of_another_token_is_not_known() -> None:
-    assert not Operator("token").knows_session(Operator("other").new_session())
 
 
 # ── How it refuses ───────────────────────────────────────────────────────────────────────────
@@ -329,7 +312,7 @@ async def test_a_request_under_way_is_not_answered_twice(
     headers = {"Idempotency-Key": "fourth"}
     await api.post("/v1/count", json={}, headers=headers)
     with site.store.begin() as session:
-        session.get_one(IdempotencyKey, "fourth").status = None
+        session.get_one(IdempotencyKey, ("operator", "fourth")).status = None
     is_problem(await api.post("/v1/count", json={}, headers=headers), 409, "IdempotencyConflict")
 
 
@@ -339,7 +322,7 @@ async def test_an_interrupted_request_may_be_repeated_after_a_while(
     headers = {"Idempotency-Key": "fifth"}
     await api.post("/v1/count", json={}, headers=headers)
     with site.store.begin() as session:
-        row = session.get_one(IdempotencyKey, "fifth")
+        row = session.get_one(IdempotencyKey, ("operator", "fifth"))
         row.status = None
         row.created_at -= UNANSWERED_SECONDS + 1
     assert (await api.post("/v1/count", json={}, headers=headers)).status_code == 200

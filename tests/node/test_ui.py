@@ -133,10 +133,11 @@ async def test_signing_out_takes_the_session_away(browser: httpx.AsyncClient) ->
     assert (await browser.get("/jobs")).status_code == 303
 
 
-async def test_a_session_reads_pages_and_does_not_operate_the_node(
+async def test_a_session_reads_the_interface_and_changes_nothing_from_elsewhere(
     browser: httpx.AsyncClient,
 ) -> None:
-    assert (await browser.get("/v1/jobs")).status_code == 401
+    assert (await browser.get("/v1/jobs")).status_code == 200
+    assert (await browser.post("/v1/jobs", json={})).status_code == 403
 
 
 @pytest.mark.parametrize(
