@@ -14,7 +14,7 @@ branch_labels = None
 depends_on = None
 
 # Jobs that were under way when approvals began to be kept: what this site proposed, and what it
-# had asked the chain to approve.
+# had asked the chain to approve.  (A colon before a word would be a parameter.)
 KEEP_PROPOSED = """
 INSERT INTO approval (job_id, specification, how, by, at)
 SELECT id, specification_digest, 'proposal', 'operator', created_at FROM local_job WHERE mine
@@ -22,7 +22,7 @@ SELECT id, specification_digest, 'proposal', 'operator', created_at FROM local_j
 KEEP_APPROVED = """
 INSERT INTO approval (job_id, specification, how, by, at)
 SELECT job.id, job.specification_digest, 'person', 'operator', tx.created_at
-FROM local_job AS job JOIN chain_tx AS tx ON tx.intent = 'job:' || job.id || ':approve'
+FROM local_job AS job JOIN chain_tx AS tx ON tx.intent = 'job\\:' || job.id || '\\:approve'
 WHERE NOT job.mine
 """
 
