@@ -69,7 +69,7 @@ class Rpc:
         except (BlockNotFound, TransactionNotFound):
             raise
         except Web3RPCError as error:
-            if _revert_data(error) is not None:
+            if revert_data(error) is not None:
                 raise
             raise ChainRefused(method, str(_told(error).get("message") or error)) from error
         except ChainUnavailable:
@@ -108,7 +108,7 @@ def refusals_of(call: Transaction) -> Iterator[None]:
     except (BlockNotFound, TransactionNotFound):
         raise
     except (ContractLogicError, Web3RPCError) as error:
-        data = _revert_data(error)
+        data = revert_data(error)
         if data:
             raise refusal(data, call.contract, call.function) from None
         told = {"message": str(error)}
@@ -130,7 +130,7 @@ def _provider(url: str, timeout: float) -> "HTTPProvider":
     return Provider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
 
 
-def _revert_data(error: Exception) -> bytes | None:
+def revert_data(error: Exception) -> bytes | None:
     """What the contract reverted with; None where the error is no contract's.
 
     Anvil and geth answer with hex as the error's data, ganache with hex or an object that holds it,

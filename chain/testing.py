@@ -76,7 +76,8 @@ class InProcessChain:
     def travel(self, seconds: int) -> None:
         """Makes a block that many seconds after the newest."""
         newest = self._tester.get_block_by_number("latest")["timestamp"]
-        self._tester.time_travel(newest + seconds)
+        # The block that this makes is one second before the time that it is given.
+        self._tester.time_travel(newest + seconds + 1)
 
     def snapshot(self) -> Any:
         return self._tester.take_snapshot()

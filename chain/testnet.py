@@ -60,7 +60,8 @@ class Testnet:
     """`with Testnet(state_dir=…) as testnet: ChainClient(testnet.url)`.
 
     Its state stays in `state_dir` and is taken up again by the next start with the same engine.
-    `block_time` is in seconds.
+    `block_time` is in seconds. With 0 each transaction makes a block, and a block's time is one
+    second after the one before it whatever the clock says: what a test needs.
     """
 
     __test__ = False  # pytest: this is no test
@@ -112,6 +113,8 @@ class Testnet:
         self._await_answer(self._process)
         if is_resumed:
             _make_blocks(self.url, _BLOCKS_AFTER_RESUMING)
+        if self.engine == "anvil" and not self.block_time:
+            _tell(self.url, "anvil_setBlockTimestampInterval", 1)
         return self
 
     def stop(self) -> None:
@@ -208,7 +211,8 @@ def _anvil(testnet: Testnet) -> list[str]:
         *(str(program), "--silent", "--host", "127.0.0.1", "--port", str(testnet.port)),
         *("--chain-id", str(CHAIN_ID), "--hardfork", HARDFORK),
         *("--mnemonic", MNEMONIC, "--accounts", str(ACCOUNTS)),
-        *("--block-time", str(testnet.block_time), "--slots-in-an-epoch", "1"),
+        *("--slots-in-an-epoch", "1"),
+        *(("--block-time", str(testnet.block_time)) if testnet.block_time else ()),
         # Not --preserve-historical-states: the dump would grow by 190 kB with every block.
         *("--state", str(_anvil_state(testnet)), "--state-interval", "5"),
     ]
@@ -223,9 +227,14 @@ def _make_blocks(url: str, count: int) -> None:
 
     Nodes read a few blocks behind the head, so it is given a few new ones.
     """
+    _tell(url, "anvil_mine", hex(count))
+
+
+def _tell(url: str, method: str, value: object) -> None:
+    """A request of the engine's own."""
     from web3 import HTTPProvider
 
-    HTTPProvider(url).make_request(cast("RPCEndpoint", "anvil_mine"), [hex(count)])
+    HTTPProvider(url).make_request(cast("RPCEndpoint", method), [value])
 
 
 def _ganache(testnet: Testnet) -> list[str]:
@@ -239,6 +248,7 @@ def _ganache(testnet: Testnet) -> list[str]:
         *(node, str(program), "--server.host", "127.0.0.1", "--server.port", str(testnet.port)),
         *("--chain.chainId", str(CHAIN_ID), "--chain.networkId", str(CHAIN_ID)),
         *("--chain.hardfork", HARDFORK, "--miner.blockTime", str(testnet.block_time)),
+        *(() if testnet.block_time else ("--miner.timestampIncrement", "1")),
         *("--wallet.mnemonic", MNEMONIC, "--wallet.totalAccounts", str(ACCOUNTS)),
         *("--wallet.defaultBalance", "10000"),
         *("--database.dbPath", str(testnet.state_dir.resolve() / "ganache-db")),

@@ -146,8 +146,7 @@ def test_a_move_costs_what_is_committed(world: World, name: str) -> None:
 @pytest.mark.parametrize("name", CONTRACTS[:4] + CONTRACTS[5:])
 def test_a_deployment_costs_what_is_committed(world: World, name: str) -> None:
     factory = world.web3.eth.contract(abi=load(name).abi, bytecode=load(name).bytecode)
-    made = factory.constructor().transact({"from": world.address("authority"), "gas": 8_000_000})
-    receipt = world.web3.eth.get_transaction_receipt(made)
+    receipt = world.transact(factory.constructor(), "authority")
     compare(f"{name}, deployed", int(receipt["gasUsed"]))
 
 

@@ -95,10 +95,10 @@ def test_the_standing_at_a_past_block_is_kept(world: World) -> None:
     admitted = world.membership.functions.member(world.clinic).call()[2]
     blocks = {admitted - 1: NONE, admitted: ACTIVE}
     for move, after in (("suspend", SUSPENDED), ("reinstate", ACTIVE), ("expel", EXPELLED)):
-        world.tester.mine_block()
+        world.mine()
         world.send(world.membership.functions[move](world.clinic), "authority")
         blocks[world.block] = after
-    world.tester.mine_block()
+    world.mine()
     blocks[world.block] = EXPELLED
 
     assert {at: standing_at(world.clinic, at).call() for at in blocks} == blocks
@@ -107,7 +107,7 @@ def test_the_standing_at_a_past_block_is_kept(world: World) -> None:
 def test_an_expelled_member_loses_its_vote_and_keeps_its_past(world: World) -> None:
     before = world.block
     world.send(world.membership.functions.expel(world.clinic), "authority")
-    world.tester.mine_block()
+    world.mine()
 
     account = world.address("clinic")
     read = world.membership.functions

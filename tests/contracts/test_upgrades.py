@@ -103,10 +103,8 @@ def test_a_contract_needs_a_consortium(world: World, name: str) -> None:
     data = made.encode_abi("initialize", args=["0x" + "00" * 20])
     proxy = load("ERC1967Proxy")
     factory = world.web3.eth.contract(abi=proxy.abi, bytecode=proxy.bytecode)
-    creation = factory.constructor(made.address, data).transact(
-        {"from": world.address("authority"), "gas": 1_000_000}
-    )
-    assert world.web3.eth.get_transaction_receipt(creation)["status"] == 0
+    creation = factory.constructor(made.address, data)
+    assert world.transact(creation, "authority", gas=1_000_000)["status"] == 0
 
 
 def test_an_upgrade_keeps_the_layout_of_what_it_extends(

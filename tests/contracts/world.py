@@ -1,30 +1,29 @@
-"""A consortium on an in-process chain, as the contract tests meet it.
+"""A consortium on a chain of its own, as the contract tests meet it.
 
 Three members (bank, shop, clinic), each with an account and a node of its own, a dataset at the
-bank and one at the shop, and a grant of the shop to the bank. The virtual machine is Shanghai's:
-code for a later one does not run.
+bank and one at the shop, and a grant of the shop to the bank. The rules are Shanghai's: code for a
+later virtual machine does not run. Transactions are signed here, so that any engine takes them.
 """
 
-import ast
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from eth.vm.forks.shanghai import ShanghaiVM
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
-from eth_tester import EthereumTester, PyEVMBackend
-from eth_tester.exceptions import TransactionFailed
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
-from web3 import EthereumTesterProvider, Web3
 from web3.contract import Contract
-from web3.contract.contract import ContractFunction
-from web3.types import TxParams, TxReceipt, Wei
+from web3.contract.contract import ContractConstructor, ContractFunction
+from web3.exceptions import ContractLogicError, Web3RPCError
+from web3.types import Nonce, TxParams, TxReceipt, Wei
 
 from chain.canonical import word
 from chain.compile import CONTRACTS, load
+from chain.rpc import revert_data
+from chain.testnet import dev_account
+from tests.contracts.engines import Chain
 
 Id = bytes
 GAS = 8_000_000
@@ -110,15 +109,15 @@ ERRORS = _errors()
 class World:
     """The deployed contracts, who is who, and short ways to send and to be refused."""
 
-    def __init__(self) -> None:
-        backend = PyEVMBackend(vm_configuration=((0, ShanghaiVM),))
-        self.tester = EthereumTester(backend=backend)
-        self.web3 = Web3(EthereumTesterProvider(self.tester))
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.web3 = chain.web3
         self.accounts: dict[str, LocalAccount] = {
-            name: Account.from_key(key.to_bytes())
-            for name, key in zip(ACTORS, backend.account_keys, strict=True)
+            name: dev_account(index) for index, name in enumerate(ACTORS)
         }
         self.nonces = count(1000)
+        self._nonces: dict[str, Iterator[int]] = {}
+        self._chain_id = self.web3.eth.chain_id
 
         self.consortium = self.deploy("Consortium", self.address("authority"))
         for name, artifact in NAMES.items():
@@ -151,10 +150,7 @@ class World:
 
     def create(self, abi: Sequence[Any], bytecode: str, *args: Any) -> Contract:
         factory = self.web3.eth.contract(abi=abi, bytecode=bytecode)
-        transaction = factory.constructor(*args).transact(
-            {"from": self.address("authority"), "gas": GAS}
-        )
-        receipt = self.web3.eth.get_transaction_receipt(transaction)
+        receipt = self.transact(factory.constructor(*args), "authority")
         assert receipt["status"] == 1
         assert receipt["contractAddress"] is not None
         return self.at(receipt["contractAddress"], abi)
@@ -165,32 +161,51 @@ class World:
 
     def add_account(self, actor: str) -> None:
         """A further actor, with ether."""
-        key = h(f"key of {actor}")
-        self.accounts[actor] = Account.from_key(key)
-        if self.address(actor) not in self.web3.eth.accounts:
-            self.tester.add_account("0x" + key.hex())
-        ether: TxParams = {
-            "from": to_checksum_address(self.address("authority")),
-            "to": to_checksum_address(self.address(actor)),
-            "value": Wei(10**18),
-        }
-        self.web3.eth.send_transaction(ether)
+        self.accounts[actor] = Account.from_key(h(f"key of {actor}"))
+        ether: TxParams = {"to": to_checksum_address(self.address(actor)), "value": Wei(10**18)}
+        self._mined({**self._envelope("authority", 21_000), **ether}, "authority")
 
     def send(self, function: ContractFunction, actor: str, gas: int = GAS) -> TxReceipt:
         """Sends and expects success."""
-        transaction = function.transact({"from": self.address(actor), "gas": gas})
-        receipt = self.web3.eth.get_transaction_receipt(transaction)
+        receipt = self.transact(function, actor, gas)
         if receipt["status"] != 1:
             raise AssertionError(f"{function.fn_name} by {actor}: {self.refusal(function, actor)}")
         return receipt
+
+    def transact(
+        self, call: ContractFunction | ContractConstructor, actor: str, gas: int = GAS
+    ) -> TxReceipt:
+        """Sends and takes it as it comes."""
+        return self._mined(call.build_transaction(self._envelope(actor, gas)), actor)
+
+    def _envelope(self, actor: str, gas: int) -> TxParams:
+        """What every transaction of the actor says, but for what it does."""
+        if actor not in self._nonces:
+            address = to_checksum_address(self.address(actor))
+            self._nonces[actor] = count(self.web3.eth.get_transaction_count(address))
+        return {
+            "chainId": self._chain_id,
+            "gas": gas,
+            "nonce": Nonce(next(self._nonces[actor])),
+            "value": Wei(0),
+            "maxFeePerGas": Wei(20 * 10**9),
+            "maxPriorityFeePerGas": Wei(10**9),
+        }
+
+    def _mined(self, transaction: TxParams, actor: str) -> TxReceipt:
+        signed = self.accounts[actor].sign_transaction(cast("dict[str, Any]", transaction))
+        sent = self.web3.eth.send_raw_transaction(signed.raw_transaction)
+        # Anvil answers before it has mined, at times.
+        return self.web3.eth.wait_for_transaction_receipt(sent, poll_latency=0.002)
 
     def refusal(self, function: ContractFunction, actor: str = "stranger") -> Refusal | None:
         """Why the call is refused now; None when it is not."""
         try:
             function.call({"from": self.address(actor), "gas": GAS})
-        except TransactionFailed as error:
-            # The in-process chain shows the revert data as Python shows bytes.
-            data = ast.literal_eval(str(error).removeprefix("execution reverted: "))
+        except (ContractLogicError, Web3RPCError) as error:
+            data = revert_data(error)
+            if data is None:
+                raise
             if not data:
                 return Refusal("", ())
             entry = ERRORS[data[:4]]
@@ -224,17 +239,21 @@ class World:
 
     def go_to(self, timestamp: int) -> None:
         """Mines a block at this time: what follows happens later."""
-        self.tester.time_travel(timestamp)
-        self.tester.mine_block()
+        self.chain.travel(timestamp - self.now)
+
+    def mine(self, blocks: int = 1) -> None:
+        """Blocks with nothing in them."""
+        self.chain.mine(blocks)
 
     @contextmanager
     def anchored(self) -> Iterator["World"]:
         """What happens inside did not happen after."""
-        snapshot = self.tester.take_snapshot()
+        snapshot = self.chain.snapshot()
         try:
             yield self
         finally:
-            self.tester.revert_to_snapshot(snapshot)
+            self.chain.revert(snapshot)
+            self._nonces.clear()
 
     # -------------------------------------------------------------------------- signing
 
