@@ -31,6 +31,11 @@ class Consortium(Contract):
         found: str = self._read("contractOf", name, block=block)
         return found
 
+    def find_contract(self, name: str, *, block: Block | None = None) -> str | None:
+        """Address; None where the book has no such name."""
+        found: str = self._read("findContract", name, block=block)
+        return None if int(found, 16) == 0 else found
+
     def constitution(self, *, block: Block | None = None) -> str:
         found: str = self._read("constitution", block=block)
         return found
@@ -40,6 +45,9 @@ class Consortium(Contract):
 
     def algorithm(self, code_digest: str, *, block: Block | None = None) -> Algorithm:
         return Algorithm(*self._read("algorithm", code_digest, block=block))
+
+    def is_purpose_allowed(self, purpose: str, *, block: Block | None = None) -> bool:
+        return bool(self._read("isPurposeAllowed", purpose, block=block))
 
     def is_scheme_admitted(self, scheme: str, *, block: Block | None = None) -> bool:
         return bool(self._read("isSchemeAdmitted", scheme, block=block))
@@ -71,6 +79,16 @@ class Consortium(Contract):
 
     def withdraw_scheme(self, scheme: str) -> Call:
         return self._write("withdrawScheme", scheme)
+
+    def allow_purpose(self, purpose: str) -> Call:
+        return self._write("allowPurpose", purpose)
+
+    def withdraw_purpose(self, purpose: str) -> Call:
+        return self._write("withdrawPurpose", purpose)
+
+    def upgrade(self, name: str, implementation: str, code_hash: str) -> Call:
+        """`code_hash` is the keccak-256 of the code at `implementation`, immutables filled in."""
+        return self._write("upgrade", name, implementation, code_hash)
 
     def set_minimum(self, name: str, value: int) -> Call:
         return self._write("setMinimum", name, value)

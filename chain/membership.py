@@ -1,11 +1,24 @@
-"""Institutions: one vote each, admitted, suspended, reinstated and expelled by governance."""
+"""Institutions: one vote each while they are active, admitted and expelled by governance.
+
+Nobody becomes a member unasked: the institution's account signs its admission off the chain, and
+the consortium hands the signature in when it admits.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
+from chain import typed_data
 from chain.calls import Block, Call
 from chain.contract import Contract
 from chain.ids import derive_id
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+_DOMAIN = "FATE-Chain Member"
+_ADMISSION = {"account": "address", "name": "string", "nonce": "uint256"}
+_RECOVERY = {"member": "bytes32", "account": "address"}
 
 
 class Standing(StrEnum):
@@ -32,6 +45,20 @@ class Member:
     expelled_at: int
 
 
+def sign_admission(
+    account: "LocalAccount", name: str, nonce: int, chain_id: int, membership: str
+) -> str:
+    """The account's acceptance of its admission, 0x-hex of 65 bytes."""
+    message = {"account": str(account.address), "name": name, "nonce": nonce}
+    return typed_data.sign(_admission(chain_id, membership, message), account)
+
+
+def sign_recovery(account: "LocalAccount", member: str, chain_id: int, membership: str) -> str:
+    """The new account's acceptance of becoming the member's, 0x-hex of 65 bytes."""
+    message = {"member": member, "account": str(account.address)}
+    return typed_data.sign(_recovery(chain_id, membership, message), account)
+
+
 def member_id(chain_id: int, membership: str, account: str, nonce: int) -> str:
     """The id that `admit(account, …, nonce)` will give."""
     return derive_id(chain_id, membership, account, nonce)
@@ -53,7 +80,10 @@ class Membership(Contract):
         )
 
     def member_of(self, account: str, *, block: Block | None = None) -> str:
-        """Refused with MembershipNotAMember."""
+        """The member whose account this is, or was before it was recovered.
+
+        Refused with MembershipNotAMember.
+        """
         found: str = self._read("memberOf", account, block=block)
         return found
 
@@ -71,11 +101,30 @@ class Membership(Contract):
         found: str = self._read("requireActiveAccount", account, block=block)
         return found
 
+    def is_active_account(self, account: str, *, block: Block | None = None) -> bool:
+        """Whether it is the account of an active member, and not one that was replaced."""
+        return bool(self._read("isActiveAccount", account, block=block))
+
+    def active_count(self, *, block: Block | None = None) -> int:
+        """Active members, which is the supply of votes."""
+        return int(self._read("activeCount", block=block))
+
     def members(self, *, block: Block | None = None) -> tuple[str, ...]:
         return self._read_all("memberCount", "members", block)
 
-    def admit(self, account: str, name: str, nonce: int) -> Call:
-        return self._write("admit", account, name, nonce)
+    def typed_admission(self, account: str, name: str, nonce: int) -> dict[str, Any]:
+        """The EIP-712 document by which `account` accepts its admission, as wallets take it."""
+        message = {"account": account, "name": name, "nonce": nonce}
+        return _admission(self.client.chain_id, self.address, message)
+
+    def typed_recovery(self, member: str, account: str) -> dict[str, Any]:
+        """The EIP-712 document by which `account` accepts to become the member's account."""
+        message = {"member": member, "account": account}
+        return _recovery(self.client.chain_id, self.address, message)
+
+    def admit(self, account: str, name: str, nonce: int, acceptance: str) -> Call:
+        """`acceptance` is what `sign_admission` gives. By the authority."""
+        return self._write("admit", account, name, nonce, acceptance)
 
     def suspend(self, member: str) -> Call:
         return self._write("suspend", member)
@@ -85,3 +134,19 @@ class Membership(Contract):
 
     def expel(self, member: str) -> Call:
         return self._write("expel", member)
+
+    def recover(self, member: str, account: str, acceptance: str) -> Call:
+        """`acceptance` is what `sign_recovery` gives. By the authority."""
+        return self._write("recover", member, account, acceptance)
+
+    def leave(self) -> Call:
+        """By the member's own account."""
+        return self._write("leave")
+
+
+def _admission(chain_id: int, membership: str, message: dict[str, Any]) -> dict[str, Any]:
+    return typed_data.document(_DOMAIN, chain_id, membership, "Admission", _ADMISSION, message)
+
+
+def _recovery(chain_id: int, membership: str, message: dict[str, Any]) -> dict[str, Any]:
+    return typed_data.document(_DOMAIN, chain_id, membership, "Recovery", _RECOVERY, message)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Group
@@ -19,6 +20,7 @@ from node.cli.signer import (
     open_authority,
 )
 from node.cli.tables import facts, rows, short
+from node.errors import Invalid
 
 if TYPE_CHECKING:
     from chain.calls import Call
@@ -40,24 +42,35 @@ def register(app: typer.Typer) -> None:
 
 def admit(
     place: Place,
-    account: Annotated[str, typer.Option(help="The institution's account: what `init` printed.")],
-    name: Annotated[str, typer.Option(help="The institution's name.")],
+    request: Annotated[
+        Path | None,
+        typer.Option(help="The institution's admission-request.json, which its `init` wrote."),
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option(help="Without a request: the institution's account.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Without a request: the institution's name.")
+    ] = None,
+    acceptance: Annotated[
+        str | None,
+        typer.Option(help="Without a request: the account's signed acceptance with nonce 0."),
+    ] = None,
     rpc: Rpc = DEFAULT_RPC,
     key: Key = DEFAULT_KEY,
     network: NetworkPath = DEFAULT_NETWORK,
 ) -> None:
-    """Admit an institution; an account that is a member already stays what it is."""
+    """Admit an institution that asked for it; one that is a member already stays what it is."""
     from chain.errors import ContractRefused
-    from chain.membership import member_id
 
     authority = open_authority(rpc, key, network)
     membership = authority.network.membership
+    admission = _admission(request, account, name, acceptance)
     try:
-        found = membership.member_of(account)
+        found = membership.member_of(admission.account)
     except ContractRefused:
-        nonce = 0  # an account is a member once: its id is the same however often this runs
-        _send(authority, membership.admit(account, name, nonce))
-        found = member_id(authority.client.chain_id, membership.address, account, nonce)
+        _send(authority, membership.admit(*admission))
+        found = membership.member_of(admission.account)
     _show(place, authority, found, "admitted")
 
 
@@ -133,6 +146,37 @@ def show_network(place: Place) -> None:
         )
 
     place.show(found, render)
+
+
+class _Admission(NamedTuple):
+    """What `Membership.admit` takes, in its order."""
+
+    account: str
+    name: str
+    nonce: int
+    acceptance: str
+
+
+def _admission(
+    request: Path | None, account: str | None, name: str | None, acceptance: str | None
+) -> _Admission:
+    """From a file or from the options; both at once would leave open which of them counts."""
+    if request is None and account and name and acceptance:
+        # An account is a member once: its id is the same however often this runs.
+        return _Admission(account, name, 0, acceptance)
+    if request is None or account or name or acceptance:
+        raise Invalid(
+            "InvalidRequest",
+            "an admission is the institution's request, or its account, name and acceptance",
+            allowed="--request FILE, or --account, --name and --acceptance",
+        )
+    from node.joining import AdmissionRequest
+
+    try:
+        asked = AdmissionRequest.parse(request.read_bytes())
+    except FileNotFoundError as error:
+        raise Invalid("InvalidRequest", f"there is no {request}") from error
+    return _Admission(asked.account, asked.name, int(asked.nonce), asked.acceptance)
 
 
 def _change(place: Place, authority: Authority, id: str, how: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -22,6 +22,9 @@ from node.cli.signer import (
 )
 from node.cli.tables import facts
 from node.errors import Invalid
+
+if TYPE_CHECKING:
+    from node.site import Site
 
 
 def register(app: typer.Typer) -> None:
@@ -45,8 +48,11 @@ def init(
     endpoint: Annotated[
         str | None, typer.Option(help="The URL under which other sites reach this one.")
     ] = None,
+    institution: Annotated[
+        str | None, typer.Option(help="What the member shall be called; default: as the site.")
+    ] = None,
 ) -> None:
-    """Make a site's home: settings, keys, database. Prints the account to fund and admit."""
+    """Make a site's home: settings, keys, database, and the signed request for admission."""
     from node.site import Site
 
     settings: dict[str, Any] = {"name": name}
@@ -68,10 +74,11 @@ def init(
             "audit_key": "0x" + site.identity.audit_public.hex(),
             "endpoint": site.settings.endpoint,
             "consortium": site.settings.consortium,
+            "admission_request": _request_admission(place, site, institution),
         }
     place.show(made, lambda: facts(made, title=f"{name} has a home"))
     place.say(
-        "Next: have the account funded and admitted (`fatechain member admit`), then "
+        "Next: have the account funded and admitted (`fatechain member admit --request`), then "
         f"`fatechain up --home {home}` and `fatechain site register`."
     )
 
@@ -199,6 +206,21 @@ def deploy(
         return table
 
     place.show(made, render)
+
+
+def _request_admission(place: Place, site: Site, institution: str | None) -> str | None:
+    """Path of the request; None where there is no consortium to ask, or its chain is not there."""
+    from chain.errors import ChainError
+    from node.joining import FILE_NAME, make_request
+
+    if site.settings.consortium is None:
+        return None
+    try:
+        make_request(site, institution)
+    except ChainError as error:
+        place.say(f"No request for admission was made yet: {error}. Ask with `fatechain join`.")
+        return None
+    return str(site.settings.home / FILE_NAME)
 
 
 def _minimum(text: str) -> tuple[str, int]:

@@ -124,7 +124,8 @@ class Stage:
         ports = dict(zip(titles, free_ports(len(titles)), strict=True))
 
         def make(name: str) -> dict[str, Any]:
-            options = ["--name", name, "--port", str(ports[name]), *chain]
+            options = ["--name", name, "--institution", titles[name], "--port", str(ports[name])]
+            options += chain
             made: dict[str, Any] = self.run("init", str(self.root / name), *options)
             return made
 
@@ -133,7 +134,8 @@ class Stage:
         for name, title in titles.items():
             account = homes[name]["account"]
             self.run("fund", account, "--rpc", self.rpc_url)
-            admitted = self.run("member", "admit", "--account", account, "--name", title, *chain)
+            request = homes[name]["admission_request"]
+            admitted = self.run("member", "admit", "--request", request, *chain)
             self.institutions[name] = Institution(
                 name, title, self.root / name, ports[name], account, admitted["id"]
             )

@@ -30,14 +30,14 @@ from chain.errors import (
 from chain.network import Network
 from chain.testing import InProcessChain
 from chain.testnet import dev_account
-from tests.chain.world import World
+from tests.chain.world import World, admission, newcomer
 
 NOBODY = "0x" + "11" * 32
 STRANGER = "0x00000000000000000000000000000000000A11CE"
 
 
 def admit(world: World, nonce: int) -> Call:
-    return world.network.membership.admit("0x" + f"{nonce + 0xA000:040x}", "new", nonce)
+    return admission(world.network, newcomer(nonce), "new", nonce)
 
 
 # ── reading

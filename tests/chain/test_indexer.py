@@ -9,7 +9,7 @@ from chain.calls import BlockRef, EventRecord
 from chain.errors import BlockUnknown, ChainRegressed, ChainUnavailable
 from chain.indexer import Cursor, Indexer
 from chain.testing import InProcessChain
-from tests.chain.world import World
+from tests.chain.world import World, admission, newcomer
 
 CONFIRMATIONS = 2
 
@@ -39,9 +39,9 @@ def indexer(world: World, store: Memory, first_block: int = 0) -> Indexer:
 
 def admit(world: World, number: int) -> str:
     """Admits a member named after the number; returns the name."""
-    account = "0x" + f"{number + 0xA000:040x}"
-    world.send(world.authority, world.network.membership.admit(account, f"m{number}", number))
-    return f"m{number}"
+    name = f"m{number}"
+    world.send(world.authority, admission(world.network, newcomer(number), name, number))
+    return name
 
 
 def admitted(events: Sequence[EventRecord]) -> list[str]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
 
 from chain import canonical, merkle
 from chain.calls import Call, Receipt
@@ -29,7 +31,7 @@ from chain.consents import GrantTerms, grant_id
 from chain.datasets import dataset_id
 from chain.deploy import Deployment, deploy
 from chain.jobs import JobParty, JobProposal, JobUse, job_id
-from chain.membership import member_id
+from chain.membership import member_id, sign_admission
 from chain.models import model_id
 from chain.network import Network
 from chain.sites import AUDIT, REQUEST, KeyInput, SiteRole, key_id, site_id
@@ -38,6 +40,19 @@ from chain.testnet import dev_account
 CODE = canonical.digest(b"secureboost, as it was reviewed")
 DAY = 86_400
 Connect = Callable[[LocalAccount], ChainClient]
+
+
+def newcomer(number: int) -> LocalAccount:
+    """An account that is nobody's yet."""
+    account: LocalAccount = Account.from_key(keccak(text=f"newcomer {number}"))
+    return account
+
+
+def admission(network: Network, account: LocalAccount, name: str, nonce: int) -> Call:
+    """The call that admits an account, with its acceptance."""
+    chain, membership = network.client.chain_id, network.membership
+    acceptance = sign_admission(account, name, nonce, chain, membership.address)
+    return membership.admit(account.address, name, nonce, acceptance)
 
 
 @dataclass
@@ -140,7 +155,7 @@ class World:
 
     def _register(self, party: Party) -> None:
         net, chain = self.network, self.network.client.chain_id
-        self.send(self.authority, net.membership.admit(party.account.address, party.name, 1))
+        self.send(self.authority, admission(net, party.account, party.name, 1))
         party.member = member_id(chain, net.membership.address, party.account.address, 1)
         keys = [KeyInput(REQUEST, party.public_key), KeyInput(AUDIT, party.public_key)]
         role = SiteRole.DATA_OWNER | SiteRole.MODEL_USER

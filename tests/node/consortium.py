@@ -29,6 +29,7 @@ from node.site import Site
 from node.specification import digest_of
 from node.store import ChainTx, LocalDataset, LocalJob
 from node.sync import Sync
+from tests.chain.world import admission
 
 SCRYPT = 2**10
 ROWS = 120
@@ -208,7 +209,7 @@ def _join(world: Consortium, folder: Path, name: str, number: int) -> None:
     world.sites[name] = site
     address = site.identity.address
     world.chain.client(19).transact(Payment(address, 10**19))
-    world.govern(world.network.membership.admit(address, name, number))
+    world.govern(admission(world.network, site.identity.account, name, number))
     keys = (
         KeyInput(REQUEST, "0x" + site.identity.request_public.hex()),
         KeyInput(AUDIT, "0x" + site.identity.audit_public.hex()),

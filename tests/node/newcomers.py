@@ -10,6 +10,7 @@ from chain.deploy import deploy
 from chain.network import Network
 from chain.testing import InProcessChain
 from node.registration import register_site
+from tests.chain.world import admission
 from tests.node.consortium import ChainSite, rows_of, sync_of
 
 SCRYPT = 2**10
@@ -76,7 +77,7 @@ def gather(folder: Path) -> Newcomers:
         chain.client(19).transact(Payment(site.identity.address, 10**19))
     members = {}
     for name in ("bank", "shop"):
-        address = sites[name].identity.address
-        chain.client(0).transact(network.membership.admit(address, f"The {name}", 0))
-        members[name] = network.membership.member_of(address)
+        account = sites[name].identity.account
+        chain.client(0).transact(admission(network, account, f"The {name}", 0))
+        members[name] = network.membership.member_of(account.address)
     return Newcomers(chain, network, sites["bank"], sites["shop"], sites["stranger"], members)

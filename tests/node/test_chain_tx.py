@@ -20,6 +20,7 @@ from chain.testnet import dev_account
 from node.chain_tx import RESEND_SECONDS, Sender, state_of, want
 from node.errors import NodeError
 from node.store import ChainTx, Store
+from tests.chain.world import admission
 from tests.node import consortium
 from tests.node.test_jobs import an_empty_store
 
@@ -75,7 +76,7 @@ class World:
 
     def admit(self, n: int) -> Call:
         """A call that takes effect once: a member is admitted."""
-        return self.network.membership.admit(dev_account(n).address, f"member {n}", n)
+        return admission(self.network, dev_account(n), f"member {n}", n)
 
     def row(self, intent: str) -> ChainTx:
         with self.store.read() as session:
