@@ -21,6 +21,7 @@ from web3.types import Nonce, TxParams, TxReceipt, Wei
 
 from chain.canonical import word
 from chain.compile import CONTRACTS, load
+from chain.membership import sign_admission
 from chain.rpc import revert_data
 from chain.testnet import dev_account
 from tests.contracts.engines import Chain
@@ -48,6 +49,11 @@ NAMES = {
     "jobs": "JobRegistry",
     "models": "ModelRegistry",
     "anchors": "AuditAnchor",
+    "reviews": "Reviews",
+    "attestations": "Attestations",
+    "disputes": "Disputes",
+    "brake": "Brake",
+    "breakglass": "BreakGlass",
 }
 GRANT_TYPES = {
     "Grant": [
@@ -133,6 +139,11 @@ class World:
     jobs: Contract
     models: Contract
     anchors: Contract
+    reviews: Contract
+    attestations: Contract
+    disputes: Contract
+    brake: Contract
+    breakglass: Contract
 
     # -------------------------------------------------------------------------- chain
 
@@ -280,10 +291,18 @@ class World:
 
     # -------------------------------------------------------------------------- making
 
-    def admit(self, account: str, name: str) -> Id:
+    def admission(self, actor: str, name: str, nonce: int) -> ContractFunction:
+        """The call that admits the actor, with its acceptance."""
+        account, membership = self.accounts[actor], self.membership
+        signed = sign_admission(account, name, nonce, self._chain_id, membership.address)
+        return membership.functions.admit(
+            account.address, name, nonce, bytes.fromhex(signed.removeprefix("0x"))
+        )
+
+    def admit(self, actor: str, name: str) -> Id:
         nonce = next(self.nonces)
-        self.send(self.membership.functions.admit(account, name, nonce), "authority")
-        return bytes(self.membership.functions.memberIdFor(account, nonce).call())
+        self.send(self.admission(actor, name, nonce), "authority")
+        return bytes(self.membership.functions.memberIdFor(self.address(actor), nonce).call())
 
     def register_site(self, actor: str, operator: str, *purposes: str) -> Id:
         nonce = next(self.nonces)
@@ -373,9 +392,9 @@ class World:
 
     def _populate(self) -> None:
         self.send(self.consortium.functions.allowAlgorithm(ALGORITHM, "secureboost"), "authority")
-        self.bank = self.admit(self.address("bank"), "Bank")
-        self.shop = self.admit(self.address("shop"), "Shop")
-        self.clinic = self.admit(self.address("clinic"), "Clinic")
+        self.bank = self.admit("bank", "Bank")
+        self.shop = self.admit("shop", "Shop")
+        self.clinic = self.admit("clinic", "Clinic")
         self.bank_site = self.register_site("bank", "bank_node", "request", "audit")
         self.shop_site = self.register_site("shop", "shop_node", "request", "audit")
         self.clinic_site = self.register_site("clinic", "clinic_node", "request", "audit")
