@@ -11,7 +11,8 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -30,6 +31,8 @@ ID = r"^0x[0-9a-f]{64}$"
 ADDRESS = r"^0x[0-9a-fA-F]{40}$"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
+SiteRoleName = Literal["data-owner", "model-user", "coordinator", "auditor"]
+
 
 class Settings(BaseSettings):
     """All that a site's operator may set; seconds and bytes where a name says so."""
@@ -40,6 +43,8 @@ class Settings(BaseSettings):
     name: str = Field("site", min_length=1, max_length=64)
     site_id: str | None = Field(None, pattern=ID)
     member_id: str | None = Field(None, pattern=ID)
+    # What this site registers itself as once its account is a member's; none: an operator does it.
+    roles: tuple[SiteRoleName, ...] = ()
 
     rpc_url: str = "http://127.0.0.1:8545"
     chain_id: int | None = None  # None: whatever chain the endpoint serves
@@ -62,6 +67,7 @@ class Settings(BaseSettings):
     database_url: str = Field(default_factory=lambda set_: f"sqlite:///{set_['home']}/node.db")
     redis_url: str = Field(default_factory=lambda set_: f"unix://{set_['home']}/run/valkey.sock")
 
+    key_overlap_seconds: float = Field(3600, ge=0)  # a rotated key stands this long beside its heir
     lease_seconds: float = Field(15, gt=0)
     anchor_every_seconds: float = Field(30, gt=0)
     anchor_every_entries: int = Field(1000, gt=0)
@@ -71,6 +77,18 @@ class Settings(BaseSettings):
     mailbox_quota_bytes: int = Field(4096 * MIB, gt=0)  # per sender, of what was not yet taken
 
     execute_proposals: bool = True  # queue and execute what the members have passed
+
+    approval_remind_seconds: float = Field(86_400, gt=0)  # a proposal that waits for a person
+    approval_timeout_seconds: float = Field(604_800, gt=0)  # and then is rejected
+
+    policy_url: str | None = None  # asked before each job: an HTTP service, or …
+    policy_command: tuple[str, ...] | None = Field(None, min_length=1)  # … a program
+    policy_timeout_seconds: float = Field(5, gt=0, le=60)
+
+    # No job switches these off.
+    privacy_min_rows: int = Field(0, ge=0)
+    privacy_withheld_columns: tuple[str, ...] = ()
+    privacy_metric_noise: float = Field(0, ge=0, le=1)  # Laplace scale; no formal guarantee
 
     explorer_open: bool = False
     slots: int = Field(2, ge=1, le=1000)
@@ -93,6 +111,22 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"host {self.host} is reachable from outside without TLS; set tls_certificate and "
                 "tls_key, or behind_tls_proxy when a proxy on this machine ends TLS"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_policy(self) -> Self:
+        if self.policy_url is None:
+            return self
+        if self.policy_command is not None:
+            raise ValueError("set policy_url or policy_command, not both")
+        url = urlsplit(self.policy_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError(f"policy_url {self.policy_url} is no http or https URL")
+        if url.scheme == "http" and url.hostname not in LOOPBACK:
+            raise ValueError(
+                f"policy_url {self.policy_url} would be asked without TLS over a network; use "
+                "https, or a service on this machine"
             )
         return self
 
