@@ -63,6 +63,21 @@ def encode_call(contract: str, function: str, args: Sequence[Any]) -> bytes:
     return selector(found) + _encode(found["inputs"], args, f"{contract}.{function}")
 
 
+def decode_call(contract: str, data: bytes) -> tuple[str, dict[str, Any]]:
+    """Function and arguments by name. Raises ValueError for what the artifact does not declare.
+
+    Only the one encoding is accepted: what is shown of a call is all that is in it.
+    """
+    found = _functions(contract).get(data[:4])
+    if found is None:
+        raise ValueError(f"{contract} has no function with the selector {to_hex(data[:4])}")
+    values = _decode(found["inputs"], data[4:])
+    what = f"{contract}.{found['name']}"
+    if _encode(found["inputs"], values, what) != data[4:]:
+        raise ValueError(f"{what}: the bytes hold more than its arguments")
+    return found["name"], {p["name"]: v for p, v in zip(found["inputs"], values, strict=True)}
+
+
 def encode_creation(contract: str, args: Sequence[Any]) -> bytes:
     """Creation code and constructor arguments."""
     found = load(contract)
@@ -154,6 +169,11 @@ _BUILT_IN: tuple[Entry, ...] = (
 def _errors() -> Mapping[bytes, Entry]:
     declared = [e for name in CONTRACTS for e in load(name).abi if e["type"] == "error"]
     return {selector(e): e for e in (*_BUILT_IN, *declared)}
+
+
+@cache
+def _functions(contract: str) -> Mapping[bytes, Entry]:
+    return {selector(e): e for e in load(contract).abi if e["type"] == "function"}
 
 
 @cache

@@ -2,14 +2,18 @@
 
 Each transaction is written to the state file before it is sent. A run that was cut off finds there
 what it had asked for, and on the chain what came of it; so nothing is created twice, and a finished
-deployment is only checked. Rules (addresses, algorithms, schemes, minimums, constitution) are set
-only where the chain does not say so already.
+deployment is only checked. Rules (addresses, roles, purposes, algorithms, schemes, minimums,
+constitution) are set only where the chain does not say so already.
 
-    1. the implementations        3. the other proxies
-    2. the consortium's proxy     4. address book, constitution, algorithms, schemes, minimums
-                                  5. the authority, when it shall be another account's
+    1. the implementations, the timelock   4. the governor; address book and the other rules
+    2. the consortium's proxy              5. the governor in the book, and its roles
+    3. the other proxies                   6. the deployer's role in the timelock given up
 
-Within a step all is sent at once, so that a deployment takes five blocks.
+Within a step all is sent at once, so that a deployment takes six blocks where they are large
+enough. The deployer is the consortium's authority then, so that it can admit the founders;
+`found` is the last step: it hands the authority to the timelock, and with it to the members' votes.
+After it a run of `deploy` only compares, and names for each rule that differs the proposal that
+would set it.
 """
 
 import json
@@ -24,8 +28,25 @@ from chain.abi import encode_call, to_hex
 from chain.calls import Call, Creation, Fees, SignedTx, Transaction
 from chain.client import ChainClient
 from chain.consortium import Consortium
-from chain.errors import ContractRefused, DeploymentMismatch, NonceTaken, TransactionFailed
+from chain.errors import (
+    ChainError,
+    DeploymentMismatch,
+    FoundingRefused,
+    NonceTaken,
+    TransactionFailed,
+)
+from chain.governor import (
+    ADMIN_ROLE,
+    ANYONE,
+    CANCELLER_ROLE,
+    EXECUTOR_ROLE,
+    PROPOSER_ROLE,
+    GovernanceSettings,
+    Governor,
+    Timelock,
+)
 from chain.ids import ZERO_ID
+from chain.membership import Member, Standing
 from chain.network import Network, NetworkFile
 
 PROXIES: Mapping[str, str] = {
@@ -36,21 +57,65 @@ PROXIES: Mapping[str, str] = {
     "jobs": "JobRegistry",
     "models": "ModelRegistry",
     "anchors": "AuditAnchor",
+    "reviews": "Reviews",
+    "attestations": "Attestations",
+    "disputes": "Disputes",
+    "brake": "Brake",
+    "breakglass": "BreakGlass",
 }
 """Name in the address book → artifact."""
 
-Rule = tuple[Callable[[], bool], Call]
-"""Whether the chain says so already, and the call that makes it say so."""
+PLAIN: Mapping[str, str] = {"timelock": "TimelockController", "governor": "ConsortiumGovernor"}
+"""Those that stand behind no proxy: nobody upgrades what decides about upgrades."""
 
 DEFAULT_SCHEMES = ("paillier",)
 DEFAULT_MINIMUMS: Mapping[str, int] = {"key-bits": 2048, "min-rows": 50}
+DEFAULT_PURPOSES = (
+    "credit-risk",
+    "fraud",
+    "medical-research",
+    "quality",
+    "demo",
+    "training",
+    "prediction",
+    "emergency",
+)
+LEAST_FOUNDERS = 2
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Something that the chain shall say. `call` makes it say so, by the authority.
+
+    `kind` and `params` are the proposal that would set it once the members govern; None where only
+    a founding authority can.
+    """
+
+    is_so: Callable[[], bool]
+    call: Call
+    kind: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.call.function} {' '.join(map(str, self.call.args))}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A rule that was asked for and does not stand, and the proposal that would set it, if any."""
+
+    rule: str
+    kind: str | None
+    params: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A consortium on a chain. `contracts` maps names to proxies, `blocks` to the block of each.
+    """A consortium on a chain. `contracts` maps names to addresses, `blocks` to the block of each.
 
     `gas` is what all its transactions used; `from_block` precedes every event of the consortium.
+    `is_founded`: the members govern. `differences` are rules that this run was not able to set.
     """
 
     chain_id: int
@@ -58,6 +123,8 @@ class Deployment:
     contracts: Mapping[str, str]
     blocks: Mapping[str, int]
     gas: int
+    is_founded: bool = False
+    differences: tuple[Difference, ...] = ()
 
     @property
     def from_block(self) -> int:
@@ -80,38 +147,140 @@ def deploy(
     algorithms: Mapping[str, str] | None = None,
     schemes: Sequence[str] = DEFAULT_SCHEMES,
     minimums: Mapping[str, int] = DEFAULT_MINIMUMS,
+    purposes: Sequence[str] = DEFAULT_PURPOSES,
     constitution: str = ZERO_ID,
+    governance: GovernanceSettings | None = None,
 ) -> Deployment:
     """Deploys with the client's account, or completes and checks what an earlier run began.
 
     `algorithms` maps code digests to names. Without a `state_path` nothing is remembered and each
-    run makes a new consortium. Raises DeploymentMismatch when the file is of another chain or
-    account, and whatever sending raises: run it again then.
+    run makes a new consortium. `authority` moves the authority to an account that founds later.
+    Raises DeploymentMismatch when the file is of another chain or account, and whatever sending
+    raises: run it again then.
     """
     steps = _Steps(client, state_path)
+    deployer = client.address
+    wanted = GovernanceSettings() if governance is None else governance
     names = {"consortium": "Consortium", **PROXIES}
-    steps.create({f"code {name}": Creation(artifact) for name, artifact in names.items()})
-    book = Consortium(client, steps.proxies({"consortium": "Consortium"}, client.address)[0])
-    addresses = steps.proxies(PROXIES, book.address)
-    contracts = {"consortium": book.address, **dict(zip(PROXIES, addresses, strict=True))}
+    codes = {f"code {name}": Creation(artifact) for name, artifact in names.items()}
+    waiting: tuple[Any, ...] = (wanted.timelock_delay, [], [ANYONE], deployer)
+    made = steps.create({**codes, "timelock": Creation(PLAIN["timelock"], waiting)})
+    timelock = Timelock(client, made[-1])
+    book = Consortium(client, steps.proxies({"consortium": "Consortium"}, deployer)[0])
+    proxies = steps.proxies(PROXIES, book.address)
+    contracts = {"consortium": book.address, **dict(zip(PROXIES, proxies, strict=True))}
+    contracts["timelock"] = timelock.address
+    booked = [_booked(book, name, address) for name, address in contracts.items()][1:]
     rules = [
-        *(_booked(book, name, contracts[name]) for name in PROXIES),
+        *booked,
         *_constitution(book, constitution),
         *(_allowed(book, digest, label) for digest, label in (algorithms or {}).items()),
         *(_admitted(book, scheme) for scheme in schemes),
         *(_minimum(book, name, value) for name, value in minimums.items()),
+        *(_purpose(book, purpose) for purpose in purposes),
     ]
-    steps.rules(rules)
-    if authority is not None:
-        steps.rules([(lambda: book.authority() == authority, book.move_authority(authority))])
+    creation = _governor(contracts["membership"], timelock.address, wanted)
+    is_founded = book.authority() == timelock.address
+    created = steps.create({"governor": creation}, () if is_founded else rules)
+    governor = Governor(client, created[0])
+    contracts["governor"] = governor.address
+    last = [_booked(book, "governor", governor.address), *_roles(timelock, governor.address)]
+    if not is_founded:
+        steps.rules(last)
+        steps.rules([_renounced(timelock, deployer)])
+        if authority is not None:
+            steps.rules([_governed_by(book, authority)])
     Network.open(client, book.address)
+    unset = [rule for rule in (*rules, *last) if not rule.is_so()] if is_founded else []
     return Deployment(
         chain_id=client.chain_id,
         consortium=book.address,
         contracts=contracts,
-        blocks={name: steps.block_of_proxy(name) for name in contracts},
+        blocks={name: steps.block_of(name) for name in contracts},
         gas=steps.gas,
+        is_founded=is_founded,
+        differences=(
+            *(Difference(rule.name, rule.kind, rule.params) for rule in unset),
+            *_voting(governor, wanted),
+        ),
     )
+
+
+# ------------------------------------------------------------------------------ founding
+
+
+@dataclass(frozen=True)
+class Founding:
+    """Who governs now: `members`, by the rules in `settings`, through the governor.
+
+    `is_new` is False where they did before.
+    """
+
+    governor: str
+    timelock: str
+    members: tuple[Member, ...]
+    settings: GovernanceSettings
+    is_new: bool
+
+
+def found(client: ChainClient, network: Network, *, is_alone: bool = False) -> Founding:
+    """Hands the authority to the timelock. There is no way back but a vote.
+
+    Raises FoundingRefused while a step of the deployment is missing, or with fewer than two active
+    members unless `is_alone`. Once the members govern it only tells who they are.
+    """
+    book, governor, timelock = network.consortium, network.governor, network.timelock
+    members = _active(network)
+    settings = governor.settings()
+    is_new = book.authority() != timelock.address
+    if is_new:
+        _refuse_half(client, network, len(members), settings, is_alone)
+        try:
+            client.transact(book.move_authority(timelock.address))
+        except ChainError:
+            # What an interrupted run had sent may have been mined in between.
+            if book.authority() != timelock.address:
+                raise
+    return Founding(governor.address, timelock.address, members, settings, is_new)
+
+
+def _active(network: Network) -> tuple[Member, ...]:
+    membership = network.membership.at(network.client.head().number)
+    return tuple(
+        membership.member(member)
+        for member in membership.members()
+        if membership.standing(member) is Standing.ACTIVE
+    )
+
+
+def _refuse_half(
+    client: ChainClient,
+    network: Network,
+    members: int,
+    settings: GovernanceSettings,
+    is_alone: bool,
+) -> None:
+    """A consortium that cannot vote would be stuck for ever."""
+    timelock, governor = network.timelock, network.governor.address
+    missing = [rule.name for rule in _roles(timelock, governor) if not rule.is_so()]
+    if not _renounced(timelock, client.address).is_so():
+        missing.append("the deployer gives up the timelock's administration")
+    if missing:
+        raise FoundingRefused(f"missing: {'; '.join(missing)}", "run `fatechain deploy` first")
+    if network.governor.timelock() != timelock.address:
+        raise FoundingRefused("the governor acts through another timelock", "deploy again")
+    found = f"{members} active member{'' if members == 1 else 's'}"
+    if members < (1 if is_alone else LEAST_FOUNDERS):
+        raise FoundingRefused(
+            found,
+            f"admit the founders first: {LEAST_FOUNDERS} at least, or one with --alone, "
+            "which then decides alone about who else comes in",
+        )
+    if members < settings.quorum_minimum:
+        raise FoundingRefused(found, f"the quorum needs {settings.quorum_minimum}: admit more")
+
+
+# ------------------------------------------------------------------------------ steps
 
 
 @dataclass
@@ -157,15 +326,19 @@ class _Steps:
     def gas(self) -> int:
         return sum(step.gas for step in self._steps.values())
 
-    def block_of_proxy(self, name: str) -> int:
-        block = self._steps[f"proxy {name}"].block
+    def block_of(self, name: str) -> int:
+        """The block in which the contract of that name was made."""
+        block = self._steps[name if name in PLAIN else f"proxy {name}"].block
         assert block is not None
         return block
 
-    def create(self, creations: Mapping[str, Creation]) -> list[str]:
-        """Addresses of the contracts made by these steps, in their order."""
+    def create(self, creations: Mapping[str, Creation], rules: Sequence[Rule] = ()) -> list[str]:
+        """Addresses of the contracts made by these steps, in their order.
+
+        `rules` are seen to in the same go.
+        """
         missing = {n: c for n, c in creations.items() if not self._stands(n)}
-        self._send(missing)
+        self.rules(rules, missing)
         addresses = [self._steps[name].address for name in creations]
         return [address for address in addresses if address is not None]
 
@@ -181,19 +354,21 @@ class _Steps:
             creations[f"proxy {name}"] = Creation("ERC1967Proxy", (code, initialize))
         return self.create(creations)
 
-    def rules(self, rules: Sequence[Rule]) -> None:
+    def rules(
+        self, rules: Sequence[Rule], creations: Mapping[str, Transaction] | None = None
+    ) -> None:
         """Sees to it that the chain says so. The chain decides, not the file."""
-        named = {
-            f"{call.function} {' '.join(map(str, call.args))}": (so, call) for so, call in rules
-        }
+        named = {rule.name: rule for rule in rules}
         begun = {
-            n: c for n, (_, c) in named.items() if n in self._steps and not self._steps[n].block
+            name: rule.call
+            for name, rule in named.items()
+            if name in self._steps and not self._steps[name].block
         }
         self._send(begun)
-        missing = {name: call for name, (is_so, call) in named.items() if not is_so()}
+        missing = {name: rule.call for name, rule in named.items() if not rule.is_so()}
         for name in missing:
             self._steps.pop(name, None)
-        self._send(missing)
+        self._send({**(creations or {}), **missing})
 
     def _stands(self, name: str) -> bool:
         step = self._steps.get(name)
@@ -278,34 +453,85 @@ class _Steps:
         _replace(self._path, json.dumps(value, indent=1) + "\n")
 
 
-def _booked(book: Consortium, name: str, address: str) -> Rule:
-    def is_so() -> bool:
-        try:
-            return book.contract_of(name) == address
-        except ContractRefused as refusal:
-            if refusal.error != "ConsortiumUnknownContract":
-                raise
-            return False
+# ------------------------------------------------------------------------------ rules
 
-    return is_so, book.set_contract(name, address)
+
+def _booked(book: Consortium, name: str, address: str) -> Rule:
+    return Rule(lambda: book.find_contract(name) == address, book.set_contract(name, address))
 
 
 def _constitution(book: Consortium, digest: str) -> list[Rule]:
     if digest == ZERO_ID:
         return []
-    return [(lambda: book.constitution() == digest, book.set_constitution(digest))]
+    call = book.set_constitution(digest)
+    is_so = lambda: book.constitution() == digest  # noqa: E731
+    return [Rule(is_so, call, "set-constitution", {"digest": digest})]
 
 
 def _allowed(book: Consortium, digest: str, label: str) -> Rule:
-    return lambda: book.is_algorithm_allowed(digest), book.allow_algorithm(digest, label)
+    call = book.allow_algorithm(digest, label)
+    params = {"code_digest": digest, "name": label}
+    return Rule(lambda: book.is_algorithm_allowed(digest), call, "allow-algorithm", params)
 
 
 def _admitted(book: Consortium, scheme: str) -> Rule:
-    return lambda: book.is_scheme_admitted(scheme), book.admit_scheme(scheme)
+    call = book.admit_scheme(scheme)
+    return Rule(lambda: book.is_scheme_admitted(scheme), call, "admit-scheme", {"scheme": scheme})
 
 
 def _minimum(book: Consortium, name: str, value: int) -> Rule:
-    return lambda: book.minimum(name) == value, book.set_minimum(name, value)
+    call = book.set_minimum(name, value)
+    params = {"name": name, "value": value}
+    return Rule(lambda: book.minimum(name) == value, call, "set-minimum", params)
+
+
+def _purpose(book: Consortium, purpose: str) -> Rule:
+    call = book.allow_purpose(purpose)
+    params = {"purpose": purpose}
+    return Rule(lambda: book.is_purpose_allowed(purpose), call, "allow-purpose", params)
+
+
+def _governor(membership: str, timelock: str, wanted: GovernanceSettings) -> Creation:
+    return Creation(
+        PLAIN["governor"],
+        (
+            membership,
+            timelock,
+            wanted.voting_delay,
+            wanted.voting_period,
+            wanted.quorum_minimum,
+            wanted.late_quorum,
+        ),
+    )
+
+
+def _roles(timelock: Timelock, governor: str) -> list[Rule]:
+    """The governor alone puts things into the timelock and takes them out; anyone carries out."""
+    held = ((PROPOSER_ROLE, governor), (CANCELLER_ROLE, governor), (EXECUTOR_ROLE, ANYONE))
+    return [
+        Rule(partial(timelock.has_role, role, account), timelock.grant_role(role, account))
+        for role, account in held
+    ]
+
+
+def _renounced(timelock: Timelock, deployer: str) -> Rule:
+    """Only after the governor holds its roles: nobody could give them any more."""
+    call = timelock.renounce_role(ADMIN_ROLE, deployer)
+    return Rule(lambda: not timelock.has_role(ADMIN_ROLE, deployer), call)
+
+
+def _governed_by(book: Consortium, authority: str) -> Rule:
+    return Rule(lambda: book.authority() == authority, book.move_authority(authority))
+
+
+def _voting(governor: Governor, wanted: GovernanceSettings) -> list[Difference]:
+    """How the votes go is fixed when the governor is made; afterwards only they change it."""
+    found = asdict(governor.settings())
+    other = {name: value for name, value in asdict(wanted).items() if found[name] != value}
+    if not other:
+        return []
+    told = ", ".join(f"{name} is {found[name]}, not {value}" for name, value in other.items())
+    return [Difference(told, "set-voting", other)]
 
 
 def _replace(path: Path, text: str) -> None:

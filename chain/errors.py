@@ -14,6 +14,9 @@
      │   └─ NonceTaken        another transaction of the account stands at this nonce
      ├─ TransactionStuck      not mined in time, also after its fee was raised
      ├─ DeploymentMismatch    the state file speaks of another chain or consortium
+     ├─ FoundingRefused       the consortium would be stuck if it governed itself now
+     ├─ ProposalInvalid       a proposal that no consortium could vote on, and why
+     ├─ ForkFailed            the chain cannot be copied to try something out
      ├─ EngineMissing         the testnet's program is not installed
      ├─ EngineFailed          the testnet's program ended or did not answer
      ├─ CompilationFailed, CompilerMissing (chain.compile)
@@ -178,6 +181,40 @@ class DeploymentMismatch(ChainError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.what, self.found, self.expected)
+
+
+class FoundingRefused(ChainError):
+    def __init__(self, found: str, needed: str) -> None:
+        self.found = found
+        self.needed = needed
+        super().__init__(f"the members cannot govern yet: found {found}; {needed}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.found, self.needed)
+
+
+class ProposalInvalid(ChainError):
+    """`where` names the part of a proposal: its kind, title, body or a parameter."""
+
+    def __init__(self, where: str, found: object, allowed: object) -> None:
+        self.where = where
+        self.found = found
+        self.allowed = allowed
+        super().__init__(f"proposal: {where} is {found}; allowed: {allowed}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.where, self.found, self.allowed)
+
+
+class ForkFailed(ChainError):
+    """Trying something out on a copy of the chain did not work; nothing is known of its effect."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the effect cannot be tried out: {reason}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason,)
 
 
 class EngineMissing(ChainError):

@@ -1,18 +1,26 @@
 """A consortium on a chain: its address book, and one typed client per contract."""
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from chain.anchors import Anchors
+from chain.attestations import Attestations
+from chain.brake import Brake
+from chain.breakglass import BreakGlass
 from chain.calls import Block
 from chain.consents import Consents
 from chain.consortium import Consortium
+from chain.contract import Contract
 from chain.datasets import Datasets
-from chain.errors import ContractRefused, NotDeployed
+from chain.disputes import Disputes
+from chain.errors import NotDeployed
+from chain.governor import Governor, Timelock
 from chain.jobs import Jobs
 from chain.membership import Membership
 from chain.models import Models
+from chain.reviews import Reviews
 from chain.sites import Sites
 
 if TYPE_CHECKING:
@@ -52,7 +60,10 @@ class NetworkFile:
 
 @dataclass(frozen=True)
 class Network:
-    """Typed clients for all contracts of the consortium at `consortium.address`."""
+    """Typed clients for all contracts of the consortium at `consortium.address`.
+
+    The fields after `consortium` carry the names under which its address book holds them.
+    """
 
     client: "ChainClient"
     consortium: Consortium
@@ -63,6 +74,13 @@ class Network:
     jobs: Jobs
     models: Models
     anchors: Anchors
+    governor: Governor
+    timelock: Timelock
+    reviews: Reviews
+    attestations: Attestations
+    disputes: Disputes
+    brake: Brake
+    breakglass: BreakGlass
 
     @classmethod
     def open(cls, client: "ChainClient", consortium_address: str) -> "Network":
@@ -70,52 +88,58 @@ class Network:
         if not client.has_code(consortium_address):
             raise NotDeployed("Consortium", consortium_address)
         book = Consortium(client, consortium_address)
-
-        def at(name: str) -> str:
-            try:
-                return book.contract_of(name)
-            except ContractRefused as refusal:
-                raise NotDeployed(name, consortium_address) from refusal
-
-        network = cls(
-            client=client,
-            consortium=book,
-            membership=Membership(client, at("membership")),
-            sites=Sites(client, at("sites")),
-            datasets=Datasets(client, at("datasets")),
-            consents=Consents(client, at("consents")),
-            jobs=Jobs(client, at("jobs")),
-            models=Models(client, at("models")),
-            anchors=Anchors(client, at("anchors")),
-        )
+        found: dict[str, Any] = {}
+        for name, contract in CLIENTS.items():
+            address = book.find_contract(name)
+            if address is None:
+                raise NotDeployed(name, consortium_address)
+            found[name] = contract(client, address)
+        network = cls(client, book, **found)
         client.learn(network.contracts)
         return network
 
     def at(self, block: Block) -> "Network":
         """The same contracts, all read at `block`."""
-        return Network(
-            client=self.client,
-            consortium=self.consortium.at(block),
-            membership=self.membership.at(block),
-            sites=self.sites.at(block),
-            datasets=self.datasets.at(block),
-            consents=self.consents.at(block),
-            jobs=self.jobs.at(block),
-            models=self.models.at(block),
-            anchors=self.anchors.at(block),
-        )
+        clients: dict[str, Any] = {name: self._named(name).at(block) for name in _NAMES}
+        return replace(self, **clients)
+
+    def on(self, client: "ChainClient") -> "Network":
+        """The same contracts, asked through another client: on a fork, say."""
+        clients: dict[str, Any] = {
+            name: type(contract)(client, contract.address)
+            for name in _NAMES
+            for contract in [self._named(name)]
+        }
+        return replace(self, client=client, **clients)
 
     @property
     def contracts(self) -> dict[str, str]:
         """Address → artifact name of every contract: what an indexer follows."""
-        clients = (
-            self.consortium,
-            self.membership,
-            self.sites,
-            self.datasets,
-            self.consents,
-            self.jobs,
-            self.models,
-            self.anchors,
-        )
+        clients = (self._named(name) for name in _NAMES)
         return {client.address: client.artifact for client in clients}
+
+    def _named(self, name: str) -> Contract:
+        found = getattr(self, name)
+        assert isinstance(found, Contract)
+        return found
+
+
+CLIENTS: Mapping[str, type[Contract]] = {
+    "membership": Membership,
+    "sites": Sites,
+    "datasets": Datasets,
+    "consents": Consents,
+    "jobs": Jobs,
+    "models": Models,
+    "anchors": Anchors,
+    "governor": Governor,
+    "timelock": Timelock,
+    "reviews": Reviews,
+    "attestations": Attestations,
+    "disputes": Disputes,
+    "brake": Brake,
+    "breakglass": BreakGlass,
+}
+"""Name in the address book → its client."""
+
+_NAMES = ("consortium", *CLIENTS)
