@@ -60,6 +60,7 @@ SETTINGS: Mapping[str, Any] = {
 _ROOT = Path(__file__).resolve().parent.parent
 _SOURCES = _ROOT / "contracts"
 _ARTIFACTS = Path(__file__).resolve().parent / "artifacts"
+_NOT_OURS = ("node_modules", "test")  # what the contracts import, and what forge runs
 _FUTURE_KEYWORD = "6335"
 _IMPORT = re.compile(r'^import\s+(?:[^"\';]*?\sfrom\s+)?["\']([^"\']+)["\']\s*;', re.MULTILINE)
 _NAMESPACE = re.compile(r"@custom:storage-location erc7201:(\S+)")
@@ -155,7 +156,7 @@ def read_sources(root: Path = _SOURCES) -> dict[str, str]:
     waiting = [
         path.relative_to(root).as_posix()
         for path in sorted(root.rglob("*.sol"))
-        if "node_modules" not in path.relative_to(root).parts
+        if path.relative_to(root).parts[0] not in _NOT_OURS
     ]
     found: dict[str, str] = {}
     while waiting:
