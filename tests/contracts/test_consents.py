@@ -80,7 +80,7 @@ def test_a_contract_account_grants_through_erc_1271(
 ) -> None:
     made = compiled["Wallet"]
     wallet = world.create(made.abi, made.bytecode)
-    world.admit(wallet.address, "Club")
+    world.admit_contract(wallet, "Club")
     site = world.sites.encode_abi(
         "register", args=[world.address("newcomer"), "club", "https://club", 1, KEYS, 9]
     )

@@ -61,14 +61,15 @@ GRANT_TYPES = {
         {"name": "fromVersion", "type": "uint32"},
         {"name": "toVersion", "type": "uint32"},
         {"name": "grantee", "type": "bytes32"},
-        {"name": "purpose", "type": "bytes32"},
-        {"name": "algorithm", "type": "bytes32"},
+        {"name": "purposes", "type": "bytes32[]"},
+        {"name": "algorithms", "type": "bytes32[]"},
         {"name": "until", "type": "uint64"},
         {"name": "uses", "type": "uint32"},
         {"name": "minParties", "type": "uint8"},
         {"name": "minRows", "type": "uint64"},
         {"name": "productBudget", "type": "uint64"},
         {"name": "epsilonMicro", "type": "uint64"},
+        {"name": "columnRules", "type": "bytes32"},
         {"name": "amends", "type": "bytes32"},
         {"name": "nonce", "type": "uint256"},
     ]
@@ -304,9 +305,18 @@ class World:
         self.send(self.admission(actor, name, nonce), "authority")
         return bytes(self.membership.functions.memberIdFor(self.address(actor), nonce).call())
 
+    def admit_contract(self, wallet: Contract, name: str) -> Id:
+        """A member whose account is a contract that says what it signed (ERC-1271)."""
+        nonce = next(self.nonces)
+        functions = self.membership.functions
+        digest = functions.admissionDigest(wallet.address, name, nonce).call()
+        self.send(wallet.functions.approve(digest), "relayer")
+        self.send(functions.admit(wallet.address, name, nonce, b""), "authority")
+        return bytes(functions.memberIdFor(wallet.address, nonce).call())
+
     def register_site(self, actor: str, operator: str, *purposes: str) -> Id:
         nonce = next(self.nonces)
-        keys = [(w(purpose), h(f"{operator} {purpose}")) for purpose in purposes]
+        keys = [(w(purpose), h(f"{operator} {purpose}"), b"proof") for purpose in purposes]
         site = bytes(self.sites.functions.siteIdFor(self.address(actor), nonce).call())
         self.send(self.sites.functions.agree(site), operator)
         self.send(
@@ -330,14 +340,15 @@ class World:
             "fromVersion": 1,
             "toVersion": 2,
             "grantee": self.bank,
-            "purpose": TRAINING,
-            "algorithm": ALGORITHM,
+            "purposes": [TRAINING],
+            "algorithms": [ALGORITHM],
             "until": self.now + 90 * DAY,
             "uses": 5,
             "minParties": 2,
             "minRows": 50,
             "productBudget": 300,
             "epsilonMicro": 0,
+            "columnRules": ZERO,
             "amends": ZERO,
             "nonce": next(self.nonces),
             **changed,
@@ -368,7 +379,8 @@ class World:
 
     def approved(self, **changed: Any) -> Id:
         job = self.propose(**changed)
-        self.send(self.jobs.functions.approve(job, self.shop_site), "shop_node")
+        approve = self.jobs.functions.approve(job, self.shop_site, h("specification"))
+        self.send(approve, "shop_node")
         return job
 
     def running(self, **changed: Any) -> Id:
@@ -392,6 +404,8 @@ class World:
 
     def _populate(self) -> None:
         self.send(self.consortium.functions.allowAlgorithm(ALGORITHM, "secureboost"), "authority")
+        for purpose in (TRAINING, w("emergency")):
+            self.send(self.consortium.functions.allowPurpose(purpose), "authority")
         self.bank = self.admit("bank", "Bank")
         self.shop = self.admit("shop", "Shop")
         self.clinic = self.admit("clinic", "Clinic")
