@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from node import stops
 from node.audit.entries import record
 from node.lifecycle import JOB_ENDS, JOB_MOVES, SUBMITTED, move_job, move_task
-from node.store import Anchor, JobParty, LocalJob, LocalModel, Reservation, Task
+from node.store import Anchor, JobParty, LocalJob, LocalModel, Reservation, Task, Waiting
+from node.votes import HANDLERS as OF_VOTES
 
 if TYPE_CHECKING:
     from chain.calls import EventRecord
@@ -120,10 +122,14 @@ def _ended(session: Session, event: EventRecord, me: str | None) -> None:
         reason = word  # what we knew before was another reason than the one that counts
     if not _move(session, job_id, state, ended_at=time.time(), reason=reason):
         return
+    session.execute(delete(Waiting).where(Waiting.job_id == job_id))
     session.execute(delete(Reservation).where(Reservation.job_id == job_id))
     by = event.args.get("site")
     detail = f"job {state}" if word is None else f"job {state}: {word}"
-    stop_tasks(session, job_id, {"code": word or state.capitalize(), "detail": detail})
+    why = word or state.capitalize()
+    stop_tasks(session, job_id, {"code": why, "detail": detail})
+    if me is not None and state != "SUCCEEDED":
+        stops.notice(session, job, me, why, detail, event.block_number)
     if _is_party(session, job_id, me):
         data = {"state": state, "block": event.block_number}
         extra = {"reason": word, "by": by, "result": event.args.get("result")}
@@ -192,6 +198,7 @@ HANDLERS: Mapping[tuple[str, str], Handler] = {
     **{("JobRegistry", name): _ended for name in ENDS},
     ("ModelRegistry", "ModelRegistered"): _model_registered,
     ("AuditAnchor", "Anchored"): _anchored,
+    **OF_VOTES,
 }
 
 

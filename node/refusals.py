@@ -33,6 +33,9 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "ConsortiumAlgorithmNotAllowed": (Refused, "AlgorithmNotAllowed"),
     "ConsortiumAlgorithmAlreadyAllowed": (Conflict, "Conflict"),
     "ConsortiumSchemeNotAdmitted": (Refused, "SchemeNotAdmitted"),
+    "ConsortiumPurposeNotAllowed": (Refused, "PurposeNotAllowed"),
+    "ConsortiumCodeMismatch": (Refused, "CodeMismatch"),
+    "ConsortiumUpgradeNotNamed": (Refused, "NotAuthority"),
     # Membership
     "MembershipAccountTaken": (Conflict, "Conflict"),
     "MembershipIdTaken": (Conflict, "Conflict"),
@@ -41,6 +44,55 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "MembershipNotSuspended": (Conflict, "Conflict"),
     "MembershipNotAMember": (Refused, "MemberNotActive"),
     "MembershipSoulbound": (Refused, "Soulbound"),
+    "MembershipNotAccepted": (Unauthenticated, "SignatureInvalid"),
+    "MembershipAccountReplaced": (Refused, "MemberNotActive"),
+    "MembershipTooFew": (Refused, "TooFewMembers"),
+    "MembershipNotBreakGlass": (Refused, "NotOperator"),
+    # ConsortiumGovernor
+    "GovernorQuorumMinimumTooHigh": (Invalid, "InvalidRequest"),
+    "GovernorThresholdIsOne": (Invalid, "InvalidRequest"),
+    "GovernorVoterNotActive": (Refused, "MemberNotActive"),
+    # Reviews
+    "ReviewsTaken": (Conflict, "Conflict"),
+    "ReviewsNotSubmitted": (NotFound, "ReviewMissing"),
+    "ReviewsTooFew": (Refused, "ReviewMissing"),
+    "ReviewsTooMany": (Invalid, "InvalidRequest"),
+    "ReviewsNameTooLong": (Invalid, "InvalidRequest"),
+    "ReviewsPersonTaken": (Conflict, "Conflict"),
+    "ReviewsNotAppointed": (Refused, "PersonNotAppointed"),
+    "ReviewsNotDismissable": (Refused, "NotOwner"),
+    "ReviewsBadSignature": (Unauthenticated, "SignatureInvalid"),
+    # Attestations
+    "AttestationMissing": (Refused, "AttestationMissing"),
+    "AttestationNotIssuer": (Refused, "NotIssuer"),
+    "AttestationIssuerTaken": (Conflict, "Conflict"),
+    "AttestationIssuerUnknown": (NotFound, "NotIssuer"),
+    "AttestationOwnIssuer": (Refused, "NotIssuer"),
+    "AttestationExpired": (Invalid, "InvalidRequest"),
+    "AttestationTooManyIssuers": (Invalid, "InvalidRequest"),
+    "AttestationTooManyKinds": (Invalid, "InvalidRequest"),
+    "AttestationZero": (Invalid, "InvalidRequest"),
+    # Disputes
+    "DisputeUnknown": (NotFound, "NotFound"),
+    "DisputeTaken": (Conflict, "Conflict"),
+    "DisputeWithOneself": (Invalid, "InvalidRequest"),
+    "DisputeNotClaimant": (Refused, "NotOwner"),
+    "DisputeNotRespondent": (Refused, "NotOwner"),
+    "DisputeAlreadyAnswered": (Conflict, "Conflict"),
+    "DisputeEnded": (Conflict, "Conflict"),
+    "DisputeBadRuling": (Invalid, "InvalidRequest"),
+    # Brake
+    "BrakePulled": (Refused, "ConsortiumPaused"),
+    "BrakeNotPulled": (Conflict, "Conflict"),
+    # BreakGlass
+    "BreakGlassUnknown": (NotFound, "NotFound"),
+    "BreakGlassSamePerson": (Refused, "PersonNotAppointed"),
+    "BreakGlassNotAppointed": (Refused, "PersonNotAppointed"),
+    "BreakGlassBadSignature": (Unauthenticated, "SignatureInvalid"),
+    "BreakGlassTooLong": (Invalid, "InvalidRequest"),
+    "BreakGlassAlreadyReviewed": (Conflict, "Conflict"),
+    "BreakGlassAlreadyLapsed": (Conflict, "Conflict"),
+    "BreakGlassNotOverdue": (Conflict, "Conflict"),
     # SiteRegistry
     "SiteUnknown": (NotFound, "UnknownSite"),
     "SiteTaken": (Conflict, "Conflict"),
@@ -53,6 +105,7 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "SiteKeyTaken": (Conflict, "Conflict"),
     "SiteKeyRevoked": (Refused, "KeyRevoked"),
     "SiteKeyTooLong": (Invalid, "InvalidRequest"),
+    "SiteProofTooLong": (Invalid, "InvalidRequest"),
     "SiteNameTooLong": (Invalid, "InvalidRequest"),
     "SiteEndpointTooLong": (Invalid, "InvalidRequest"),
     "SiteBadRoles": (Invalid, "InvalidRequest"),
@@ -81,10 +134,12 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "ConsentWrongAlgorithm": (Refused, "GrantWrongAlgorithm"),
     "ConsentTooFewParties": (Refused, "GrantTooFewParties"),
     "ConsentNotJobs": (Refused, "NotOperator"),
+    "ConsentNotBreakGlass": (Refused, "NotOperator"),
     "ConsentBadTerms": (Invalid, "InvalidRequest"),
     # JobRegistry
     "JobUnknown": (NotFound, "NotFound"),
     "JobTaken": (Conflict, "Conflict"),
+    "JobWrongSpecification": (Refused, "SpecificationMismatch"),
     "JobWrongState": (Conflict, "Conflict"),
     "JobNotParty": (Refused, "NotAParty"),
     "JobNotProposer": (Refused, "WrongRole"),
@@ -115,12 +170,33 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "AnchorProofTooLong": (Invalid, "InvalidRequest"),
 }
 
+STANDARD: dict[str, tuple[type[NodeError], str]] = {
+    # OpenZeppelin's Governor and TimelockController, which no interface of ours declares
+    "GovernorAlreadyCastVote": (Conflict, "AlreadyVoted"),
+    "GovernorInsufficientProposerVotes": (Refused, "NotAVoter"),
+    "GovernorInvalidProposalLength": (Invalid, "InvalidRequest"),
+    "GovernorInvalidSignature": (Unauthenticated, "SignatureInvalid"),
+    "GovernorInvalidVoteType": (Invalid, "InvalidRequest"),
+    "GovernorInvalidVotingPeriod": (Invalid, "InvalidRequest"),
+    "GovernorNonexistentProposal": (NotFound, "ProposalUnknown"),
+    "GovernorNotQueuedProposal": (Conflict, "WrongProposalState"),
+    "GovernorOnlyExecutor": (Refused, "NotAuthority"),
+    "GovernorRestrictedProposer": (Refused, "NotProposer"),
+    "GovernorUnableToCancel": (Refused, "NotProposer"),
+    "GovernorUnexpectedProposalState": (Conflict, "WrongProposalState"),
+    "TimelockUnauthorizedCaller": (Refused, "NotAuthority"),
+    "TimelockUnexpectedOperationState": (Conflict, "WrongProposalState"),
+}
+
 HINTS = {
     "GrantMissing": "ask the data's owner for a grant and name it in the job",
     "GrantExpired": "ask the data's owner for a new grant",
     "GrantUsedUp": "ask the data's owner for a grant with more uses",
     "GrantRevoked": "the owner withdrew its consent; nothing may be computed with the data",
     "AlgorithmNotAllowed": "the consortium must allow this code digest first",
+    "PurposeNotAllowed": "take a purpose that the consortium allows, or propose this one",
+    "AttestationMissing": "an issuer that the consortium named must attest this of the member",
+    "ConsortiumPaused": "members pulled the brake; it ends by itself, or by vote",
     "SchemeNotAdmitted": "take a scheme that the consortium admits",
     "MemberNotActive": "the institution must be an active member of the consortium",
     "KeyRevoked": "the site must register a valid request key",
@@ -129,7 +205,8 @@ HINTS = {
 
 def from_contract(refusal: ContractRefused) -> NodeError:
     """The refusal of a contract as a problem: same reason, the values it gave as ``found``."""
-    kind, code = REASONS.get(refusal.error, (Conflict, "ContractRefused"))
+    reasons = REASONS | STANDARD
+    kind, code = reasons.get(refusal.error, (Conflict, "ContractRefused"))
     return kind(code, str(refusal), found=refusal.values or None, hint=HINTS.get(code))
 
 

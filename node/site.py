@@ -20,11 +20,17 @@ from node.settings import FILE_NAME, Settings
 from node.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chain.client import ChainClient
+    from chain.effects import Effect
     from chain.network import Network
+    from chain.proposals import Action
     from node.audit.log import AuditLog
+    from node.blocktime import BlockTimes
     from node.inbox import Inbox
     from node.peers import Peers
+    from node.previews import Previews
 
 
 class Site:
@@ -164,6 +170,28 @@ class Site:
         return ChainClient(
             self.settings.rpc_url, account=account, expected_chain_id=self.settings.chain_id
         )
+
+    def simulate(self, network: Network, actions: Sequence[Action]) -> Effect:
+        """What calls would do if the members had passed them, tried out on a copy of the chain.
+
+        Raises `chain.errors.ForkFailed`, ChainUnavailable.
+        """
+        from chain.effects import simulate
+
+        return simulate(network.client, network, actions)
+
+    @cached_property
+    def previews(self) -> Previews:
+        """What open proposals would do now."""
+        from node.previews import Previews
+
+        return Previews(self)
+
+    @cached_property
+    def block_times(self) -> BlockTimes:
+        from node.blocktime import BlockTimes
+
+        return BlockTimes(self.network)
 
     @cached_property
     def peers(self) -> Peers:

@@ -26,10 +26,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
+from node import votes
 from node.anchoring import Anchoring
+from node.arrival import Arrival
 from node.audit.entries import record
 from node.chain_tx import Sender
+from node.courier import Courier
 from node.directory import ChainDirectory
+from node.enactment import Enactment
 from node.errors import Failed, NodeError, Unavailable
 from node.events import Events, chain_state
 from node.jobs import intent_refused
@@ -63,6 +67,8 @@ class Sync:
         self.read_up_to: BlockRef | None = None  # the head of the last whole pass
         self.watch = Watch(site, clock)
         self.anchoring = Anchoring(site, clock)
+        self.enactment = Enactment(site)
+        self.arrival = Arrival(site)
 
     def step(self) -> None:
         """One pass.  A silent chain holds up the log and the tasks in nothing.
@@ -92,10 +98,12 @@ class Sync:
             self.sender.step(head.number)
             if self.indexer.step() and isinstance(self.site.directory, ChainDirectory):
                 self.site.directory.forget()
+            self.arrival.step(self.network, head)
             if self.site.is_registered:
                 self.watch.hold_to_head(head)
                 self.watch.expire(head)
                 self.anchoring.step(self.network)
+            self.enactment.step(self.network, self.client, head)
             self.read_up_to = head
         except (errors.ChainRegressed, errors.WrongChain) as error:
             self._problem(type(error).__name__, str(error))
@@ -172,6 +180,7 @@ class Sync:
 def _refused(session: Session, row: ChainTx, reason: NodeError) -> None:
     log.warning("%s: %s", row.intent, reason)
     intent_refused(session, row.intent, reason)
+    votes.intent_refused(session, row.intent, reason)
 
 
 # ── The process ──────────────────────────────────────────────────────────────────────────────
@@ -189,13 +198,19 @@ class Process:
     def run(self) -> None:
         """Serve until `end`.  Raises `Conflict` (``AlreadyRunning``, ``LeaseLost``), `Failed`."""
         self.alone.acquire()
-        scheduling = threading.Thread(target=self._schedule, name="scheduler")
-        scheduling.start()
+        beside = [
+            threading.Thread(target=self._schedule, name="scheduler"),
+            # Apart from the scheduler: receipts of stops wait for no partner that is slow.
+            threading.Thread(target=self._acknowledge, name="stops"),
+        ]
+        for thread in beside:
+            thread.start()
         try:
             self._serve()
         finally:
             self.ending.set()
-            scheduling.join()
+            for thread in beside:
+                thread.join()
             self.alone.release()
 
     def end(self) -> None:
@@ -226,6 +241,10 @@ class Process:
                     # A mistake of ours in one tick must not end the scheduling of all jobs.
                     log.exception("scheduler")
                 self.ending.wait(LOOP_SECONDS)
+
+    def _acknowledge(self) -> None:
+        with asyncio.Runner() as runner:
+            runner.run(Courier(self.site).run(self.ending))
 
 
 def run(site: Site) -> None:

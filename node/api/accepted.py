@@ -29,11 +29,14 @@ Wait = Annotated[
 
 
 class Accepted(Shown):
-    """200 when confirmed, 202 while the transaction is on its way."""
+    """200 when confirmed, 202 while the transaction is on its way.
+
+    `transaction` is null where it was not this site that sent it.
+    """
 
     id: str
     state: str
-    transaction: str
+    transaction: str | None
     tx_hash: str | None
     block: int | None
 

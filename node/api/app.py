@@ -24,6 +24,7 @@ from node.api import (
     network,
     predictions,
     problems,
+    proposals,
     sites,
     transactions,
 )
@@ -48,6 +49,7 @@ TAGS = [
     {"name": "site", "description": "Health of this node; sites and facts of the consortium."},
     {"name": "data", "description": "Datasets by commitment, and what their owners allowed."},
     {"name": "work", "description": "Jobs, models and predictions."},
+    {"name": "governance", "description": "Proposals to the members, and their votes."},
     {"name": "evidence", "description": "The audit log with its proofs, and transactions."},
 ]
 
@@ -95,6 +97,7 @@ def _operator_interface() -> APIRouter:
         jobs,
         models,
         predictions,
+        proposals,
         audit,
         transactions,
     ):

@@ -26,6 +26,13 @@ MAX_ENTRY_BYTES = 65_535  # what a bundle of entries can hold
 KINDS = frozenset(
     {
         "site.registered",
+        "admission.requested",
+        "admission.dismissed",
+        "key.rotating",
+        "key.switched",
+        "key.ended",
+        "key.revoked",
+        "key.abandoned",
         "dataset.registered",
         "grant.signed",
         "grant.revoked",

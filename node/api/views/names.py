@@ -39,6 +39,12 @@ class Names:
     def member(self, id: str) -> Named:
         return Named(id=id, name=self._name(id, lambda network: network.membership.member(id).name))
 
+    def member_of(self, account: str) -> Named | None:
+        """The member whose account this is; None where it is nobody's, or the chain is silent."""
+        key = f"account:{account}"
+        id = self._name(key, lambda network: network.membership.member_of(account))
+        return None if id is None else self.member(id)
+
     def dataset(self, id: str) -> Named:
         return Named(id=id, name=self._name(id, lambda network: network.datasets.dataset(id).name))
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views.model import Shown
 from node.errors import Conflict, NodeError, NotFound
-from node.refusals import REASONS
+from node.refusals import REASONS, STANDARD
 from node.store import ChainTx
 
 SETTLED = ("CONFIRMED", "REFUSED")
@@ -97,5 +97,5 @@ def refusal(transaction: Transaction) -> NodeError:
     error = transaction.error or TransactionError(
         code="TransactionFailed", detail="the chain refused the transaction"
     )
-    kinds = {code: kind for kind, code in REASONS.values()}
+    kinds = {code: kind for kind, code in (REASONS | STANDARD).values()}
     return kinds.get(error.code, Conflict)(error.code, error.detail)

@@ -1,0 +1,169 @@
+"""Carrying proposals on: simulated when they appear, queued and executed when they have passed.
+
+Part of the sync process.  Nobody has to be asked to queue or execute what the members passed, so
+every member's node could; they take turns, the proposer's first, and a node whose turn comes does
+only what the ones before it left undone.  After the execution the events that really happened are
+held against what the proposal said it would do.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, or_, select
+
+from node import governance, refusals
+from node.audit.entries import record
+from node.errors import NodeError
+from node.store import ChainTx, Proposal
+from node.votes import OPEN
+
+if TYPE_CHECKING:
+    from chain.calls import BlockRef
+    from chain.client import ChainClient
+    from chain.network import Network
+    from node.site import Site
+
+log = logging.getLogger(__name__)
+
+TURN_BLOCKS = 3  # that a node leaves to those whose turn comes before its own
+SYNC = "sync"
+
+
+class Enactment:
+    """`step` is one pass at a new head."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._ready: dict[tuple[str, str], int] = {}  # (proposal, what) → head when it became due
+
+    def step(self, network: Network, client: ChainClient, head: BlockRef) -> None:
+        """Follow all open proposals.  Raises ChainUnavailable; what was done until then stands."""
+        from chain.errors import ChainUnavailable
+
+        executed = and_(Proposal.state == "EXECUTED", Proposal.executed_digest.is_(None))
+        for row in self._rows(or_(Proposal.state.in_(OPEN), executed)):
+            try:
+                if row.state == "EXECUTED":
+                    self._compare(network, client, row)
+                else:
+                    self._preview(network, row)
+                    self._follow(network, row, head)
+            except ChainUnavailable:
+                raise
+            except Exception:
+                # Anybody may propose any bytes: what we stumble over in one proposal must not
+                # keep the node from its other work.
+                log.exception("proposal %s", row.id)
+
+    def _rows(self, *where: Any) -> list[Proposal]:
+        with self.site.store.read() as session:
+            query = select(Proposal).where(*where)
+            return list(session.scalars(query.order_by(Proposal.created_block, Proposal.id)))
+
+    # ── Before the vote is over ──────────────────────────────────────────────────────────────
+
+    def _preview(self, network: Network, row: Proposal) -> None:
+        """Keep what a proposal of others would do, as seen when it appeared here."""
+        if row.effect is not None:
+            return
+        effect = governance.effect_of(self.site, network, row)
+        if effect is not None:
+            self._set(row, effect=effect.to_json(), effect_digest=effect.digest)
+
+    def _follow(self, network: Network, row: Proposal, head: BlockRef) -> None:
+        assert row.snapshot is not None
+        assert row.deadline is not None
+        if row.state in ("PENDING", "ACTIVE") and head.number <= row.deadline:
+            voting = head.number > row.snapshot
+            if voting and row.state == "PENDING":
+                self._set(row, state="ACTIVE")
+            return
+        found = network.governor.proposal(row.id)
+        state = str(found.state)
+        if state != row.state and state != "EXECUTED":  # what was executed, the event tells
+            self._set(row, state=state)
+        if not self.site.settings.execute_proposals:
+            return
+        if state == "SUCCEEDED":
+            self._carry(network, row, "queue", head)
+        elif state == "QUEUED" and found.eta and found.eta <= head.timestamp:
+            self._carry(network, row, "execute", head)
+
+    # ── After it ─────────────────────────────────────────────────────────────────────────────
+
+    def _carry(self, network: Network, row: Proposal, what: str, head: BlockRef) -> None:
+        """Queue or execute, when the nodes before this one have had their turn."""
+        from chain.errors import ContractRefused
+
+        since = self._ready.setdefault((row.id, what), head.number)
+        turn = self._turn(network, row)
+        if turn is None or head.number - since < turn * TURN_BLOCKS or self._is_asked(row, what):
+            return
+        carry = governance.queue if what == "queue" else governance.execute
+        try:
+            carry(self.site, row.id, actor=SYNC)
+        except NodeError as refusal:
+            self._note(row, refusal)
+        except ContractRefused as refusal:
+            self._note(row, refusals.from_contract(refusal))
+
+    def _turn(self, network: Network, row: Proposal) -> int | None:
+        """How many nodes come before this one; None where this site's account is no member's."""
+        members = network.membership
+        accounts = sorted(
+            members.member(id).account.lower()
+            for id in members.members()
+            if str(members.standing(id)) == "ACTIVE"
+        )
+        own, proposer = self.site.identity.address.lower(), row.proposer.lower()
+        if own not in accounts:
+            return None
+        first = accounts.index(proposer) if proposer in accounts else 0
+        return (accounts.index(own) - first) % len(accounts)
+
+    def _is_asked(self, row: Proposal, what: str) -> bool:
+        """Whether a transaction for it is on its way."""
+        with self.site.store.read() as session:
+            query = select(ChainTx.id).where(
+                ChainTx.intent.startswith(f"proposal.{what}:{row.id}"), ChainTx.state != "REFUSED"
+            )
+            return session.scalar(query) is not None
+
+    def _compare(self, network: Network, client: ChainClient, row: Proposal) -> None:
+        """Hold what happened against what the proposal said, once, and enter both."""
+        from chain.effects import effect_of
+
+        assert row.executed_tx is not None
+        receipt = client.find_receipt(row.executed_tx)
+        if receipt is None:
+            return
+        digest = effect_of(receipt, network)
+        with self.site.store.begin() as session:
+            session.get_one(Proposal, row.id).executed_digest = digest
+            facts = {
+                "kind": row.kind,
+                "declared": row.declared_digest,
+                "executed": digest,
+                "asDeclared": digest == row.declared_digest,
+                "block": receipt.block_number,
+                "transaction": row.executed_tx,
+            }
+            record(session, "proposal.executed", row.id, facts, SYNC)
+        if digest != row.declared_digest:
+            log.warning("proposal %s did something else than it declared", row.id)
+
+    def _note(self, row: Proposal, refusal: NodeError) -> None:
+        """Why a proposal does not go on; it is tried again at the next block."""
+        problem = {"code": refusal.code, "detail": refusal.detail}
+        if row.problem != problem:
+            log.warning("proposal %s: %s", row.id, refusal)
+            self._set(row, problem=problem)
+
+    def _set(self, row: Proposal, **values: Any) -> None:
+        with self.site.store.begin() as session:
+            current = session.get_one(Proposal, row.id)
+            for name, value in values.items():
+                setattr(current, name, value)
+                setattr(row, name, value)
