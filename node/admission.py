@@ -8,12 +8,13 @@ task starts, and when the chain says that something changed while a task runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from chain.consents import ALL_MEMBERS
 from chain.ids import ZERO_ID
+from node.columns import Limits, feature_use
 from node.errors import Conflict, NodeError, NotFound, Refused, Unavailable
 from node.specification import PartyPlan, Specification
 
@@ -40,6 +41,7 @@ class PartyView:
     exists: bool = True
     stands: bool = True  # not retired
     has_request_key: bool = True
+    missing_attestation: str | None = None  # the kind that the consortium asks for
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,9 @@ class ChainView:
     scheme_admitted: bool = False
     minimum_key_bits: int = 0
     minimum_rows: int = 0
+    minimum_bin_rows: int = 0
+    minimum_leaf_rows: int = 0
+    paused_until: int = 0  # block time; 0: the brake is not pulled
     parties: tuple[PartyView, ...] = ()
     uses: tuple[UseView, ...] = ()
     model: ModelView | None = None
@@ -125,6 +130,27 @@ class LocalData:
     version: int
     schema_digest: str
     rows_root: str
+    rows: int = 0
+    id_column: str = ""
+    label_column: str | None = None
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PolicyAnswer:
+    """What the operator's policy said; ``problem`` is why it said nothing."""
+
+    allow: bool
+    reason: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """What this site keeps to itself in every job."""
+
+    min_rows: int = 0
+    withheld: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -142,10 +168,17 @@ class Facts:
     specification: Specification | None = None
     code_digest: str | None = None  # of the algorithm as installed here; None: not installed
     key_bits: int | None = None  # that the parameters ask for
+    bin_rows: int | None = None  # least rows of a bin, as the parameters say
+    leaf_rows: int | None = None  # least rows of a leaf
     products: int = 0  # vectors that a host will be asked for at most
     data: tuple[LocalData, ...] = ()
     has_model: bool = True  # this site holds its part of the model that is named
     spent: dict[str, int] | None = None  # grant → products answered so far
+    approved: str | None = None  # digest of the specification that this site approved
+    policy: PolicyAnswer | None = None  # None: this site has no policy
+    privacy: Privacy = Privacy()
+    # grant → its document about columns, where the one whose digest the grant carries is here
+    column_rules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def specification_digest(self) -> str | None:
@@ -184,7 +217,20 @@ def decide(facts: Facts) -> Decision:
     if unreadable := tuple(_freshness(facts)):
         return Decision(unreadable)  # nothing that was read may be relied on
     reasons: dict[tuple[str, Any], NodeError] = {}
-    for rule in (_job, _agreement, _code, _parties, _uses, _own_data, _model, _contract):
+    for rule in (
+        _job,
+        _pause,
+        _agreement,
+        _approval,
+        _code,
+        _parties,
+        _uses,
+        _own_data,
+        _columns,
+        _model,
+        _policy,
+        _contract,
+    ):
         for reason in rule(facts):
             reasons.setdefault((reason.code, str(reason.found)), reason)
     found = tuple(reasons.values())
@@ -244,6 +290,18 @@ def _job(facts: Facts) -> Iterator[NodeError]:
                 )
 
 
+def _pause(facts: Facts) -> Iterator[NodeError]:
+    for view in facts.views:
+        if view.time < view.paused_until:
+            yield Refused(
+                "ConsortiumPaused",
+                f"the members stopped all work until block time {view.paused_until}",
+                found=view.time,
+                allowed=view.paused_until,
+                hint="wait until the pause has ended, or propose to release the brake",
+            )
+
+
 def _agreement(facts: Facts) -> Iterator[NodeError]:
     """The specification here is the one whose digest was approved, and says what the chain says."""
     specification = facts.specification
@@ -290,6 +348,21 @@ def _differences(spec: Specification, job: JobView) -> Iterator[tuple[str, Any, 
             yield name, found, allowed
 
 
+def _approval(facts: Facts) -> Iterator[NodeError]:
+    """What the chain has as this site's approval may come from a stolen key: the site's own record
+    of a person's or a rule's word is asked for as well."""
+    wanted = facts.specification_digest
+    if facts.moment == "approve" or wanted is None or facts.approved == wanted:
+        return
+    yield Refused(
+        "NotApprovedHere",
+        f"nobody at this site approved job {facts.job_id}, and no rule of this site did",
+        found=facts.approved,
+        allowed=wanted,
+        hint="somebody else approved in this site's name: see its transactions, and its keys",
+    )
+
+
 def _code(facts: Facts) -> Iterator[NodeError]:
     spec = facts.specification
     if spec is None:
@@ -315,7 +388,7 @@ def _code(facts: Facts) -> Iterator[NodeError]:
                 "PurposeNotAllowed",
                 f"the consortium does not allow the purpose {spec.purpose} at block {view.block}",
                 found=spec.purpose,
-                hint="take a purpose that the consortium allows, or propose this one",
+                hint="take a purpose that the consortium allows",
             )
         if not view.scheme_admitted:
             yield Refused(
@@ -331,6 +404,18 @@ def _code(facts: Facts) -> Iterator[NodeError]:
                 found=facts.key_bits,
                 allowed=view.minimum_key_bits,
             )
+        for name, found, least in (
+            ("min_bin_rows", facts.bin_rows, view.minimum_bin_rows),
+            ("min_samples_leaf", facts.leaf_rows, view.minimum_leaf_rows),
+        ):
+            if found is not None and found < least:
+                yield Refused(
+                    "LimitTooLow",
+                    f"{name} of the job is {found}; the consortium asks for {least} or more",
+                    found=found,
+                    allowed=least,
+                    hint=f"propose the job with {name}={least}",
+                )
         if spec.psi.minimum_intersection < view.minimum_rows:
             yield Refused(
                 "TooFewRows",
@@ -361,6 +446,14 @@ def _parties(facts: Facts) -> Iterator[NodeError]:
                     f"site {party.site} has no valid request key",
                     found=party.site,
                     hint="the site must register a valid request key",
+                )
+            elif party.missing_attestation is not None:
+                yield Refused(
+                    "AttestationMissing",
+                    f"nobody named by the consortium attests {party.missing_attestation} of member "
+                    f"{party.member}",
+                    found=f"{party.member} {party.missing_attestation}",
+                    hint="an issuer must attest it (again), or the members ask for it no more",
                 )
 
 
@@ -478,6 +571,87 @@ def _own_data(facts: Facts) -> Iterator[NodeError]:
                         found=data.rows_root,
                         allowed=use.rows_root,
                     )
+
+
+def _columns(facts: Facts) -> Iterator[NodeError]:
+    """What the job would read of this site's columns is allowed; what is not needed is left out
+    when the rows are read (`node.columns.limited`)."""
+    plan, spec = _my_plan(facts), facts.specification
+    if plan is None or spec is None:
+        return
+    held = {(data.dataset, data.version): data for data in facts.data}
+    for entry in plan.inputs:
+        data = held.get((entry.dataset, entry.version))
+        if data is None:
+            continue
+        if data.rows < facts.privacy.min_rows:
+            yield Refused(
+                "TooFewRows",
+                f"dataset {entry.dataset} has {data.rows} rows; this site brings no fewer than "
+                f"{facts.privacy.min_rows} into a job",
+                found=data.rows,
+                allowed=facts.privacy.min_rows,
+            )
+        if any(_lacks_rules(facts, view, entry.grant) for view in facts.views):
+            yield Refused(
+                "ColumnRulesMissing",
+                f"grant {entry.grant} limits columns, and the document that says how is not here",
+                found=entry.grant,
+                hint="grant again from this node, with the document",
+            )
+            continue
+        yield from _limits(limits_of(facts, entry.grant), data, plan, spec)
+
+
+def _lacks_rules(facts: Facts, view: ChainView, grant: str | None) -> bool:
+    limiting = any(
+        use.grant is not None and use.grant.id == grant and use.grant.column_rules != ZERO_ID
+        for use in view.uses
+    )
+    return limiting and grant not in facts.column_rules
+
+
+def limits_of(facts: Facts, grant: str | None) -> Limits:
+    """What holds for the columns of a dataset that is used under this grant."""
+    rules = facts.column_rules.get(grant) if grant is not None else None
+    return Limits(() if rules is None else (rules,), facts.privacy.withheld)
+
+
+def _limits(
+    limits: Limits, data: LocalData, plan: PartyPlan, spec: Specification
+) -> Iterator[NodeError]:
+    use = feature_use(spec.algorithm)
+    needed = [(data.id_column, "join", limits.allows(data.id_column, "join"))]
+    if spec.label is not None and plan.role == "guest":
+        needed.append((spec.label, use, limits.allows(spec.label, use)))
+    if data.features and not limits.of(data.features, use):
+        needed.append((data.features[0], use, False))  # none is left to work with
+    for column, wanted, allowed in needed:
+        if not allowed:
+            yield Refused(
+                "ColumnNotAllowed",
+                f"the job uses column {column} ({wanted}); allowed is: {limits.told(column)}",
+                found=column,
+                allowed=limits.told(column),
+                hint="the owner's grant or this site's privacy settings limit this column",
+            )
+
+
+def _policy(facts: Facts) -> Iterator[NodeError]:
+    answer = facts.policy
+    if answer is None or answer.allow:
+        return
+    if answer.problem is not None:
+        yield Unavailable(
+            "PolicyUnavailable",
+            f"this site's policy was asked and gave no answer: {answer.problem}",
+            hint="check policy_url or policy_command",
+        )
+    else:
+        yield Refused(
+            "PolicyRefused",
+            f"this site's policy refuses the job: {answer.reason or 'it gives no reason'}",
+        )
 
 
 def _model(facts: Facts) -> Iterator[NodeError]:

@@ -19,6 +19,7 @@ from node.errors import Conflict, NodeError, NotFound, Refused, Unauthenticated,
 
 if TYPE_CHECKING:
     from chain.network import Network
+    from chain.sites import Key
     from chain.sites import Site as ChainSite
 
 TTL_SECONDS = 5.0
@@ -62,6 +63,12 @@ class Directory(Protocol):
         ``MemberNotActive``.
         """
 
+    def past_key(self, key_id: str, job_id: str) -> SenderKey:
+        """A request key that had not ended when the job began, whatever became of it, its site and
+        its member since: good for a word on what was done.  Raises ``UnknownSite``, ``KeyRevoked``,
+        ``KeyNotProven``.
+        """
+
     def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
         """The id under which the site registry holds this key of this site."""
 
@@ -93,6 +100,9 @@ class ChainDirectory:
 
     def sender_key(self, key_id: str) -> SenderKey:
         return self._remembered("key", key_id, self._find_key)
+
+    def past_key(self, key_id: str, job_id: str) -> SenderKey:
+        return self._remembered("past key", f"{key_id} {job_id}", self._find_past_key)
 
     def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
         from chain.sites import key_id
@@ -154,14 +164,7 @@ class ChainDirectory:
 
     def _find_key(self, network: Network, key_id: str) -> SenderKey:
         head = network.client.head().number
-        site_id, key = network.sites.key(key_id, block=head)
-        if key.purpose != "request":
-            raise Unauthenticated(
-                "UnknownSite",
-                "the key is not one for requests",
-                found=key.purpose,
-                allowed="request",
-            )
+        site_id, key = _request_key(network, key_id, head)
         if key.until_block and key.until_block <= head:
             raise Refused(
                 "KeyRevoked",
@@ -190,22 +193,19 @@ class ChainDirectory:
                 f"site {site_id} retired at block {site.until_block}",
                 found=site_id,
             )
-        public = bytes.fromhex(key.public_key.removeprefix("0x"))
-        if len(public) != ED25519_BYTES:
-            raise Unauthenticated(
-                "SignatureInvalid",
-                f"key {key_id} is no Ed25519 key",
-                found=f"{len(public)} bytes",
-                allowed=f"{ED25519_BYTES} bytes",
-            )
-        if not network.sites.proves(site_id, key):
+        return _proven(network, site_id, key_id, key)
+
+    def _find_past_key(self, network: Network, asked: str) -> SenderKey:
+        key_id, _, job_id = asked.partition(" ")
+        site_id, key = _request_key(network, key_id, network.client.head().number)
+        began = network.jobs.job(job_id).started_at
+        if not began or 0 < key.until_block <= began:
             raise Refused(
-                "KeyNotProven",
-                f"key {key_id} did not sign that it is a key of site {site_id}",
+                "KeyRevoked",
+                f"key {key_id} had ended before job {job_id} began",
                 found=key_id,
-                hint="the site must register a key with its proof of possession",
             )
-        return SenderKey(key_id, site_id, public)
+        return _proven(network, site_id, key_id, key)
 
     def _find_site(self, network: Network, site_id: str) -> ChainSite:
         return network.sites.site(site_id)
@@ -217,6 +217,39 @@ class ChainDirectory:
             raise NotFound("NotFound", f"the chain knows no job {job_id}", found=job_id)
         parties = network.jobs.parties(job_id, block=head)
         return JobOnChain(job_id, str(state), frozenset(party.site for party in parties))
+
+
+def _request_key(network: Network, key_id: str, head: int) -> tuple[str, Key]:
+    """A key for requests, with its site."""
+    site_id, key = network.sites.key(key_id, block=head)
+    if key.purpose != "request":
+        raise Unauthenticated(
+            "UnknownSite",
+            "the key is not one for requests",
+            found=key.purpose,
+            allowed="request",
+        )
+    return site_id, key
+
+
+def _proven(network: Network, site_id: str, key_id: str, key: Key) -> SenderKey:
+    """The key, if it has the form of one and its holder showed to have it."""
+    public = bytes.fromhex(key.public_key.removeprefix("0x"))
+    if len(public) != ED25519_BYTES:
+        raise Unauthenticated(
+            "SignatureInvalid",
+            f"key {key_id} is no Ed25519 key",
+            found=f"{len(public)} bytes",
+            allowed=f"{ED25519_BYTES} bytes",
+        )
+    if not network.sites.proves(site_id, key):
+        raise Refused(
+            "KeyNotProven",
+            f"key {key_id} did not sign that it is a key of site {site_id}",
+            found=key_id,
+            hint="the site must register a key with its proof of possession",
+        )
+    return SenderKey(key_id, site_id, public)
 
 
 def _refusals(id: str) -> dict[str, NodeError]:

@@ -8,12 +8,16 @@ does not answer becomes ``chain_problem`` and what it refuses to be asked ``chai
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from node import refusals
+from chain import canonical
+from chain.ids import ZERO_ID
+from node import policy, refusals
 from node.admission import (
     ChainView,
     Facts,
@@ -23,11 +27,12 @@ from node.admission import (
     ModelView,
     Moment,
     PartyView,
+    Privacy,
     UseView,
 )
 from node.errors import NodeError
 from node.specification import Specification
-from node.store import Budget, LocalDataset, LocalJob, LocalModel
+from node.store import Approval, Budget, GrantTerms, LocalDataset, LocalJob, LocalModel
 
 if TYPE_CHECKING:
     from chain.jobs import Job, JobParty, JobUse
@@ -35,8 +40,12 @@ if TYPE_CHECKING:
     from node.site import Site
 
 
-def gather(site: Site, job_id: str, moment: Moment) -> Facts:
-    """The facts about a job here and now; never raises for what the chain does not tell."""
+def gather(site: Site, job_id: str, moment: Moment, *, ask_policy: bool = True) -> Facts:
+    """The facts about a job here and now; never raises for what the chain does not tell.
+
+    The operator's policy is asked only where the chain answered, and never for work that runs: what
+    it said before that work began stands.
+    """
     from chain.errors import BlockUnknown, ChainError, ChainUnavailable
 
     specification = stored_specification(site, job_id)
@@ -56,7 +65,7 @@ def gather(site: Site, job_id: str, moment: Moment) -> Facts:
     except ChainError as error:
         # An answer that cannot be read may hide a withdrawal, however long one waits.
         refusal = refusals.from_error(error)
-    return Facts(
+    facts = Facts(
         moment=moment,
         me=site.id,
         job_id=job_id,
@@ -67,13 +76,24 @@ def gather(site: Site, job_id: str, moment: Moment) -> Facts:
         staleness_seconds=site.settings.staleness_seconds,
         specification=specification,
         code_digest=code_digest(specification),
-        key_bits=key_bits(specification),
+        key_bits=whole_param(specification, "key_bits"),
+        bin_rows=whole_param(specification, "min_bin_rows"),
+        leaf_rows=whole_param(specification, "min_samples_leaf"),
         # Charged as they are answered once the job runs: nothing to foresee then.
         products=0 if moment == "task" else products(specification),
         data=local_data(site),
         has_model=_has_model(site, specification),
         spent=spent(site),
+        approved=approved(site, job_id),
+        privacy=Privacy(
+            min_rows=site.settings.privacy_min_rows,
+            withheld=frozenset(site.settings.privacy_withheld_columns),
+        ),
+        column_rules=column_rules(site, views),
     )
+    if not ask_policy or not views:
+        return facts
+    return dataclasses.replace(facts, policy=policy.ask(site.settings, facts))
 
 
 def stored_specification(site: Site, job_id: str) -> Specification | None:
@@ -97,10 +117,10 @@ def code_digest(specification: Specification | None) -> str | None:
         return None
 
 
-def key_bits(specification: Specification | None) -> int | None:
-    """The key size that the parameters ask for; None where they speak of no key."""
-    found = None if specification is None else specification.params.get("key_bits")
-    return found if isinstance(found, int) else None
+def whole_param(specification: Specification | None, name: str) -> int | None:
+    """A whole number among the parameters (key_bits, say); None where they do not speak of it."""
+    found = None if specification is None else specification.params.get(name)
+    return found if type(found) is int else None
 
 
 def products(specification: Specification | None) -> int:
@@ -122,7 +142,16 @@ def local_data(site: Site) -> tuple[LocalData, ...]:
     """The dataset versions that lie here."""
     with site.store.read() as session:
         return tuple(
-            LocalData(row.id, row.version, row.schema_digest, row.rows_root)
+            LocalData(
+                row.id,
+                row.version,
+                row.schema_digest,
+                row.rows_root,
+                rows=row.rows,
+                id_column=row.id_column,
+                label_column=row.label_column,
+                features=tuple(feature["name"] for feature in row.schema["features"]),
+            )
             for row in session.scalars(select(LocalDataset))
         )
 
@@ -131,6 +160,34 @@ def spent(site: Site) -> dict[str, int]:
     """Products answered so far, by grant."""
     with site.store.read() as session:
         return {row.grant_id: row.spent for row in session.scalars(select(Budget))}
+
+
+def approved(site: Site, job_id: str) -> str | None:
+    """The digest of the specification that somebody, or a rule, approved here."""
+    with site.store.read() as session:
+        return session.scalar(select(Approval.specification).where(Approval.job_id == job_id))
+
+
+def column_rules(site: Site, views: tuple[ChainView, ...]) -> dict[str, dict[str, str]]:
+    """Grant → document about columns, of the job's grants whose document is kept here."""
+    wanted = {
+        use.grant.id: use.grant.column_rules
+        for view in views
+        for use in view.uses
+        if use.grant is not None and use.grant.column_rules != ZERO_ID
+    }
+    return kept_rules(site, wanted)
+
+
+def kept_rules(site: Site, wanted: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Grant → the document that is kept here and has the digest which is wanted."""
+    with site.store.read() as session:
+        rows = session.scalars(select(GrantTerms).where(GrantTerms.grant_id.in_(wanted)))
+        return {
+            row.grant_id: dict(row.column_rules)
+            for row in rows
+            if canonical.digest_of(row.column_rules) == wanted[row.grant_id]
+        }
 
 
 def _has_model(site: Site, specification: Specification | None) -> bool:
@@ -173,6 +230,9 @@ def view(
         ),
         minimum_key_bits=chain.consortium.minimum("key-bits"),
         minimum_rows=chain.consortium.minimum("min-rows"),
+        minimum_bin_rows=chain.consortium.minimum("min-bin-rows"),
+        minimum_leaf_rows=chain.consortium.minimum("min-samples-leaf"),
+        paused_until=chain.brake.paused_until(),
         parties=tuple(party_view(chain, party.site) for party in parties),
         uses=tuple(use_view(chain, use) for use in uses),
         model=_model_view(chain, specification),
@@ -212,7 +272,19 @@ def party_view(chain: Network, site_id: str) -> PartyView:
         member_standing=standing,
         stands=stands,
         has_request_key=not lacks_key,
+        missing_attestation=_missing_attestation(chain, site.member),
     )
+
+
+def _missing_attestation(chain: Network, member: str) -> str | None:
+    """The first kind that the consortium asks for and nobody attests of the member."""
+    from chain.errors import ContractRefused
+
+    try:
+        chain.attestations.require_all(member)
+    except ContractRefused as refusal:
+        return str(refusal.values.get("kind", refusal.error))
+    return None
 
 
 def grant_use(chain: Network, job_id: str, grant_id: str) -> UseView:

@@ -36,6 +36,7 @@ from node.errors import (
 from node.files import make_private, open_private, sync_folder
 from node.receipts import make_receipt
 from node.signatures import VerifiedSender
+from node.stops import refuse_if_stopped
 from node.store import InMessage, JobParty, LocalJob, Task
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ class Inbox:
     ) -> dict[str, Any]:
         """Take a message; return the receipt, the first one if the message is here already.
 
-        Raises ``NotAParty``, ``MessageConflict``, ``MailboxClosed``, ``WrongAttempt``,
-        ``MessageUnexpected``, ``MessageTooLarge``, ``QuotaExceeded``, ``SignatureInvalid`` (the
-        body is not what was signed), ``ChainUnavailable``.
+        Raises ``NotAParty``, ``MessageConflict``, ``JobStopped``, ``MailboxClosed``,
+        ``WrongAttempt``, ``MessageUnexpected``, ``MessageTooLarge``, ``QuotaExceeded``,
+        ``SignatureInvalid`` (the body is not what was signed), ``ChainUnavailable``.
         """
         in_thread = anyio.to_thread.run_sync
         try:
@@ -111,6 +112,8 @@ class Inbox:
             first = _kept(session, address, sender.digest)
         if first is not None:
             return first
+        with self._site.store.read() as session:
+            refuse_if_stopped(session, address.job, self._site.id)
         self._check_job(address)
         with self._site.store.read() as session:
             _check_step(session, address)
@@ -233,6 +236,7 @@ class Inbox:
         try:
             with site.store.begin() as session:
                 # The job may have been stopped while the body was arriving.
+                refuse_if_stopped(session, address.job, site.id)
                 _check_step(session, address)
                 session.add(row)
                 session.flush()

@@ -7,9 +7,10 @@ process does that.  Errors of the chain come out as `node.errors.NodeError`.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from node import refusals
@@ -28,8 +29,9 @@ from node.proposal import (
     to_proposal,
 )
 from node.refusals import chain_errors
+from node.rules import Rule, take_use
 from node.specification import Specification
-from node.store import JobParty, LocalJob
+from node.store import Approval, JobParty, LocalJob, Waiting
 
 if TYPE_CHECKING:
     from node.site import Site
@@ -99,6 +101,9 @@ def _insert(session: Session, site: Site, job_id: str, specification: Specificat
             algorithm=specification.algorithm,
         )
     )
+    session.add(
+        Approval(job_id=job_id, specification=specification.digest, how="proposal", by=acting())
+    )
     for position, party in enumerate(specification.parties):
         session.add(JobParty(job_id=job_id, site=party.site, role=party.role, position=position))
 
@@ -149,21 +154,45 @@ async def deliver(site: Site, job_id: str, specification: bytes | None = None) -
 # ── Deciding ─────────────────────────────────────────────────────────────────────────────────
 
 
-def approve(site: Site, job_id: str) -> Decision:
-    """Give this site's consent, after admission; raises the first reason why it may not."""
+def approve(site: Site, job_id: str, *, rule: Rule | None = None) -> Decision:
+    """Give this site's consent, after admission; raises the first reason why it may not.
+
+    The approval is kept here together with the transaction that tells the chain: without it
+    nothing of the job runs at this site.  ``rule`` is the standing rule that approves in place of
+    a person; it may approve so many jobs a day, else `Conflict` (``RuleUsedUp``).
+    """
     with chain_errors():
-        call = site.network().jobs.approve(job_id, site.id)
+        jobs = site.network().jobs
     decision = decide(gather(site, job_id, "approve"))
     with site.store.begin() as session:
         job = _job(session, job_id)
         entry = {"moment": "approve", **decision.to_json()}
         record(session, "admission.decided", job_id, entry, acting())
-        if decision.allowed:
+        if decision.allowed and session.get(Approval, job_id) is None:
+            if rule is not None:
+                take_use(session, rule, time.time())
+            _keep_approval(session, job, rule)
+            call = jobs.approve(job_id, site.id, job.specification_digest)
             want(session, f"job:{job_id}:approve", call)
-            data = {"specification": job.specification_digest}
-            record(session, "job.approved", job_id, data, acting())
     decision.require()
     return decision
+
+
+def _keep_approval(session: Session, job: LocalJob, rule: Rule | None) -> None:
+    session.add(
+        Approval(
+            job_id=job.id,
+            specification=job.specification_digest,
+            how="person" if rule is None else "rule",
+            by=acting(),
+            rule_id=None if rule is None else rule.id,
+        )
+    )
+    session.execute(delete(Waiting).where(Waiting.job_id == job.id))
+    data = {"specification": job.specification_digest}
+    if rule is not None:
+        data |= {"rule": rule.id, "ruleName": rule.name}
+    record(session, "job.approved", job.id, data, acting())
 
 
 def reject(site: Site, job_id: str, reason: str = "Rejected") -> None:

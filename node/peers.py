@@ -106,6 +106,11 @@ class Peers:
         """Give the slot back; giving it back twice is giving it back once."""
         await self._ask("DELETE", site_id, f"/sites/v1/jobs/{job_id}/reservation")
 
+    async def put_stop(self, site_id: str, job_id: str, receipt: dict[str, Any]) -> None:
+        """Hand over our receipt of a stop; giving it twice is giving it once."""
+        body = canonical.dumps(receipt)
+        await self._ask("POST", site_id, f"/sites/v1/jobs/{job_id}/stop", body)
+
     async def evidence(self, site_id: str, job_id: str) -> dict[str, Any]:
         """What the site's log says of a job, with proofs; the caller verifies it."""
         path = f"/sites/v1/jobs/{job_id}/evidence"

@@ -228,7 +228,8 @@ class Scheduler:
             tasks = list(session.scalars(_tasks(job)))
         failed = next((task for task in tasks if task.state == "FAILED"), None)
         if failed is not None and failed.error is not None:
-            self.give_up(job.id, failed.error["code"], failed.error["detail"])
+            code = failed.error.get("why", failed.error["code"])
+            self.give_up(job.id, code, failed.error["detail"])
         elif not tasks and self._is_party(job.id):
             self.give_up(job.id, "SpecificationMissing", "this site has no tasks for the job")
         else:

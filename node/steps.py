@@ -34,8 +34,10 @@ from ml.table import Table, binary_labels, read_csv, split_by_id
 from node.audit.entries import record
 from node.budget import ProductBudget
 from node.chain_tx import want
+from node.columns import Limits, limited
 from node.errors import Failed, Refused
 from node.files import make_private, write_private
+from node.privacy import released, require_rows
 from node.refusals import chain_errors
 from node.specification import Input, PartyPlan, Specification, digest_of
 from node.store import LocalDataset, LocalJob, LocalModel, Metric
@@ -131,7 +133,10 @@ def files_digest(files: Mapping[str, bytes]) -> str:
 async def align(step: Step) -> Output:
     """psi: which of this party's rows all parties have, in the common order."""
     table = local_table(step)
-    params = psi.Params(minimumIntersection=step.specification.psi.minimum_intersection)
+    least = step.site.settings.privacy_min_rows
+    require_rows(len(table), least, "the dataset")
+    agreed = step.specification.psi.minimum_intersection
+    params = psi.Params(minimumIntersection=max(agreed, least))
     program = {GUEST: psi.guest, HOST: psi.host}[step.me.role]
     rows = await program(step.channel, params, table)
     return Output({"rows.npy": _array_bytes(rows)})
@@ -290,7 +295,27 @@ def local_table(step: Step) -> Table:
     table = read_csv(path, id=row.id_column, label=row.label_column)
     if table.schema.digest != row.schema_digest:
         raise _changed(name)
-    return table
+    return limited(table, _limits(step), step.specification.algorithm)
+
+
+def _limits(step: Step) -> Limits:
+    """What the grant under which the rows are used, and this site, allow of their columns."""
+    from chain.ids import ZERO_ID
+    from node.facts import grant_use, kept_rules
+
+    site, grant = step.site, step.input.grant
+    withheld = frozenset(site.settings.privacy_withheld_columns)
+    if grant is None:
+        return Limits((), withheld)
+    with chain_errors():
+        use = grant_use(site.network(), step.job_id, grant)
+    digest = ZERO_ID if use.grant is None else use.grant.column_rules
+    if digest == ZERO_ID:
+        return Limits((), withheld)
+    rules = kept_rules(site, {grant: digest})
+    if grant not in rules:
+        raise Refused("ColumnRulesMissing", f"the column rules of grant {grant} are not here")
+    return Limits((rules[grant],), withheld)
 
 
 def _check_file(path: Path, digest: str, name: str) -> None:
@@ -318,6 +343,7 @@ def _aligned(step: Step) -> tuple[Table, tuple[NDArray[np.int64], NDArray[np.int
     """The common rows in the common order, and which of them train and which are held out."""
     rows = np.load(io.BytesIO(step.read("psi", "rows.npy")), allow_pickle=False)
     table = local_table(step).take(rows)
+    require_rows(len(table), step.site.settings.privacy_min_rows, "the common rows")
     holdout = step.specification.holdout
     salt = b"" if holdout is None else bytes.fromhex(holdout.salt[2:])
     return table, split_by_id(table.ids, step.specification.holdout_fraction, salt)
@@ -401,7 +427,9 @@ async def _agreed_metrics(step: Step) -> dict[str, Any]:
     if step.specification.kind != "train":
         return {}
     if step.me.role == GUEST:
-        body = step.read("evaluate", "metrics.json")
+        measured = json.loads(step.read("evaluate", "metrics.json"))
+        scale = step.site.settings.privacy_metric_noise
+        body = rfc8785.dumps(released(step.site.store, step.job_id, measured, scale))
         await step.channel.send(Metrics(body))
     else:
         body = (await step.channel.receive(Metrics)).canonical

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from node import projection
+from node import projection, stops
 from node.admission import Decision, decide
 from node.audit.entries import record
 from node.chain_tx import want
@@ -57,7 +57,7 @@ class Watch:
             first = max(first, head.number - 1000)
             if due or reader.logs(first, head.number, network.contracts):
                 for job_id in running:
-                    self._recheck(job_id)
+                    self._recheck(job_id, head)
                 self.looked_when = self.clock()
         self.looked_at = head.number
 
@@ -70,16 +70,16 @@ class Watch:
         with self.site.store.read() as session:
             return list(session.scalars(query.distinct()))
 
-    def _recheck(self, job_id: str) -> None:
+    def _recheck(self, job_id: str, head: BlockRef) -> None:
         """Admission of running work: permissions were confirmed before, withdrawals count now."""
-        facts = gather(self.site, job_id, "task")
+        facts = gather(self.site, job_id, "task", ask_policy=False)
         facts = dataclasses.replace(facts, views=facts.views[-1:])
         decision = decide(facts)
         if decision.allowed or all(isinstance(why, Unavailable) for why in decision.reasons):
             return  # a silent chain pauses work, it does not end it
-        self._stop(job_id, decision)
+        self._stop(job_id, decision, head)
 
-    def _stop(self, job_id: str, decision: Decision) -> None:
+    def _stop(self, job_id: str, decision: Decision, head: BlockRef) -> None:
         """Stop this site's tasks, and fail the job for all unless it is over on the chain."""
         first = decision.reasons[0]
         over = "JobNotRunning" in decision.codes
@@ -92,11 +92,15 @@ class Watch:
         with self.site.store.begin() as session:
             stopped = projection.stop_tasks(session, job_id, error)
             job = session.get_one(LocalJob, job_id)
+            noted = stops.notice(
+                session, job, self.site.id, error["code"], error["detail"], head.number
+            )
             if not over and job.state == "RUNNING":
                 job.reason = f"{first.code}: {first.detail}"[:500]
                 want(session, f"job:{job_id}:fail", call)
-            data = {"moment": "running", "stopped": stopped, **decision.to_json()}
-            record(session, "admission.decided", job_id, data, "sync")
+            if noted or stopped:
+                data = {"moment": "running", "stopped": stopped, **decision.to_json()}
+                record(session, "admission.decided", job_id, data, "sync")
         log.warning("job %s stopped: %s", job_id, first)
 
     def expire(self, head: BlockRef) -> None:

@@ -3,6 +3,7 @@
     PUT  /sites/v1/mailbox/{job}/{step}/{attempt}/{sender}/{receiver}/{kind}/{n}   a message
     PUT  /sites/v1/jobs/{job}/specification                                        what to run
     POST, DELETE /sites/v1/jobs/{job}/reservation                                  a slot
+    POST /sites/v1/jobs/{job}/stop                              a receipt: this site stopped
     GET  /sites/v1/jobs/{job}/evidence                              what our log says of a job
     GET  /sites/v1/log/checkpoint, /log/entries, /log/proof         the log, for the members
 
@@ -19,9 +20,9 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
-from node import partners
+from node import partners, stops
 from node.addresses import WireAddress
-from node.errors import Invalid
+from node.errors import Invalid, TooLarge
 from node.requests import authenticate, read_body
 from node.signatures import VerifiedSender
 from node.site import Site
@@ -89,6 +90,14 @@ async def release(request: Request, sender: Sender, job: str) -> Response:
     """Take a promised slot back."""
     await anyio.to_thread.run_sync(partners.release, _site(request), sender.site, job)
     return Response(status_code=204)
+
+
+@router.post("/jobs/{job}/stop")
+async def stop(request: Request, job: str) -> Any:
+    """Take a party's receipt of a stop, by its own signature: who was suspended must not send
+    messages any more, and still has to say that it stopped."""
+    body = await _read(request, stops.MAX_BYTES)
+    return await anyio.to_thread.run_sync(stops.receive, _site(request), job, body)
 
 
 @router.get("/jobs/{job}/evidence")
@@ -170,6 +179,18 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
             yield chunk
     except ClientDisconnect as error:
         raise Invalid("InvalidRequest", "the request ended before its body did") from error
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """The body of a request that nobody signed; raises `TooLarge`."""
+    body = bytearray()
+    async for chunk in _body(request):
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(
+                "MessageTooLarge", f"the body has more than {limit} bytes", allowed=limit
+            )
+    return bytes(body)
 
 
 def _object(body: bytes) -> dict[str, Any]:
