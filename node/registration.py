@@ -23,7 +23,6 @@ from node.store import LocalDataset
 from node.submission import Submitted, is_open, rehearse, submit
 
 if TYPE_CHECKING:
-    from chain.calls import Call
     from chain.network import Network
     from chain.sites import KeyInput
     from node.identity import Identity
@@ -43,30 +42,50 @@ ALL = "all"  # the grantee that every member is
 def register_site(site: Site, roles: tuple[str, ...], name: str | None = None) -> Submitted:
     """Register this site with its request and audit key at the endpoint its settings name.
 
-    Raises `Refused` (``MemberNotActive``) unless its account is a member's, and `Conflict`.
+    A registration that stands and says the same, or is on its way, is this one.  Raises `Refused`
+    (``MemberNotActive``) unless its account is a member's, and `Conflict` for a site that is
+    registered with another name or other roles.
     """
-    from chain.sites import site_id
-
     network = site.network()
     identity, settings = site.identity, site.settings
-    id = site_id(network.client.chain_id, network.sites.address, identity.address, SITE_NONCE)
+    id, stands = site_on_chain(network, identity.address)
     submitted = Submitted(id, f"site.register:{id}")
-    if settings.site_id == id and _is_registered(network, id):
+    shown, wanted = name or settings.name, _role_set(roles)
+    if stands and not _says(network, id, shown, wanted):
         raise Conflict(
             "Conflict",
-            "this site is registered",
+            "this site is registered with another name or other roles",
             found=id,
-            hint="change its endpoint with `fatechain site endpoint`",
+            hint="see `fatechain site show`; change its endpoint with `fatechain site endpoint`",
         )
+    if settings.site_id == id and is_open(site, submitted.intent):
+        return submitted
     keys = tuple(proven_key(network, identity, id, purpose) for purpose in (REQUEST, AUDIT))
-    shown = name or settings.name
     call = network.sites.register(
-        identity.address, shown, settings.endpoint, _role_set(roles), keys, SITE_NONCE
+        identity.address, shown, settings.endpoint, wanted, keys, SITE_NONCE
     )
     rehearse(site, call)
     site.change(site_id=id)
     facts = {"name": shown, "endpoint": settings.endpoint, "roles": list(roles)}
     return submit(site, submitted, call, "site.registered", facts)
+
+
+def site_on_chain(network: Network, account: str) -> tuple[str, bool]:
+    """The id of the site that `account` registers, and whether it is on the chain."""
+    from chain.errors import ContractRefused
+    from chain.sites import site_id
+
+    id = site_id(network.client.chain_id, network.sites.address, account, SITE_NONCE)
+    try:
+        network.sites.site(id)
+    except ContractRefused:
+        return id, False
+    return id, True
+
+
+def _says(network: Network, id: str, name: str, roles: Any) -> bool:
+    found = network.sites.site(id)
+    return (found.name, found.roles) == (name, roles)
 
 
 def proven_key(network: Network, identity: Identity, site_id: str, purpose: str) -> KeyInput:
@@ -87,16 +106,6 @@ def set_endpoint(site: Site, endpoint: str) -> Submitted:
     site.change(endpoint=endpoint)
     submitted = Submitted(site.id, f"site.endpoint:{site.id}:{_short(endpoint)}")
     return submit(site, submitted, call, "site.registered", {"endpoint": endpoint})
-
-
-def _is_registered(network: Network, id: str) -> bool:
-    from chain.errors import ContractRefused
-
-    try:
-        network.sites.site(id)
-    except ContractRefused:
-        return False
-    return True
 
 
 def _role_set(roles: tuple[str, ...]) -> Any:
@@ -285,8 +294,8 @@ class GrantRequest:
 
     Either `until` (block time in Unix seconds) or `expires_in` seconds from the chain's newest
     block; neither means 30 days.  `product_budget` None: one vector per ten rows.  `column_rules`
-    says per column whether it may only join rows, enter the protocol, or neither; a column that
-    they do not name enters nothing.
+    says per column whether it may only join rows, enter the protocol, or neither, and under "*"
+    what holds for the columns that it does not name, which are free otherwise.
     """
 
     dataset: str
@@ -359,7 +368,7 @@ def _column_rules(site: Site, request: GrantRequest) -> dict[str, str] | None:
         if row is None:
             raise NotFound("DatasetUnknown", "this site has no such dataset", found=request.dataset)
         columns = {feature["name"] for feature in row.schema["features"]}
-        columns |= {name for name in (row.id_column, row.label_column) if name is not None}
+        columns |= {name for name in (row.id_column, row.label_column, "*") if name is not None}
     if unknown := sorted(set(request.column_rules) - columns):
         raise Invalid(
             "InvalidRequest",

@@ -1,0 +1,147 @@
+"""Requests for admission that were handed to this node, for a delegate to look at and to sponsor.
+
+Anybody may hand one in, so what is kept is bounded: a request is small, signed by the account that
+it names, one per account, so many altogether, and for so long.  Looking at it and proposing the
+admission is a delegate's; the vote is the members'.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from node.audit.entries import acting, record
+from node.errors import Conflict, NotFound, TooMany
+from node.governance import ProposalRequest, propose
+from node.joining import AdmissionRequest, check_request
+from node.refusals import chain_errors
+from node.store import ReceivedRequest
+
+if TYPE_CHECKING:
+    from node.site import Site
+    from node.submission import Submitted
+
+MAX_WAITING = 500
+KEPT_SECONDS = 30 * 24 * 3600
+
+
+def receive(
+    site: Site, content: bytes, *, now: Callable[[], float] = time.time
+) -> AdmissionRequest:
+    """Keep a request that its account signed; the same one again is no other.
+
+    Raises what `node.joining.check_request` raises, and `TooMany` (``TooManyRequests``).
+    """
+    with chain_errors():
+        request = check_request(site.network(), content)
+    account = request.account.lower()
+    with site.store.begin() as session:
+        _forget_old(session, now())
+        before = session.scalar(select(ReceivedRequest).where(ReceivedRequest.account == account))
+        if before is not None and before.id == request.id:
+            return request
+        if before is not None:
+            session.delete(before)  # the newcomer changed its mind: its last word counts
+            session.flush()
+        elif (
+            session.scalar(select(func.count()).select_from(ReceivedRequest)) or 0
+        ) >= MAX_WAITING:
+            raise TooMany(
+                "TooManyRequests",
+                "this node keeps no further requests for admission",
+                allowed=MAX_WAITING,
+                hint="hand the file to a delegate: `fatechain sponsor FILE` takes it, too",
+            )
+        session.add(
+            ReceivedRequest(
+                id=request.id,
+                account=account,
+                name=request.name,
+                document=request.to_json(),
+                received_at=now(),
+            )
+        )
+        data = {"account": request.account, "name": request.name}
+        record(session, "admission.requested", request.id, data, request.account)
+    return request
+
+
+def waiting(site: Site) -> list[ReceivedRequest]:
+    """Requests that were neither sponsored nor dismissed, oldest first."""
+    query = (
+        select(ReceivedRequest)
+        .where(ReceivedRequest.proposal.is_(None), ReceivedRequest.dismissed_at.is_(None))
+        .order_by(ReceivedRequest.received_at, ReceivedRequest.id)
+    )
+    with site.store.read() as session:
+        return list(session.scalars(query))
+
+
+def find(site: Site, id: str) -> ReceivedRequest:
+    """Raises `NotFound`."""
+    with site.store.read() as session:
+        row = session.get(ReceivedRequest, id)
+    if row is None:
+        raise NotFound(
+            "NotFound",
+            "this node has no such request for admission",
+            found=id,
+            hint="`fatechain sponsor` without an argument lists those that wait",
+        )
+    return row
+
+
+def dismiss(site: Site, id: str) -> ReceivedRequest:
+    """Sponsor it not; the newcomer may ask another member.  Raises `NotFound`, `Conflict`."""
+    row = find(site, id)
+    if row.proposal is not None:
+        raise _sponsored(row)
+    with site.store.begin() as session:
+        row = session.get_one(ReceivedRequest, id)
+        if row.dismissed_at is None:
+            row.dismissed_at = time.time()
+            record(session, "admission.dismissed", id, {"account": row.account}, acting())
+    return row
+
+
+def sponsor(
+    site: Site, request: AdmissionRequest, *, title: str | None = None, body: str = ""
+) -> Submitted:
+    """Propose the admission; the account signed the request, which is checked once more.
+
+    Raises what `check_request` and `node.governance.propose` raise.
+    """
+    content = json.dumps(request.to_json()).encode()
+    with chain_errors():
+        checked = check_request(site.network(), content)
+        params = {
+            "account": checked.account,
+            "name": checked.name,
+            "nonce": checked.nonce,
+            "acceptance": checked.acceptance,
+        }
+        asked = ProposalRequest("admit", params, title or f"Admit {checked.name}", body)
+        submitted = propose(site, asked)
+    with site.store.begin() as session:
+        row = session.get(ReceivedRequest, checked.id)
+        if row is not None:
+            row.proposal, row.dismissed_at = submitted.id, None
+    return submitted
+
+
+def _sponsored(row: ReceivedRequest) -> Conflict:
+    return Conflict(
+        "Conflict",
+        "this request is sponsored already",
+        found=row.proposal,
+        hint=f"see `fatechain proposal show {row.proposal}`",
+    )
+
+
+def _forget_old(session: Session, now: float) -> None:
+    session.execute(delete(ReceivedRequest).where(ReceivedRequest.received_at < now - KEPT_SECONDS))
