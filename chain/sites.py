@@ -146,6 +146,13 @@ class Sites(Contract):
             return False
         return True
 
+    def key_proof_digest(
+        self, site: str, purpose: str, public_key: str, *, block: Block | None = None
+    ) -> str:
+        """By the contract; the function of this name says the same without a chain."""
+        found: str = self._read("keyProofDigest", site, purpose, public_key, block=block)
+        return found
+
     def site_of(self, operator: str, *, block: Block | None = None) -> str:
         found: str = self._read("siteOf", operator, block=block)
         return found

@@ -159,9 +159,9 @@ def show_dataset(place: Place, id: Id) -> None:
 def sign_grant(
     place: Place,
     dataset: Annotated[str, typer.Option(help="The dataset's id.")],
-    to: Annotated[str, typer.Option(help="Member or site, by id or name.")],
-    algorithm: Annotated[str, typer.Option(help="By name, or by code digest.")],
-    purpose: Annotated[str, typer.Option(help="training or prediction.")] = "training",
+    grantee: Annotated[str, typer.Option(help="Member or site, by id or name; all: everyone.")],
+    algorithm: Annotated[list[str], typer.Option(help="By name or code digest; repeatable.")],
+    purpose: Annotated[list[str] | None, typer.Option(help="Default training; repeatable.")] = None,
     from_version: Annotated[int, typer.Option(min=1)] = 1,
     to_version: Annotated[int | None, typer.Option(min=1)] = None,
     expires_in: Annotated[
@@ -174,15 +174,19 @@ def sign_grant(
     product_budget: Annotated[
         int | None, typer.Option(min=0, help="Vectors answered; default one per ten rows.")
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=join, protocol or none; *=… for all others; repeatable."),
+    ] = None,
     amends: Annotated[str | None, typer.Option(help="The grant that this one replaces.")] = None,
     wait: Wait = DEFAULT_WAIT,
 ) -> None:
     """Sign a grant with this site's account and record it on the chain."""
     body = {
         "dataset": dataset,
-        "grantee": to,
-        "algorithm": algorithm,
-        "purpose": purpose,
+        "grantee": grantee,
+        "algorithms": algorithm,
+        "purposes": purpose or ["training"],
         "from_version": from_version,
         "to_version": to_version,
         "expires_in": expires_in,
@@ -191,9 +195,21 @@ def sign_grant(
         "min_parties": min_parties,
         "min_rows": min_rows,
         "product_budget": product_budget,
+        "column_rules": _column_rules(column) if column else None,
         "amends": amends,
     }
-    submit(place, "/v1/grants", body, wait, f"Granted to {to}")
+    submit(place, "/v1/grants", body, wait, f"Granted to {grantee}")
+
+
+def _column_rules(given: list[str]) -> dict[str, str]:
+    """NAME=RULE, each; a name may hold "=" itself."""
+    rules = {}
+    for text in given:
+        name, equals, rule = text.rpartition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{text!r} is not NAME=RULE", param_hint="--column")
+        rules[name] = rule
+    return rules
 
 
 def revoke_grant(place: Place, id: Id, wait: Wait = DEFAULT_WAIT) -> None:
@@ -213,8 +229,11 @@ def list_grants(
         ("dataset", lambda g: g["dataset"]["name"]),
         ("owner", lambda g: g["owner"] and g["owner"]["name"]),
         ("grantee", lambda g: g["grantee"]["name"]),
-        ("purpose", lambda g: g["purpose"]),
-        ("algorithm", lambda g: g["algorithm_name"] or short(g["algorithm"])),
+        ("purposes", lambda g: ", ".join(g["purposes"])),
+        (
+            "algorithms",
+            lambda g: ", ".join(a["name"] or short(a["digest"]) for a in g["algorithms"]),
+        ),
         ("state", lambda g: g["state"]),
         ("uses", lambda g: f"{g['used']} of {g['limits']['uses']}"),
         ("until", lambda g: at(g["limits"]["until"])),

@@ -131,8 +131,8 @@ class Story:
         body = {
             "dataset": self.datasets["retailer"],
             "grantee": self.institution("bank").member,
-            "purpose": "training",
-            "algorithm": "secureboost",
+            "purposes": ["training"],
+            "algorithms": ["secureboost"],
             "expires_in": 24 * 3600,
             "uses": uses,
             "product_budget": product_budget,

@@ -172,7 +172,7 @@ def _on_chain(site: Site, id: str) -> Iterator[Hit]:
         ("site", lambda: network.sites.site(id).name, f"/sites#{id}"),
         ("member", lambda: network.membership.member(id).name, f"/sites#{id}"),
         ("dataset", lambda: network.datasets.dataset(id).name, f"/datasets/{id}"),
-        ("grant", lambda: network.consents.record(id).terms.purpose, f"/grants/{id}"),
+        ("grant", lambda: ", ".join(network.consents.record(id).terms.purposes), f"/grants/{id}"),
         ("model", lambda: network.models.model(id).model_digest, f"/search?q={id}"),
     )
     for kind, label, link in places:

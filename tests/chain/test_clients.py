@@ -1,6 +1,7 @@
 """The typed clients say what the contracts say: ids, structs, states, refusals, signatures."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from chain.ids import ZERO_ID, derive_id, new_nonce
 from chain.jobs import MOVES, Jobs, JobState, job_id, reason_text
 from chain.membership import Membership, Standing, member_id
 from chain.models import Models, model_id
-from chain.sites import AUDIT, SiteRole, Sites, key_id, site_id
+from chain.sites import AUDIT, KeyInput, SiteRole, Sites, key_id, key_proof_digest, site_id
 from chain.testing import InProcessChain
 from tests.chain.world import CODE, DAY, World
 
@@ -79,6 +80,26 @@ def test_key_ids_are_those_of_the_registry(world: World) -> None:
     assert world.network.sites.key(keys[0].id) == (world.bank.site, keys[0])
 
 
+def test_what_a_key_signs_to_prove_itself_is_what_the_registry_says(world: World) -> None:
+    net, bank = world.network, world.bank
+    said = key_proof_digest(
+        net.client.chain_id, net.sites.address, bank.site, AUDIT, bank.public_key
+    )
+    assert net.sites.key_proof_digest(bank.site, AUDIT, bank.public_key) == said
+
+
+def test_a_key_proves_itself_for_its_site_and_purpose_alone(world: World) -> None:
+    sites, bank, shop = world.network.sites, world.bank, world.shop
+    request, audit = sites.keys(bank.site)
+    assert sites.proves(bank.site, request)
+    assert sites.proves(bank.site, audit)
+    assert not sites.proves(shop.site, request)
+    assert not sites.proves(bank.site, replace(request, proof=audit.proof))
+    assert not sites.proves(bank.site, replace(request, proof="0x"))
+    assert not sites.proves(bank.site, replace(request, public_key=shop.public_key))
+    assert not sites.proves(bank.site, replace(request, public_key="0x12"))
+
+
 # ── the clients cover the interfaces
 
 
@@ -86,8 +107,10 @@ def test_key_ids_are_those_of_the_registry(world: World) -> None:
 def test_every_function_of_the_interface_has_a_method(client: type[Contract]) -> None:
     text = (INTERFACES / f"I{client.artifact}.sol").read_text()
     declared = set(re.findall(r"function (\w+)\(", text))
-    # Told by other means: ids are computed, pages are read whole, and `consume` is the registry's.
-    told = {"consume", *(name for name in declared if name.endswith(("IdFor", "Count")))}
+    # Told by other means: ids and what is signed are computed, pages are read whole, and some are
+    # for contracts alone.
+    told = {"consume", "grantInEmergency", "suspendUnreviewed", "admissionDigest", "recoveryDigest"}
+    told |= {*(name for name in declared if name.endswith(("IdFor", "Count")))}
     methods = {_camel(name) for name in dir(client) if not name.startswith("_")}
     assert declared - told - methods == set()
 
@@ -173,7 +196,8 @@ def test_suspension_is_a_fact_with_a_block(world: World) -> None:
 
 def test_rotated_keys_overlap_and_a_revoked_one_ends(world: World) -> None:
     net, bank = world.network, world.bank
-    world.send(bank.account, net.sites.add_key(bank.site, "request", "0x" + "77" * 32))
+    other = KeyInput("request", "0x" + "77" * 32, "0x" + "66" * 64)
+    world.send(bank.account, net.sites.add_key(bank.site, other))
     first, _, second = net.sites.keys(bank.site)
     assert first.is_valid_at(second.from_block)
     end = world.send(bank.account, net.sites.revoke_key(bank.site, first.id)).block_number
@@ -218,7 +242,8 @@ def test_grant_is_kept_as_signed(world: World) -> None:
 
 
 def test_terms_round_trip_through_json() -> None:
-    terms = GrantTerms(OTHER, 1, 2**32 - 1, OTHER, "training", OTHER, 2**64 - 1, 1, 2**256 - 1)
+    many = ("training", "prediction"), (OTHER, CODE)
+    terms = GrantTerms(OTHER, 1, 2**32 - 1, OTHER, *many, 2**64 - 1, 1, 2**256 - 1)
     assert GrantTerms.from_json(terms.to_json()) == terms
     assert canonical.loads(canonical.dumps(terms.to_json())) == terms.to_json()
 
@@ -227,7 +252,8 @@ def test_digest_of_the_typed_data_is_the_contracts(world: World) -> None:
     from eth_account.messages import encode_typed_data
     from eth_utils.crypto import keccak
 
-    terms = world.terms(nonce=2**250, purpose="prediction", amends=OTHER)
+    many = {"purposes": ("prediction", "training"), "algorithms": (OTHER, CODE)}
+    terms = world.terms(nonce=2**250, column_rules=CODE, amends=OTHER, **many)
     message = encode_typed_data(full_message=world.network.consents.typed_data(terms))
     signed = keccak(b"\x19" + message.version + message.header + message.body)
     assert abi.to_hex(signed) == world.network.consents.digest(terms)
@@ -307,7 +333,7 @@ def test_job_goes_through_its_life(world: World) -> None:
     assert (jobs.parties(job), jobs.uses(job)) == (proposal.parties, proposal.uses)
     assert jobs.approved_at(job, bank.site) > 0
     assert jobs.approved_at(job, shop.site) == 0
-    world.send(shop.operator, jobs.approve(job, shop.site))
+    world.send(shop.operator, jobs.approve(job, shop.site, proposal.specification))
     assert jobs.state(job) is JobState.APPROVED
     jobs.require_runnable(job)
     receipt = world.send(bank.operator, jobs.start(job))
@@ -439,8 +465,8 @@ def test_rules_of_the_consortium_are_changed_by_its_authority(world: World) -> N
 
 def test_clients_need_no_account_to_make_calls() -> None:
     client = ChainClient("http://nobody.example")
-    call = Jobs(client, "0x" + "11" * 20).approve(OTHER, OTHER)
-    assert (str(call), call.args) == ("JobRegistry.approve", (OTHER, OTHER))
+    call = Jobs(client, "0x" + "11" * 20).approve(OTHER, OTHER, CODE)
+    assert (str(call), call.args) == ("JobRegistry.approve", (OTHER, OTHER, CODE))
 
 
 def _camel(name: str) -> str:

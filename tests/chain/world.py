@@ -34,7 +34,7 @@ from chain.jobs import JobParty, JobProposal, JobUse, job_id
 from chain.membership import member_id, sign_admission
 from chain.models import model_id
 from chain.network import Network
-from chain.sites import AUDIT, REQUEST, KeyInput, SiteRole, key_id, site_id
+from chain.sites import AUDIT, REQUEST, KeyInput, SiteRole, key_id, key_proof_digest, site_id
 from chain.testnet import dev_account
 
 CODE = canonical.digest(b"secureboost, as it was reviewed")
@@ -78,6 +78,13 @@ class Party:
     @property
     def public_key(self) -> str:
         return "0x" + self.signing.public_key().public_bytes_raw().hex()
+
+    def key(self, network: Network, purpose: str) -> KeyInput:
+        """The key, and its proof that it is the site's."""
+        chain, at = network.client.chain_id, network.sites.address
+        digest = key_proof_digest(chain, at, self.site, purpose, self.public_key)
+        proof = self.signing.sign(bytes.fromhex(digest[2:]))
+        return KeyInput(purpose, self.public_key, "0x" + proof.hex())
 
     def tell(self, kind: str, subject: str, /, **data: Any) -> None:
         """An entry of the site's log about the job."""
@@ -157,10 +164,10 @@ class World:
         net, chain = self.network, self.network.client.chain_id
         self.send(self.authority, admission(net, party.account, party.name, 1))
         party.member = member_id(chain, net.membership.address, party.account.address, 1)
-        keys = [KeyInput(REQUEST, party.public_key), KeyInput(AUDIT, party.public_key)]
         role = SiteRole.DATA_OWNER | SiteRole.MODEL_USER
         endpoint = f"http://{party.name}.example"
         party.site = site_id(chain, net.sites.address, party.account.address, 2)
+        keys = [party.key(net, purpose) for purpose in (REQUEST, AUDIT)]
         self.send(party.operator, net.sites.agree(party.site))
         register = net.sites.register(party.operator.address, party.name, endpoint, role, keys, 2)
         self.send(party.account, register)
@@ -176,8 +183,8 @@ class World:
             "from_version": 1,
             "to_version": 1,
             "grantee": self.bank.member,
-            "purpose": "training",
-            "algorithm": CODE,
+            "purposes": ("training",),
+            "algorithms": (CODE,),
             "until": self.now() + 30 * DAY,
             "uses": 3,
             "nonce": 4,
@@ -240,7 +247,8 @@ class World:
     def start(self, nonce: int = 5) -> str:
         """A job that runs."""
         job = self.propose(nonce)
-        self.send(self.shop.operator, self.network.jobs.approve(job, self.shop.site))
+        read = self.network.jobs.job(job).specification
+        self.send(self.shop.operator, self.network.jobs.approve(job, self.shop.site, read))
         self.send(self.bank.operator, self.network.jobs.start(job))
         return job
 

@@ -20,11 +20,12 @@ from chain.datasets import dataset_id
 from chain.deploy import Deployment, deploy
 from chain.ids import ZERO_ID
 from chain.network import Network
-from chain.sites import AUDIT, REQUEST, KeyInput, SiteRole, site_id
+from chain.sites import AUDIT, REQUEST, SiteRole, site_id
 from chain.testing import InProcessChain
 from ml.algorithm import code_digest
 from ml.table import KEY_BYTES, commit_rows, read_csv
 from node.jobs import InputRequest, JobRequest, PartyRequest, propose
+from node.registration import proven_key
 from node.site import Site
 from node.specification import digest_of
 from node.store import ChainTx, LocalDataset, LocalJob
@@ -86,8 +87,8 @@ class Consortium:
                 "from_version": 1,
                 "to_version": 1,
                 "grantee": self.network.sites.member_of(self.bank.id),
-                "purpose": "training",
-                "algorithm": code_digest(ALGORITHM),
+                "purposes": ("training",),
+                "algorithms": (code_digest(ALGORITHM),),
                 "until": self.network.client.head().timestamp + DAY,
                 "uses": 100,
                 "product_budget": 100_000,
@@ -127,10 +128,15 @@ class Consortium:
     def start(self, **changes: Any) -> str:
         """A job that runs, on the chain and at both nodes."""
         job = self.propose(**changes)
-        self.act("shop", self.network.jobs.approve(job, self.shop.id))
+        self.approve(job)
         self.act("bank", self.network.jobs.start(job))
         self.settle()
         return job
+
+    def approve(self, job: str) -> None:
+        """The shop's word on what was proposed, at once."""
+        read = self.network.jobs.job(job).specification
+        self.act("shop", self.network.jobs.approve(job, self.shop.id, read))
 
     def copy_specification(self, job: str) -> None:
         """As if the bank's node had delivered it."""
@@ -210,16 +216,13 @@ def _join(world: Consortium, folder: Path, name: str, number: int) -> None:
     address = site.identity.address
     world.chain.client(19).transact(Payment(address, 10**19))
     world.govern(admission(world.network, site.identity.account, name, number))
-    keys = (
-        KeyInput(REQUEST, "0x" + site.identity.request_public.hex()),
-        KeyInput(AUDIT, "0x" + site.identity.audit_public.hex()),
-    )
+    registry = world.network.sites.address
+    id = site_id(world.network.client.chain_id, registry, address, 0)
+    keys = [proven_key(world.network, site.identity, id, what) for what in (REQUEST, AUDIT)]
     roles = SiteRole.DATA_OWNER | SiteRole.MODEL_USER
     endpoint = site.settings.endpoint
     world.act(name, world.network.sites.register(address, name, endpoint, roles, keys, 0))
-    site.change(
-        site_id=site_id(world.network.client.chain_id, world.network.sites.address, address, 0)
-    )
+    site.change(site_id=id)
     _register_rows(world, name)
 
 

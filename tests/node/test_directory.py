@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chain.errors import ChainUnavailable
 from chain.network import Network
+from chain.sites import REQUEST, KeyInput, key_proof_digest
 from chain.testing import InProcessChain
 from node.directory import TTL_SECONDS, ChainDirectory, checked_endpoint
 from node.errors import NodeError, NotFound, Refused, Unauthenticated, Unavailable
@@ -50,6 +53,15 @@ def directory(world: World, clock: Clock) -> ChainDirectory:
 def request_key(world: World, directory: ChainDirectory) -> str:
     public = bytes.fromhex(world.bank.public_key[2:])
     return directory.key_id(world.bank.site, "request", public)
+
+
+def new_key(world: World) -> KeyInput:
+    """A further request key of the bank's site, with its proof."""
+    key, site, net = Ed25519PrivateKey.from_private_bytes(b"7" * 32), world.bank.site, world.network
+    public = "0x" + key.public_key().public_bytes_raw().hex()
+    chain = net.client.chain_id
+    digest = key_proof_digest(chain, net.sites.address, site, REQUEST, public)
+    return KeyInput(REQUEST, public, "0x" + key.sign(bytes.fromhex(digest[2:])).hex())
 
 
 def test_the_computed_id_is_that_of_the_registered_key(
@@ -103,14 +115,28 @@ def test_a_new_key_counts_when_it_is_confirmed(
     clock: Clock,
     founded: tuple[InProcessChain, World],
 ) -> None:
-    public = "0x" + "ab" * 32
-    world.send(world.bank.operator, world.network.sites.add_key(world.bank.site, "request", public))
-    key_id = directory.key_id(world.bank.site, "request", bytes.fromhex(public[2:]))
+    key = new_key(world)
+    world.send(world.bank.operator, world.network.sites.add_key(world.bank.site, key))
+    key_id = directory.key_id(world.bank.site, "request", bytes.fromhex(key.public_key[2:]))
     with pytest.raises(Refused, match="not yet confirmed"):
         directory.sender_key(key_id)
     founded[0].mine(2)
     clock.now += TTL_SECONDS + 0.1
     assert directory.sender_key(key_id).site == world.bank.site
+
+
+def test_a_key_that_did_not_sign_for_its_site_is_no_key(
+    world: World, directory: ChainDirectory, founded: tuple[InProcessChain, World]
+) -> None:
+    key, sites = new_key(world), world.network.sites
+    stolen = replace(key, proof=sites.keys(world.bank.site)[0].proof)
+    world.send(world.bank.operator, sites.add_key(world.bank.site, stolen))
+    founded[0].mine(2)
+    with pytest.raises(Refused) as refused:
+        directory.sender_key(
+            directory.key_id(world.bank.site, "request", bytes.fromhex(key.public_key[2:]))
+        )
+    assert refused.value.code == "KeyNotProven"
 
 
 def test_a_suspended_member_is_refused(world: World, directory: ChainDirectory) -> None:
@@ -162,7 +188,8 @@ def test_an_endpoint_may_have_a_port_and_a_path(text: str) -> None:
 def test_a_key_that_is_none_signs_nothing(
     world: World, directory: ChainDirectory, founded: tuple[InProcessChain, World]
 ) -> None:
-    world.send(world.bank.operator, world.network.sites.add_key(world.bank.site, "request", "0x12"))
+    key = KeyInput(REQUEST, "0x12", "0x")
+    world.send(world.bank.operator, world.network.sites.add_key(world.bank.site, key))
     founded[0].mine(2)
     with pytest.raises(Unauthenticated, match="no Ed25519 key"):
         directory.sender_key(directory.key_id(world.bank.site, "request", b"\x12"))

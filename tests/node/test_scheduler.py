@@ -98,7 +98,7 @@ def end(world: Consortium, job: str) -> None:
 
 async def test_a_partner_that_does_not_answer_leaves_no_slot_taken(world: Consortium) -> None:
     job = world.propose()
-    world.act("shop", world.network.jobs.approve(job, world.shop.id))
+    world.approve(job)
     world.settle()
     scheduler = Scheduler(world.bank)
     await scheduler.tick()
@@ -112,7 +112,7 @@ async def test_a_partner_that_does_not_answer_leaves_no_slot_taken(world: Consor
 async def test_an_approved_job_that_may_not_start_is_taken_back(world: Consortium) -> None:
     grant = world.give_grant()
     job = world.propose(grant=grant)
-    world.act("shop", world.network.jobs.approve(job, world.shop.id))
+    world.approve(job)
     world.act("shop", world.network.consents.revoke(grant))
     world.settle()
     await Scheduler(world.bank).tick()
@@ -135,7 +135,7 @@ def test_only_the_proposer_reserves_and_only_for_an_approved_job(world: Consorti
         with pytest.raises(NodeError) as refusal:
             partners.reserve(world.shop, sender, job, until)
         assert refusal.value.code == code
-    world.act("shop", world.network.jobs.approve(job, world.shop.id))
+    world.approve(job)
     with pytest.raises(NodeError) as refusal:
         partners.reserve(world.bank, world.shop.id, job, until)
     assert refusal.value.code == "WrongRole"
@@ -151,7 +151,7 @@ def test_only_the_proposer_reserves_and_only_for_an_approved_job(world: Consorti
 
 def test_a_promise_is_never_longer_than_we_say(world: Consortium) -> None:
     job = world.propose()
-    world.act("shop", world.network.jobs.approve(job, world.shop.id))
+    world.approve(job)
     given = partners.reserve(world.shop, world.bank.id, job, time.time() + 1e6)
     assert given["until"] <= time.time() + partners.RESERVATION_SECONDS
     partners.release(world.shop, world.bank.id, job)

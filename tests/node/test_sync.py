@@ -106,7 +106,7 @@ def test_events_are_read_once_however_often_sync_is_started(world: Consortium) -
 def test_events_and_their_effect_are_one(world: Consortium) -> None:
     """A crash while an event takes effect leaves neither; the next start reads it again."""
     job = world.propose()
-    world.act("shop", world.network.jobs.approve(job, world.shop.id))
+    world.approve(job)
     world.chain.mine(4)
     with broken_projection(), pytest.raises(Crash):
         Sync(world.bank).step()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from chain.ids import ZERO_ID
+from node import registration
 from node.api.pages import Page
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
@@ -34,8 +35,17 @@ class Limits(Shown):
     epsilon_micro: int
 
 
+class Algorithm(Shown):
+    """`name` is the one under which the consortium allowed the code."""
+
+    digest: str
+    name: str | None
+
+
 class GrantShown(Shown):
-    """`used` counts starts of jobs; `spent` product vectors answered, known at the owner's site."""
+    """`used` counts starts of jobs. `spent` (product vectors answered) and `column_rules` are known
+    at the owner's site; all others see the digest of the rules.
+    """
 
     id: str
     state: str
@@ -44,10 +54,11 @@ class GrantShown(Shown):
     to_version: int
     owner: Named | None
     grantee: Named
-    purpose: str
-    algorithm: str
-    algorithm_name: str | None
+    purposes: list[str]
+    algorithms: list[Algorithm]
     limits: Limits
+    column_rules_digest: str | None
+    column_rules: dict[str, str] | None
     used: int
     spent: int | None
     amends: str | None
@@ -71,6 +82,12 @@ class _Reader:
     def open(cls, site: Site, names: Names) -> _Reader:
         network = site.network()
         return cls(site, network, names, algorithm_names(site), _own_member(site, network))
+
+    def grantee(self, id: str) -> Named:
+        """All members are nobody's id, and have a name of their own."""
+        from chain.consents import ALL_MEMBERS
+
+        return Named(id=id, name="all members") if id == ALL_MEMBERS else self.names.member(id)
 
 
 def page(
@@ -166,10 +183,12 @@ def _shown(reader: _Reader, id: str, terms: GrantTerms, state: str, **record: An
         dataset=reader.names.dataset(terms.dataset_id),
         from_version=terms.from_version,
         to_version=terms.to_version,
-        grantee=reader.names.member(terms.grantee),
-        purpose=terms.purpose,
-        algorithm=terms.algorithm,
-        algorithm_name=reader.algorithms.get(terms.algorithm),
+        grantee=reader.grantee(terms.grantee),
+        purposes=list(terms.purposes),
+        algorithms=[
+            Algorithm(digest=digest, name=reader.algorithms.get(digest))
+            for digest in terms.algorithms
+        ],
         limits=Limits(
             until=terms.until,
             uses=terms.uses,
@@ -178,6 +197,8 @@ def _shown(reader: _Reader, id: str, terms: GrantTerms, state: str, **record: An
             product_budget=terms.product_budget,
             epsilon_micro=terms.epsilon_micro,
         ),
+        column_rules_digest=None if terms.column_rules == ZERO_ID else terms.column_rules,
+        column_rules=registration.column_rules(reader.site, id) if record["mine"] else None,
         spent=(0 if budget is None else budget.spent) if record["mine"] else None,
         amends=None if terms.amends == ZERO_ID else terms.amends,
         **record,
