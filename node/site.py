@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from node.directory import ChainDirectory, Directory, not_registered
 from node.doorbell import Doorbell
@@ -63,7 +63,7 @@ class Site:
         password: str | None = None,
         scrypt_cost: int = SCRYPT_COST,
         **settings: Any,
-    ) -> Site:
+    ) -> Self:
         """Make the folders, keys, secrets, settings and database of a new site, and open it.
 
         Without a ``password`` a random one is written to ``secrets/password``; a given one is
@@ -88,7 +88,7 @@ class Site:
     @classmethod
     def open(
         cls, home: Path, *, password: str | None = None, directory: Directory | None = None
-    ) -> Site:
+    ) -> Self:
         """Open the site at ``home`` and bring its database up to date.
 
         ``directory`` stands in for the chain's where a test brings its own.
@@ -218,7 +218,7 @@ class Site:
         self.doorbell.close()
         self.store.dispose()
 
-    def __enter__(self) -> Site:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -158,33 +158,33 @@ def test_a_member_needs_no_admission(quiet: Newcomers) -> None:
 
 
 @pytest.fixture
-def inbox(quiet: Newcomers) -> Iterator[Site]:
+def inbox(quiet: Newcomers) -> Iterator[ChainSite]:
     """The bank's node without requests."""
     yield quiet.bank
     receive(quiet.bank, _bytes(make_request(quiet.stranger)), now=lambda: 1.0)
 
 
-def test_a_request_waits_for_a_delegate_once(quiet: Newcomers, inbox: Site) -> None:
+def test_a_request_waits_for_a_delegate_once(quiet: Newcomers, inbox: ChainSite) -> None:
     content = _bytes(make_request(quiet.stranger, "Waits"))
     for _ in range(2):
         receive(inbox, content)
     assert [row.name for row in waiting(inbox)] == ["Waits"]
 
 
-def test_the_last_word_of_an_account_counts(quiet: Newcomers, inbox: Site) -> None:
+def test_the_last_word_of_an_account_counts(quiet: Newcomers, inbox: ChainSite) -> None:
     for name in ("First thought", "Second thought"):
         receive(inbox, _bytes(make_request(quiet.stranger, name)))
     assert [row.name for row in waiting(inbox)] == ["Second thought"]
 
 
-def test_a_dismissed_request_waits_no_more(quiet: Newcomers, inbox: Site) -> None:
+def test_a_dismissed_request_waits_no_more(quiet: Newcomers, inbox: ChainSite) -> None:
     request = receive(inbox, _bytes(make_request(quiet.stranger, "Unwanted")))
     dismiss(inbox, request.id)
     assert waiting(inbox) == []
     assert find(inbox, request.id).dismissed_at is not None
 
 
-def test_requests_are_forgotten_after_a_month(quiet: Newcomers, inbox: Site) -> None:
+def test_requests_are_forgotten_after_a_month(quiet: Newcomers, inbox: ChainSite) -> None:
     receive(inbox, _bytes(make_request(quiet.stranger, "Old")), now=lambda: 1000.0)
     receive(
         inbox,
@@ -195,7 +195,7 @@ def test_requests_are_forgotten_after_a_month(quiet: Newcomers, inbox: Site) -> 
 
 
 def test_a_node_keeps_only_so_many_requests(
-    quiet: Newcomers, inbox: Site, monkeypatch: pytest.MonkeyPatch
+    quiet: Newcomers, inbox: ChainSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("node.sponsoring.MAX_WAITING", 0)
     home = inbox.settings.home.parent / "another"
