@@ -18,13 +18,15 @@ from node.cli.signer import (
     Key,
     Rpc,
     account_of,
-    read_network,
+    find_network,
 )
 from node.cli.tables import facts
 from node.errors import Invalid
 
 if TYPE_CHECKING:
     from node.site import Site
+
+DEFAULT_ROLES = ("data-owner", "model-user")
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +42,10 @@ def init(
     home: Annotated[Path, typer.Argument(help="The folder to make.")],
     name: Annotated[str, typer.Option(help="What the site is called.")],
     network: Annotated[
-        Path | None, typer.Option(help="network.json of the consortium to join.")
+        str | None,
+        typer.Option(
+            help="network.json of the consortium to join, as a file or at a member's URL."
+        ),
     ] = None,
     rpc: Annotated[str | None, typer.Option(help="The chain's JSON-RPC address.")] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
@@ -51,13 +56,20 @@ def init(
     institution: Annotated[
         str | None, typer.Option(help="What the member shall be called; default: as the site.")
     ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the site registers itself as when its member is admitted: data-owner, "
+            "model-user, coordinator, auditor; repeatable. Default: data-owner and model-user."
+        ),
+    ] = None,
 ) -> None:
     """Make a site's home: settings, keys, database, and the signed request for admission."""
     from node.site import Site
 
-    settings: dict[str, Any] = {"name": name}
+    settings: dict[str, Any] = {"name": name, "roles": tuple(role or DEFAULT_ROLES)}
     if network is not None:
-        file = read_network(network)
+        file = find_network(network)
         settings |= {
             "chain_id": file.chain_id,
             "consortium": file.consortium,
@@ -78,8 +90,9 @@ def init(
         }
     place.show(made, lambda: facts(made, title=f"{name} has a home"))
     place.say(
-        "Next: have the account funded and admitted (`fatechain member admit --request`), then "
-        f"`fatechain up --home {home}` and `fatechain site register`."
+        f"Next: fund the account, send the request to a member (`fatechain join --home {home} "
+        f"--sponsor URL`) and start the node (`fatechain up --home {home}`): it registers itself "
+        f"when the members have voted. `fatechain check --home {home}` says what is missing."
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.errors import Invalid, Unauthenticated
+from node.errors import Invalid, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -40,6 +40,7 @@ NetworkPath = Annotated[
 DEFAULT_RPC = "http://127.0.0.1:8545"
 DEFAULT_KEY = "dev:0"
 DEFAULT_NETWORK = Path("network.json")
+MAX_NETWORK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,44 @@ def read_network(path: Path) -> NetworkFile:
         ) from error
     except ValueError as error:
         raise Invalid("InvalidRequest", f"{path} describes no network: {error}") from error
+
+
+def find_network(where: str) -> NetworkFile:
+    """As `read_network`; an ``http`` address is that of a member's node.
+
+    Whoever answers there says which consortium is joined: compare its address with the members.
+    """
+    if not where.startswith(("http://", "https://")):
+        return read_network(Path(where))
+    from chain.network import NetworkFile
+
+    path = "/v1/network.json"
+    url = where.rstrip("/").removesuffix(path) + path
+    try:
+        return NetworkFile.from_json(_download(url).decode())
+    except ValueError as error:
+        raise Invalid("InvalidRequest", f"{url} describes no network: {error}") from error
+
+
+def _download(url: str) -> bytes:
+    """At most `MAX_NETWORK_BYTES` of what is there; raises `Unavailable`."""
+    import httpx
+
+    content = b""
+    try:
+        with httpx.stream("GET", url, timeout=10, trust_env=False) as answer:
+            answer.raise_for_status()
+            for chunk in answer.iter_bytes():
+                content += chunk
+                if len(content) > MAX_NETWORK_BYTES:
+                    break
+    except httpx.HTTPError as error:
+        raise Unavailable(
+            "NodeUnreachable",
+            f"{url} does not answer with a network file: {type(error).__name__}",
+            hint="is this the address of a member's node?",
+        ) from error
+    return content[:MAX_NETWORK_BYTES]
 
 
 def account_of(key: str) -> LocalAccount:

@@ -118,14 +118,19 @@ class Stage:
     def network(self) -> Path:
         return self.root / "network.json"
 
-    def found(self, titles: Mapping[str, str]) -> None:
-        """Institutions, name → title, make homes, are funded and admitted; no node runs yet."""
+    def found(
+        self, titles: Mapping[str, str], roles: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """Institutions, name → title, make homes, are funded and admitted; no node runs yet.
+
+        With these roles, else the usual ones, their nodes register themselves when they run.
+        """
         chain = ["--network", str(self.network), "--rpc", self.rpc_url]
         ports = dict(zip(titles, free_ports(len(titles)), strict=True))
 
         def make(name: str) -> dict[str, Any]:
             options = ["--name", name, "--institution", titles[name], "--port", str(ports[name])]
-            options += chain
+            options += [*chain, *(f"--role={role}" for role in (roles or {}).get(name, ()))]
             made: dict[str, Any] = self.run("init", str(self.root / name), *options)
             return made
 

@@ -99,12 +99,12 @@ class Story:
         stage.deploy()
         titles = {name: title for name, title, _ in CAST}
         stage.say(f"{', '.join(titles.values())} make their keys and are admitted as members …")
-        stage.found(titles)
+        roles = {name: roles for name, _, roles in CAST}
+        stage.found(titles, roles)
         stage.say("Starting four nodes: API, worker and sync each, with their own folder …")
         # The explorer is open to readers here: the nodes listen on this machine only.
         stage.start(*(name for name, _, _ in CAST), environment={"FATECHAIN_EXPLORER_OPEN": "true"})
-        stage.say("Each registers its node on the chain …")
-        roles = {name: roles for name, _, roles in CAST}
+        stage.say("Each node registers itself on the chain …")
         stage.at_once(lambda name: stage.register(name, *roles[name]), roles)
 
     def register_data(self) -> None:
