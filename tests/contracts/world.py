@@ -21,7 +21,7 @@ from web3.types import Nonce, TxParams, TxReceipt, Wei
 
 from chain.canonical import word
 from chain.compile import CONTRACTS, load
-from chain.membership import sign_admission
+from chain.membership import sign_admission, sign_recovery
 from chain.rpc import revert_data
 from chain.testnet import dev_account
 from tests.contracts.engines import Chain
@@ -97,6 +97,9 @@ def h(text: str) -> bytes:
 ALGORITHM = h("secureboost")
 OTHER_ALGORITHM = h("logistic regression")
 TRAINING = w("training")
+PREDICTION = w("prediction")
+EMERGENCY = w("emergency")
+ALL_MEMBERS = w("all-members")
 ZERO = bytes(32)
 
 
@@ -300,6 +303,14 @@ class World:
             account.address, name, nonce, bytes.fromhex(signed.removeprefix("0x"))
         )
 
+    def recovery(self, member: Id, actor: str) -> ContractFunction:
+        """The call that makes the actor's account the member's, with its acceptance."""
+        account, membership = self.accounts[actor], self.membership
+        signed = sign_recovery(account, "0x" + member.hex(), self._chain_id, membership.address)
+        return membership.functions.recover(
+            member, account.address, bytes.fromhex(signed.removeprefix("0x"))
+        )
+
     def admit(self, actor: str, name: str) -> Id:
         nonce = next(self.nonces)
         self.send(self.admission(actor, name, nonce), "authority")
@@ -316,7 +327,10 @@ class World:
 
     def register_site(self, actor: str, operator: str, *purposes: str) -> Id:
         nonce = next(self.nonces)
-        keys = [(w(purpose), h(f"{operator} {purpose}"), b"proof") for purpose in purposes]
+        keys = [
+            (w(purpose), h(f"{operator} {purpose}"), h(f"proof of {operator}") * 2)
+            for purpose in purposes
+        ]
         site = bytes(self.sites.functions.siteIdFor(self.address(actor), nonce).call())
         self.send(self.sites.functions.agree(site), operator)
         self.send(
@@ -379,9 +393,12 @@ class World:
 
     def approved(self, **changed: Any) -> Id:
         job = self.propose(**changed)
-        approve = self.jobs.functions.approve(job, self.shop_site, h("specification"))
-        self.send(approve, "shop_node")
+        self.approve(job, self.shop_site, "shop_node")
         return job
+
+    def approve(self, job: Id, site: Id, actor: str) -> TxReceipt:
+        """The site's word on what was proposed."""
+        return self.send(self.jobs.functions.approve(job, site, h("specification")), actor)
 
     def running(self, **changed: Any) -> Id:
         job = self.approved(**changed)
@@ -404,7 +421,7 @@ class World:
 
     def _populate(self) -> None:
         self.send(self.consortium.functions.allowAlgorithm(ALGORITHM, "secureboost"), "authority")
-        for purpose in (TRAINING, w("emergency")):
+        for purpose in (TRAINING, PREDICTION, EMERGENCY):
             self.send(self.consortium.functions.allowPurpose(purpose), "authority")
         self.bank = self.admit("bank", "Bank")
         self.shop = self.admit("shop", "Shop")
