@@ -1,6 +1,7 @@
 """What moves jobs on at this site, from rows alone: a tick may be repeated or lost at any point.
 
     proposed here   deliver the specification to the other parties
+    proposed to us  approve by a standing rule, or let it wait for a person
     approved        admission, slots reserved at ALL parties or none, then the start on the chain
     running         the next task READY and its bell rung; a failed task fails the job at all
     succeeded       model registered, evidence exchanged and reconciled, certificate issued
@@ -33,6 +34,7 @@ from node.lifecycle import move_task
 from node.partners import hold
 from node.refusals import chain_errors
 from node.store import JobParty, LocalJob, Reservation, Task
+from node.waiting import WaitingList
 from node.worker import make_app, ring
 
 if TYPE_CHECKING:
@@ -72,12 +74,14 @@ class Scheduler:
         self.delivered: set[str] = set()
         self.broker_away = False
         self.app = make_app(site.settings)
+        self.waiting = WaitingList(site)
 
     async def tick(self) -> None:
         """Move every job as far as it goes now.  A job that cannot move holds up no other."""
         if not self.site.is_registered:
             return
         await self._deliver()
+        self.waiting.step()
         await self._start()
         self._advance()
         await self._finish()
