@@ -126,6 +126,7 @@ contract Attestations is IAttestations, Governed {
     function _isOwn(bytes32 subject, address issuer) private view returns (bool) {
         try IMembership(_contractOf(MEMBERSHIP)).memberOf(issuer) returns (MemberId owner) {
             if (MemberId.unwrap(owner) == subject) return true;
+            // solhint-disable-next-line no-empty-blocks
         } catch {} // the account of no member
         ISiteRegistry sites = ISiteRegistry(_contractOf(SITES));
         SiteId site = sites.siteOf(issuer);

@@ -38,6 +38,8 @@ abstract contract ConsortiumQuorum is IConsortiumGovernor, GovernorVotes {
 
     function _setMinimum(uint256 minimum) private {
         emit QuorumMinimumSet(quorumMinimum(), minimum);
+        // What stood before is in the event already.
+        // slither-disable-next-line unused-return
         _minimums.push(clock(), SafeCast.toUint208(minimum));
     }
 }

@@ -10,7 +10,7 @@ import {IConsortium} from "./interfaces/IConsortium.sol";
 import {IDatasetRegistry} from "./interfaces/IDatasetRegistry.sol";
 import {IJobRegistry} from "./interfaces/IJobRegistry.sol";
 import {ISiteRegistry} from "./interfaces/ISiteRegistry.sol";
-import {GrantId, JobId, MemberId, SiteId, Word} from "./interfaces/Types.sol";
+import {GrantId, JobId, MemberId, SiteId} from "./interfaces/Types.sol";
 import {Ids} from "./libraries/Ids.sol";
 import {Pages} from "./libraries/Pages.sol";
 

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {ERC721Upgradeable} from "@openzeppelin/contracts-upgradeable/token/ERC721/ERC721Upgradeable.sol";
 import {ERC721VotesUpgradeable} from
     "@openzeppelin/contracts-upgradeable/token/ERC721/extensions/ERC721VotesUpgradeable.sol";
-import {VotesUpgradeable} from "@openzeppelin/contracts-upgradeable/governance/utils/VotesUpgradeable.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
@@ -259,6 +257,8 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
     }
 
     function _setStanding(MemberId id, Standing to) private {
+        // What stood before is not asked.
+        // slither-disable-next-line unused-return
         _state().standings[id].push(uint96(block.number), uint160(uint8(to)));
     }
 

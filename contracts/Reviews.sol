@@ -66,6 +66,8 @@ contract Reviews is IReviews, Governed, EIP712Upgradeable, NoncesUpgradeable {
         if (MemberId.unwrap(taken) != 0) revert ReviewsPersonTaken(person, taken);
         if ($.people[member].length() == MAX_PEOPLE) revert ReviewsTooMany(MAX_PEOPLE + 1, MAX_PEOPLE);
         $.members[person] = member;
+        // Nobody spoke through the person: it is in nobody's set.
+        // slither-disable-next-line unused-return
         $.people[member].add(person);
         emit PersonAppointed(member, person);
     }
@@ -77,6 +79,7 @@ contract Reviews is IReviews, Governed, EIP712Upgradeable, NoncesUpgradeable {
         bool allowed = msg.sender == person || _membership().requireActiveAccount(msg.sender) == member;
         if (!allowed) revert ReviewsNotDismissable(person, msg.sender);
         $.members[person] = MemberId.wrap(0);
+        // slither-disable-next-line unused-return -- as in `appoint`: it is there
         $.people[member].remove(person);
         emit PersonDismissed(member, person);
     }
