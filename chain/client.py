@@ -20,6 +20,7 @@ from chain.calls import (
     EventRecord,
     Fees,
     Payment,
+    RawLog,
     Receipt,
     SignedTx,
     Transaction,
@@ -34,7 +35,7 @@ from chain.errors import (
     TransactionFailed,
     TransactionStuck,
 )
-from chain.events import decode
+from chain.events import decode, raw_log
 from chain.rpc import Rpc, refusals_of
 
 if TYPE_CHECKING:
@@ -148,15 +149,37 @@ class ChainClient:
 
     def has_code(self, address: str, block: Block = "latest") -> bool:
         """Whether a contract stands at the address."""
-        return bool(
+        return bool(self.code(address, block))
+
+    def code(self, address: str, block: Block = "latest") -> bytes:
+        """The code that stands at the address; empty where none does."""
+        return bytes(
             self._rpc.ask("eth_getCode", lambda w3: w3.eth.get_code(_address(address), block))
         )
 
-    def balance(self, address: str) -> int:
+    def slot(self, address: str, slot: int, block: Block = "latest") -> int:
+        """What stands in a contract's storage."""
+        found = self._rpc.ask(
+            "eth_getStorageAt", lambda w3: w3.eth.get_storage_at(_address(address), slot, block)
+        )
+        return int.from_bytes(found)
+
+    def ask_account(self, address: str, data: bytes, gas: int) -> bytes:
+        """What whatever stands at the address answers to raw call data; web3 raises a revert."""
+        message = {"to": _address(address), "data": to_hex(data), "gas": gas}
+        return bytes(
+            self._rpc.ask("eth_call", lambda w3: w3.eth.call(cast("TxParams", message), "latest"))
+        )
+
+    def balance(self, address: str, block: Block = "latest") -> int:
         """In wei."""
         return int(
-            self._rpc.ask("eth_getBalance", lambda w3: w3.eth.get_balance(_address(address)))
+            self._rpc.ask("eth_getBalance", lambda w3: w3.eth.get_balance(_address(address), block))
         )
+
+    def transactions(self, address: str, block: Block = "latest") -> int:
+        """How many the account has made; of a contract, one more than it has created."""
+        return self._count(address, block)
 
     def logs(self, from_block: int, to_block: int, addresses: Iterable[str]) -> list[EventRecord]:
         """Events of these contracts in [from_block, to_block], in the chain's order."""
@@ -171,6 +194,19 @@ class ChainClient:
             (decode(log, self._contracts) for log in found),
             key=lambda event: (event.block_number, event.log_index),
         )
+
+    def logs_of(self, tx_hash: str) -> tuple[RawLog, ...]:
+        """All that a mined transaction logged, of any contract; empty where it is not mined."""
+        from web3.exceptions import TransactionNotFound
+
+        try:
+            found = self._rpc.ask(
+                "eth_getTransactionReceipt",
+                lambda w3: w3.eth.get_transaction_receipt(cast("HexStr", tx_hash)),
+            )
+        except TransactionNotFound:
+            return ()
+        return tuple(raw_log(log) for log in found["logs"]) if found is not None else ()
 
     def learn(self, contracts: Mapping[str, str]) -> None:
         """Which contract type (artifact) stands at which address: events are decoded by it."""

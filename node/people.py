@@ -268,7 +268,7 @@ def create_key(
 
     Only a person who signed in makes keys of his or her own, and only the holder of the site's
     token makes them for others: a key cannot make a key, so a stolen one ends with its time.
-    Raises `Refused` (``RoleMissing``, ``KeyMayNotMakeKeys``), `Conflict`, `NotFound`.
+    Raises `Refused` (``RoleMissing``, ``KeyMayNotGiveRights``), `Conflict`, `NotFound`.
     """
     _check_maker(by, normal(person))
     if not 0 < seconds <= YEAR:
@@ -315,9 +315,9 @@ def create_key(
 def revoke_key(store: Store, id: str, *, by: Actor) -> None:
     """One's own key, or anybody's for an operator.  Raises `NotFound` for any other."""
     with store.begin() as session:
-        key = session.get(ApiKey, id)
-        if key is None or (key.person != by.address and not by.may("operator")):
-            raise NotFound("NotFound", "there is no such key", found=id[:40])
+        key = find_key(session, id)
+        if key.person != by.address and not by.may("operator"):
+            raise NotFound("NotFound", "there is no such key of yours", found=id)
         if key.revoked_at is None:
             key.revoked_at = time.time()
             record(session, "api_key.revoked", key.person, {"key": id}, by.id)
@@ -327,6 +327,14 @@ def keys(session: Session, person: str | None) -> list[ApiKey]:
     """Keys of a person, or of all, newest first."""
     query = select(ApiKey).order_by(ApiKey.created_at.desc(), ApiKey.id)
     return list(session.scalars(query if person is None else query.where(ApiKey.person == person)))
+
+
+def find_key(session: Session, id: str) -> ApiKey:
+    """Raises `NotFound`."""
+    key = session.get(ApiKey, id)
+    if key is None:
+        raise NotFound("NotFound", "there is no such key", found=id[:40])
+    return key
 
 
 def key_actor(store: Store, text: str, now: float) -> Actor | None:
@@ -361,7 +369,7 @@ def _check_maker(by: Actor, person: str) -> None:
         return
     if by.how == "api-key":
         raise Refused(
-            "KeyMayNotMakeKeys",
+            "KeyMayNotGiveRights",
             "a key cannot make a key",
             hint="sign in, or use the operator's token in the site's home",
         )

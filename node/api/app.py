@@ -20,11 +20,14 @@ from node.api import (
     grants,
     health,
     jobs,
+    joining,
     models,
     network,
+    people,
     predictions,
     problems,
     proposals,
+    sign_in,
     sites,
     transactions,
 )
@@ -50,6 +53,7 @@ TAGS = [
     {"name": "data", "description": "Datasets by commitment, and what their owners allowed."},
     {"name": "work", "description": "Jobs, models and predictions."},
     {"name": "governance", "description": "Proposals to the members, and their votes."},
+    {"name": "people", "description": "Who may act here: people, their sessions and API keys."},
     {"name": "evidence", "description": "The audit log with its proofs, and transactions."},
 ]
 
@@ -82,6 +86,8 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.include_router(_operator_interface())
     app.include_router(health.public, prefix="/v1")
+    app.include_router(joining.public, prefix="/v1")
+    app.include_router(sign_in.public, prefix="/v1")
     app.include_router(between.router)
     explorer.install(app)
     return app
@@ -98,8 +104,12 @@ def _operator_interface() -> APIRouter:
         models,
         predictions,
         proposals,
+        joining,
         audit,
         transactions,
+        people,
+        sign_in,
     ):
         v1.include_router(module.router)
+    v1.include_router(people.secret)
     return v1

@@ -6,12 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 
+from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import entries
 from node.api.views.entries import CheckpointShown, EntryShown, EntryWithProof
 
-router = APIRouter(prefix="/audit", tags=["evidence"], route_class=OperatorRoute)
+router = APIRouter(
+    prefix="/audit", tags=["evidence"], route_class=OperatorRoute, dependencies=[EVIDENCE]
+)
 
 TIME = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?Z?)?$"
 Index = Annotated[int, Path(ge=0, lt=2**53)]

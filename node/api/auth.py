@@ -20,9 +20,8 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
@@ -31,6 +30,7 @@ from node import people
 from node.api.attempts import Attempts
 from node.audit.entries import record
 from node.errors import NodeError, Refused, Unauthenticated
+from node.origins import origin_of
 from node.people import ROLES, Actor, Cookies
 from node.site import Site
 
@@ -83,7 +83,8 @@ class Gate:
         self._digest = hashlib.sha256(token.encode()).digest()
         self.cookies = Cookies(token)
         self.bad_credentials = Attempts(limit=20, seconds=60)
-        self.sign_ins = Attempts(limit=30, seconds=60)
+        self.nonces = Attempts(limit=30, seconds=60)
+        self.sign_ins = Attempts(limit=10, seconds=60)
         self.refusals_entered = Attempts(limit=60, seconds=3600)
 
     @classmethod
@@ -214,6 +215,22 @@ def forgery_guard(request: Request, actor: str = UNKNOWN) -> None:
     )
 
 
+def set_cookie(answer: Response, cookie: str, site: Site) -> None:
+    """Kept from scripts and from other sites; over TLS only where the endpoint has it."""
+    answer.set_cookie(
+        COOKIE,
+        cookie,
+        max_age=people.SESSION_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=site.settings.endpoint.startswith("https:"),
+    )
+
+
+def take_cookie(answer: Response) -> None:
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+
+
 def refused(request: Request, actor: str, error: NodeError) -> NodeError:
     """The error, after it was entered in the audit log: so many an hour from one address.
 
@@ -240,15 +257,6 @@ def subject_of(request: Request) -> str:
         return str(id)
     settings = request.app.state.site.settings
     return str(settings.site_id or settings.name)
-
-
-def origin_of(url: str) -> str:
-    """Scheme, host and port as a browser writes them: no default port, lower case."""
-    parts = urlsplit(url.lower())
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    port = "" if parts.port in (None, default) else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}"
 
 
 def address_of(request: Request) -> str:

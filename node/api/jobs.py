@@ -12,6 +12,7 @@ from chain import canonical
 from node import jobs as cases
 from node.api.accepted import Accepted, Wait, accepted
 from node.api.auth import require
+from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import entries, jobs, messages
@@ -178,7 +179,11 @@ async def deliver(request: Request, id: IdInPath, body: Delivery) -> Delivered:
     return Delivered(id=id, outcome=await cases.deliver(site, id, document or None))
 
 
-@router.get("/{id}/logs", summary="Entries of this site's audit log about the job, newest first")
+@router.get(
+    "/{id}/logs",
+    dependencies=[EVIDENCE],
+    summary="Entries of this site's audit log about the job, newest first",
+)
 def job_logs(
     request: Request,
     id: IdInPath,
@@ -191,7 +196,9 @@ def job_logs(
         return entries.page(session, limit=limit, cursor=cursor, subject=id, type=type)
 
 
-@router.get("/{id}/messages", summary="Messages as both ends have entered them")
+@router.get(
+    "/{id}/messages", dependencies=[EVIDENCE], summary="Messages as both ends have entered them"
+)
 def job_messages(
     request: Request, id: IdInPath, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[MessageShown]:
@@ -199,7 +206,7 @@ def job_messages(
     return messages.page(app.site, app.names, id, limit=limit, cursor=cursor)
 
 
-@router.get("/{id}/certificate", summary="The certificate, byte for byte")
+@router.get("/{id}/certificate", dependencies=[EVIDENCE], summary="The certificate, byte for byte")
 def certificate(request: Request, id: IdInPath) -> Response:
     body = jobs.certificate_bytes(request.app.state.site, id)
     name = f"certificate-{id[2:14]}.json"
@@ -210,7 +217,11 @@ def certificate(request: Request, id: IdInPath) -> Response:
     )
 
 
-@router.get("/{id}/certificate/check", summary="The certificate held against the chain")
+@router.get(
+    "/{id}/certificate/check",
+    dependencies=[EVIDENCE],
+    summary="The certificate held against the chain",
+)
 def check_certificate(request: Request, id: IdInPath) -> CertificateReport:
     return jobs.check_certificate(request.app.state.site, id)
 

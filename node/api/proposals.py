@@ -51,7 +51,7 @@ class ProposalAsked(Asked):
     """
 
     kind: str = Field(min_length=1, max_length=40)
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field(default_factory=dict)
     title: str = Field(min_length=1, max_length=200)
     body: str = Field("", max_length=20_000)
     model_config = ConfigDict(

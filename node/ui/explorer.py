@@ -15,6 +15,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from node.api.evidence import enter_reading
 from node.api.problems import problem_response
 from node.errors import NodeError
 from node.ui import pages, session
@@ -52,11 +53,13 @@ def _page(path: str, template: str, section: str) -> Callable[[pages.Read], page
     def register(read: pages.Read) -> pages.Read:
         def twin(request: Request) -> Response:
             session.require_reader(request)
+            _note(request, section)
             return JSONResponse(jsonable_encoder(read(request)))
 
         def page(request: Request) -> Response:
             if not session.may_read(request):
                 return session.to_login(request)
+            _note(request, section)
             return render(request, template, section, read(request))
 
         router.add_api_route("/index.json" if path == "/" else f"{path}.json", twin)
@@ -105,6 +108,7 @@ def search(request: Request) -> Response:
 @router.get("/jobs/{id}/certificate.json")
 def download_certificate(request: Request, id: str) -> Response:
     session.require_reader(request)
+    enter_reading(request)
     name = f"certificate-{id[2:14]}.json" if id.isalnum() else "certificate.json"
     return Response(
         pages.certificate(request, id),
@@ -186,6 +190,11 @@ def render(
     if asked in LANGUAGES:
         answer.set_cookie(LANGUAGE_COOKIE, language, max_age=YEAR_SECONDS, samesite="strict")
     return answer
+
+
+def _note(request: Request, section: str) -> None:
+    if section == "log":
+        enter_reading(request)
 
 
 def here(request: Request, **changes: str | None) -> str:

@@ -13,7 +13,7 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from node import people
-from node.api.auth import COOKIE, Gate, actor_of
+from node.api.auth import COOKIE, Gate, actor_of, set_cookie, take_cookie
 from node.errors import NodeError, Unauthenticated
 from node.people import Actor
 from node.site import Site
@@ -73,23 +73,11 @@ async def sign_in(request: Request) -> Response | None:
     return answer
 
 
-def set_cookie(answer: Response, cookie: str, site: Site) -> None:
-    """Kept from scripts and from other sites; over TLS only where the endpoint has it."""
-    answer.set_cookie(
-        COOKIE,
-        cookie,
-        max_age=people.SESSION_SECONDS,
-        httponly=True,
-        samesite="strict",
-        secure=site.settings.endpoint.startswith("https:"),
-    )
-
-
 def sign_out(request: Request) -> Response:
     """Ends the session wherever a copy of the cookie lies."""
     end(request)
     answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    take_cookie(answer)
     return answer
 
 

@@ -1,7 +1,7 @@
 """Proposals: what each would do, who said what, how far it is, and what may be done with it here.
 
 The words of a proposal are its maker's.  What its calls do is decoded from the contracts'
-interfaces and tried out on a copy of the chain; `warnings` tells where the words say something else.
+interfaces and tried out on a copy of the chain; `warnings` tells where the words do not agree.
 """
 
 from __future__ import annotations
