@@ -81,6 +81,7 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
     app.state.site = opened
     app.state.names = Names(opened.network)
     app.state.gate = Gate.of_home(opened.settings.home)
+    app.state.door = joining.Door()
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
