@@ -134,6 +134,18 @@ class EventRecord:
 
 
 @dataclass(frozen=True)
+class RawLog:
+    """An event as the chain keeps it: no interface is needed. All 0x-hex in lower case."""
+
+    address: str
+    topics: tuple[str, ...]
+    data: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"address": self.address, "topics": list(self.topics), "data": self.data}
+
+
+@dataclass(frozen=True)
 class Receipt:
     """`status` is True when the transaction took effect. `events` are those of known contracts."""
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from chain.abi import decode_event
-from chain.calls import EventRecord
+from chain.calls import EventRecord, RawLog
 
-__all__ = ["EventRecord", "decode"]
+__all__ = ["EventRecord", "decode", "raw_log"]
 
 
 def decode(log: Mapping[str, Any], contracts: Mapping[str, str]) -> EventRecord:
@@ -25,4 +25,13 @@ def decode(log: Mapping[str, Any], contracts: Mapping[str, str]) -> EventRecord:
         contract=contract,
         name=name,
         args=args,
+    )
+
+
+def raw_log(log: Mapping[str, Any]) -> RawLog:
+    """The same without names."""
+    return RawLog(
+        address=str(log["address"]).lower(),
+        topics=tuple(topic.to_0x_hex() for topic in log["topics"]),
+        data=log["data"].to_0x_hex(),
     )

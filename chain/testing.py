@@ -141,6 +141,8 @@ class _Provider(EthereumTesterProvider):
             return _result({"hash": params[0], "blockNumber": None})
         if method == "eth_estimateGas":
             params = [params[0]]  # eth-tester has no pending block to estimate on
+        if method == "eth_getStorageAt":
+            params = [params[0], params[1], _number(params[2])]
         if method == "eth_getTransactionCount":
             mined = super().make_request(method, [params[0], "latest"])
             waiting = self._waiting_of(params[0]) if params[1] == "pending" else 0
@@ -163,6 +165,11 @@ class _Provider(EthereumTesterProvider):
     def _waiting_of(self, sender: str) -> int:
         senders = (Account.recover_transaction(raw) for raw in self.waiting.values())
         return sum(found.lower() == sender.lower() for found in senders)
+
+
+def _number(value: Any) -> Any:
+    """eth-tester takes no hex here, unlike everywhere else."""
+    return int(value, 16) if isinstance(value, str) and value.startswith("0x") else value
 
 
 def _nonce(raw: bytes) -> int:

@@ -11,7 +11,7 @@ from chain.calls import Call
 from chain.client import ChainClient
 from chain.deploy import DEFAULT_MINIMUMS, PROXIES, deploy
 from chain.errors import ChainUnavailable, ContractRefused, DeploymentMismatch
-from chain.network import Network, NetworkFile
+from chain.network import CLIENTS, Network, NetworkFile
 from chain.testing import InProcessChain
 from chain.testnet import dev_account
 
@@ -30,7 +30,7 @@ def fresh() -> InProcessChain:
 def test_deployment_sets_address_book_and_rules(fresh: InProcessChain, tmp_path: Path) -> None:
     done = deploy(fresh.client(0), tmp_path / "state.json", **RULES)
     net = Network.open(fresh.client(), done.consortium)
-    assert {name: net.consortium.contract_of(name) for name in PROXIES} == {
+    assert {name: net.consortium.contract_of(name) for name in CLIENTS} == {
         name: address for name, address in done.contracts.items() if name != "consortium"
     }
     assert net.consortium.is_algorithm_allowed(CODE)
@@ -130,7 +130,7 @@ def test_deployment_cut_off_at_every_transaction_in_turn_ends_whole(tmp_path: Pa
             break
         except Cut:
             continue
-    assert len(set(done.contracts.values())) == len(PROXIES) + 1
+    assert len(set(done.contracts.values())) == len(CLIENTS) + 1
     assert chain.client(0).nonce() == len(json.loads(path.read_text())["steps"])
 
 
