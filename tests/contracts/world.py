@@ -305,11 +305,13 @@ class World:
 
     def recovery(self, member: Id, actor: str) -> ContractFunction:
         """The call that makes the actor's account the member's, with its acceptance."""
-        account, membership = self.accounts[actor], self.membership
-        signed = sign_recovery(account, "0x" + member.hex(), self._chain_id, membership.address)
-        return membership.functions.recover(
-            member, account.address, bytes.fromhex(signed.removeprefix("0x"))
-        )
+        signature = self.recovery_signature(member, actor)
+        return self.membership.functions.recover(member, self.address(actor), signature)
+
+    def recovery_signature(self, member: Id, actor: str) -> bytes:
+        account, id, membership = self.accounts[actor], "0x" + member.hex(), self.membership
+        signed = sign_recovery(account, id, self._chain_id, membership.address)
+        return bytes.fromhex(signed.removeprefix("0x"))
 
     def admit(self, actor: str, name: str) -> Id:
         nonce = next(self.nonces)
