@@ -1,18 +1,31 @@
-"""The authority upgrades; nobody else does; what was written stays."""
+"""The consortium upgrades by naming the code; nobody else does; what was written stays."""
 
 from collections.abc import Mapping
 
 import pytest
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
 from web3.contract import Contract
+from web3.contract.contract import ContractFunction
 
-from chain.compile import CONTRACTS, Artifact, load
-from tests.contracts.world import NAMES, Refusal, World
+from chain.compile import Artifact, load
+from tests.contracts.world import NAMES, Refusal, World, h, w
 
+ARTIFACTS = {"consortium": "Consortium", **NAMES}
 DOMAIN_OF_CONSENTS = ["FATE-Chain Consent", "1"]
 
 
 def create(world: World, artifact: Artifact) -> Contract:
     return world.create(artifact.abi, artifact.bytecode)
+
+
+def code_hash(world: World, address: str) -> bytes:
+    return bytes(keccak(world.web3.eth.get_code(to_checksum_address(address))))
+
+
+def upgrading(world: World, name: str, to: str) -> ContractFunction:
+    """The call that upgrades a contract to the code that stands at `to`."""
+    return world.consortium.functions.upgrade(w(name), to, code_hash(world, to))
 
 
 def facts(world: World) -> list[object]:
@@ -39,10 +52,16 @@ def test_grants_nonces_and_signatures_survive_an_upgrade(
 
     second = compiled["ConsentRegistryV2"]
     made = create(world, second)
-    data = made.encode_abi("initializeV2", args=[42])
-    world.send(world.consents.functions.upgradeToAndCall(made.address, data), "authority")
+    receipt = world.send(upgrading(world, "consents", made.address), "authority")
+    upgraded = world.at(world.consents.address, second.abi)
+    world.send(upgraded.functions.initializeV2(42), "authority")
 
-    upgraded = world.web3.eth.contract(address=world.consents.address, abi=second.abi)
+    named = {
+        "name": w("consents"),
+        "implementation": made.address,
+        "codeHash": code_hash(world, made.address),
+    }
+    assert world.events(receipt, world.consortium) == [("ContractUpgraded", named)]
     assert upgraded.functions.pauses().call() == 42
     assert facts(world) == before
     assert before[-1] == DOMAIN_OF_CONSENTS
@@ -56,31 +75,55 @@ def test_grants_nonces_and_signatures_survive_an_upgrade(
 def test_the_consortium_is_upgraded_too(world: World, compiled: Mapping[str, Artifact]) -> None:
     second = compiled["ConsortiumV2"]
     made = create(world, second)
-    world.send(world.consortium.functions.upgradeToAndCall(made.address, b""), "authority")
-    upgraded = world.web3.eth.contract(address=world.consortium.address, abi=second.abi)
+    world.send(upgrading(world, "consortium", made.address), "authority")
+    upgraded = world.at(world.consortium.address, second.abi)
     assert upgraded.functions.version().call() == 2
     assert upgraded.functions.authority().call() == world.address("authority")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["consortium", *NAMES])
 def test_a_moved_authority_alone_upgrades(world: World, name: str) -> None:
-    contract = getattr(world, name)
-    made = create(world, load(NAMES[name]))
+    made = create(world, load(ARTIFACTS[name]))
     world.send(world.consortium.functions.moveAuthority(world.address("newcomer")), "authority")
-    upgrade = contract.functions.upgradeToAndCall(made.address, b"")
+    upgrade = upgrading(world, name, made.address)
     old, new = world.address("authority").lower(), world.address("newcomer").lower()
     assert world.refusal(upgrade, "authority") == Refusal("ConsortiumNotAuthority", (old, new))
     world.send(upgrade, "newcomer")
 
 
+@pytest.mark.parametrize("name", ["consortium", *NAMES])
+def test_nobody_upgrades_without_naming_the_code(world: World, name: str) -> None:
+    """Not even the authority."""
+    made = create(world, load(ARTIFACTS[name]))
+    upgrade = getattr(world, name).functions.upgradeToAndCall(made.address, b"")
+    for actor in ("authority", "bank", "stranger"):
+        named = (world.address(actor).lower(), world.consortium.address.lower())
+        assert world.refusal(upgrade, actor) == Refusal("ConsortiumUpgradeNotNamed", named)
+
+
+def test_other_code_than_the_named_is_refused(world: World) -> None:
+    """An address says nothing: what stands there is what the vote was about."""
+    made, other = (create(world, load(name)) for name in ("JobRegistry", "ConsentRegistry"))
+    found, named = code_hash(world, made.address), code_hash(world, other.address)
+    upgrade = world.consortium.functions.upgrade
+    for wrong in (named, h("audited"), bytes(32)):
+        refused = world.refusal(upgrade(w("jobs"), made.address, wrong), "authority")
+        assert refused == Refusal("ConsortiumCodeMismatch", (found, wrong))
+
+
+def test_a_name_that_is_not_in_the_book_is_not_upgraded(world: World) -> None:
+    made = create(world, load("JobRegistry"))
+    refused = world.refusal(upgrading(world, "treasury", made.address), "authority")
+    assert refused == Refusal("ConsortiumUnknownContract", (w("treasury"),))
+
+
 def test_only_an_upgradeable_contract_is_taken(world: World) -> None:
     """Else the contract would stay behind without a way to upgrade it again."""
-    upgrade = world.jobs.functions.upgradeToAndCall
     proxy = world.sites.address
-    refused = world.refusal(upgrade(proxy, b""), "authority")
+    refused = world.refusal(upgrading(world, "jobs", proxy), "authority")
     assert refused == Refusal("ERC1967InvalidImplementation", (proxy.lower(),))
     no_code = world.address("stranger")
-    assert world.refusal(upgrade(no_code, b""), "authority") == Refusal("", ())
+    assert world.refusal(upgrading(world, "jobs", no_code), "authority") == Refusal("", ())
 
 
 def test_an_implementation_does_not_upgrade_itself(world: World) -> None:
@@ -89,7 +132,7 @@ def test_an_implementation_does_not_upgrade_itself(world: World) -> None:
     assert world.refusal(upgrade, "authority") == Refusal("UUPSUnauthorizedCallContext", ())
 
 
-@pytest.mark.parametrize("name", [name for name in CONTRACTS if name != "ERC1967Proxy"])
+@pytest.mark.parametrize("name", ARTIFACTS.values())
 def test_an_implementation_is_never_initialised(world: World, name: str) -> None:
     made = create(world, load(name))
     refused = world.refusal(made.functions.initialize(world.address("stranger")))
@@ -114,3 +157,15 @@ def test_an_upgrade_keeps_the_layout_of_what_it_extends(
     second = {space["namespace"]: space for space in compiled["ConsentRegistryV2"].storage}
     assert set(second) - set(first) == {"fatechain.storage.ConsentRegistryV2"}
     assert {name: second[name] for name in first} == first
+
+
+@pytest.mark.parametrize("name", ARTIFACTS.values())
+def test_the_named_code_is_the_artifact_with_its_own_address_in_it(world: World, name: str) -> None:
+    """So whoever votes can compute the hash from the sources: nothing else varies."""
+    made = create(world, load(name))
+    own = bytes(12) + bytes.fromhex(made.address[2:])
+    code = bytes.fromhex(load(name).deployed_bytecode[2:])
+    push32 = b"\x7f"
+    assert push32 + bytes(32) in code
+    filled = code.replace(push32 + bytes(32), push32 + own)
+    assert bytes(keccak(filled)) == code_hash(world, made.address)
