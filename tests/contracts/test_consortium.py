@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.contracts.government import Government
 from tests.contracts.world import ALGORITHM, NAMES, OTHER_ALGORITHM, Refusal, World, h, w
 
 NOBODY = "0x" + "00" * 20
@@ -94,6 +95,46 @@ def test_a_minimum_is_set(world: World) -> None:
     assert world.events(receipt, world.consortium) == [
         ("MinimumSet", {"name": w("key-bits"), "value": 2048})
     ]
+
+
+def test_a_name_is_found_or_nothing(world: World) -> None:
+    find = world.consortium.functions.findContract
+    assert find(w("jobs")).call() == world.jobs.address
+    assert find(w("treasury")).call() == NOBODY
+
+
+def test_a_purpose_is_allowed_and_withdrawn(world: World) -> None:
+    rules, purpose = world.consortium.functions, w("fraud")
+    assert not rules.isPurposeAllowed(purpose).call()
+    allowed = world.send(rules.allowPurpose(purpose), "authority")
+    assert rules.isPurposeAllowed(purpose).call()
+    withdrawn = world.send(rules.withdrawPurpose(purpose), "authority")
+    assert not rules.isPurposeAllowed(purpose).call()
+    for receipt, event in ((allowed, "PurposeAllowed"), (withdrawn, "PurposeWithdrawn")):
+        assert world.events(receipt, world.consortium) == [(event, {"purpose": purpose})]
+
+
+def test_a_purpose_that_is_not_allowed_is_not_withdrawn(world: World) -> None:
+    refused = world.refusal(world.consortium.functions.withdrawPurpose(w("fraud")), "authority")
+    assert refused == Refusal("ConsortiumPurposeNotAllowed", (w("fraud"),))
+
+
+def test_what_is_allowed_after_the_hand_over_was_reviewed(world: World) -> None:
+    """The founders' set was not: the members signed up to it."""
+    government = Government(world)
+    allow = world.consortium.functions.allowAlgorithm(OTHER_ALGORITHM, "logistic")
+    assert world.refusal(allow, "authority") is None
+    government.found()
+    proposal = government.queued(allow)
+    refused = world.refusal(government.executing(proposal))
+    assert refused == Refusal("ReviewsNotSubmitted", (OTHER_ALGORITHM,))
+
+    world.reviewed(OTHER_ALGORITHM, author="bank", reviewers=("shop",))
+    refused = world.refusal(government.executing(proposal))
+    assert refused == Refusal("ReviewsTooFew", (OTHER_ALGORITHM, 1, 2))
+    world.reviewed(OTHER_ALGORITHM, reviewers=("clinic",))
+    world.send(government.executing(proposal), "stranger")
+    assert world.consortium.functions.isAlgorithmAllowed(OTHER_ALGORITHM).call()
 
 
 @pytest.mark.parametrize("name", ["consortium", *NAMES])

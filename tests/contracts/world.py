@@ -74,6 +74,15 @@ GRANT_TYPES = {
         {"name": "nonce", "type": "uint256"},
     ]
 }
+REVIEW_TYPES = {
+    "Review": [
+        {"name": "codeDigest", "type": "bytes32"},
+        {"name": "person", "type": "address"},
+        {"name": "approves", "type": "bool"},
+        {"name": "report", "type": "bytes32"},
+        {"name": "nonce", "type": "uint256"},
+    ]
+}
 REVOCATION_TYPES = {"Revocation": [{"name": "grantId", "type": "bytes32"}]}
 
 
@@ -293,7 +302,50 @@ class World:
         signed = self.accounts[actor].sign_typed_data(self.domain(), REVOCATION_TYPES, message)
         return bytes(signed.signature)
 
+    def review(
+        self,
+        code: bytes,
+        person: str,
+        approves: bool = True,
+        *,
+        signer: str | None = None,
+        signed: Mapping[str, Any] | None = None,
+        domain: Mapping[str, Any] | None = None,
+    ) -> ContractFunction:
+        """The call that relays the person's next review; `signed`, `domain` alter the signature."""
+        address, functions = self.address(person), self.reviews.functions
+        message = {
+            "codeDigest": code,
+            "person": address,
+            "approves": approves,
+            "report": h("report"),
+            "nonce": functions.nonces(address).call(),
+            **(signed or {}),
+        }
+        own = {"name": "FATE-Chain Reviews", "verifyingContract": self.reviews.address}
+        signature = self.accounts[signer or person].sign_typed_data(
+            self.domain(**{**own, **(domain or {})}), REVIEW_TYPES, message
+        )
+        given = (code, address, approves, h("report"))
+        return functions.review(given, bytes(signature.signature))
+
     # -------------------------------------------------------------------------- making
+
+    def appoint(self, member: str, person: str) -> None:
+        """The member names a person, who has an account from here on."""
+        self.accounts[person] = Account.from_key(h(f"key of {person}"))
+        self.send(self.reviews.functions.appoint(self.address(person)), member)
+
+    def reviewed(
+        self, code: bytes, author: str | None = None, reviewers: Sequence[str] = ()
+    ) -> None:
+        """Submitted by the author; a person of each reviewer approves."""
+        if author is not None:
+            self.send(self.reviews.functions.submit(code, "code"), author)
+        for member in reviewers:
+            person = f"{member} reader"
+            self.appoint(member, person)
+            self.send(self.review(code, person), "relayer")
 
     def admission(self, actor: str, name: str, nonce: int) -> ContractFunction:
         """The call that admits the actor, with its acceptance."""
