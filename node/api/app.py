@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from node.api import (
     audit,
     between,
+    check,
     datasets,
     grants,
     health,
@@ -27,13 +28,17 @@ from node.api import (
     predictions,
     problems,
     proposals,
+    rules,
     sign_in,
     sites,
     transactions,
+    waiting,
 )
-from node.api.auth import Gate, scheme
+from node.api.attempts import Attempts
+from node.api.auth import Gate, scheme, templates_of
 from node.api.headers import SecurityHeaders
 from node.api.limits import BodyLimit
+from node.api.staleness import StaleHeader
 from node.api.views.names import Names
 from node.site import Site
 from node.ui import explorer
@@ -82,26 +87,32 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
     app.state.names = Names(opened.network)
     app.state.gate = Gate.of_home(opened.settings.home)
     app.state.door = joining.Door()
+    app.state.looks = Attempts(limit=12, seconds=60)  # at the endpoint of one site
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(StaleHeader, site=opened)
     app.include_router(_operator_interface())
     app.include_router(health.public, prefix="/v1")
     app.include_router(joining.public, prefix="/v1")
     app.include_router(sign_in.public, prefix="/v1")
     app.include_router(between.router)
     explorer.install(app)
+    app.state.templates = templates_of(app)
     return app
 
 
 def _operator_interface() -> APIRouter:
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(scheme)])
     for module in (
+        check,
         sites,
         network,
         datasets,
         grants,
+        rules,
         jobs,
+        waiting,
         models,
         predictions,
         proposals,

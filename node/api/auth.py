@@ -21,8 +21,9 @@ from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
@@ -245,9 +246,20 @@ def refused(request: Request, actor: str, error: NodeError) -> NodeError:
     return error
 
 
+def templates_of(app: FastAPI) -> dict[int, str]:
+    """The whole path of each route by its identity: a route knows only its own part of it."""
+    return {
+        id(context.original_route): str(context.path)
+        for context in iter_route_contexts(app.routes)
+        if context.path is not None
+    }
+
+
 def template_of(request: Request) -> str:
     """The route's path with its parameters unfilled; an address that leads nowhere is not kept."""
-    return str(getattr(request.scope.get("route"), "path", "?"))
+    route = request.scope.get("route")
+    known: dict[int, str] = request.app.state.templates
+    return known.get(id(route)) or str(getattr(route, "path", "?"))
 
 
 def subject_of(request: Request) -> str:
