@@ -11,7 +11,7 @@ node that does not answer is ``NodeUnreachable``.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ import httpx
 from node.errors import NodeError, Unavailable
 
 PROBLEM = "application/problem+json"
+STALE = "X-FateChain-Stale"  # a line for a person: the node does not know what the chain says
 
 
 class Problem(NodeError):
@@ -46,12 +47,14 @@ class Client:
         *,
         timeout_seconds: float = 30.0,
         transport: httpx.BaseTransport | None = None,
+        on_stale: Callable[[str], None] | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         headers = {"Accept": f"application/json, {PROBLEM}"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         self._timeout_seconds = timeout_seconds
+        self._on_stale = on_stale  # called with the node's own line, once
         self._http = httpx.Client(
             base_url=self.url,
             headers=headers,
@@ -147,6 +150,9 @@ class Client:
             )
         except httpx.TransportError as error:
             raise NodeUnreachable(self.url, error) from error
+        if self._on_stale is not None and (line := answer.headers.get(STALE)) is not None:
+            self._on_stale(line)
+            self._on_stale = None
         if answer.is_success:
             return answer
         raise _problem(answer, self.url)

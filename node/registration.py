@@ -23,6 +23,7 @@ from node.store import LocalDataset
 from node.submission import Submitted, is_open, rehearse, submit
 
 if TYPE_CHECKING:
+    from chain.consents import GrantTerms
     from chain.network import Network
     from chain.sites import KeyInput
     from node.identity import Identity
@@ -317,11 +318,29 @@ class GrantRequest:
 
 def sign_grant(site: Site, request: GrantRequest, *, key: str | None = None) -> Submitted:
     """Sign a grant with the owner's account (EIP-712) and have it recorded on the chain."""
-    from chain.canonical import digest_of
-    from chain.consents import GrantTerms, grant_id
+    from chain.consents import grant_id
 
     network = site.network()
     nonce = _nonce(key)
+    terms, rules = grant_terms(site, network, request, nonce)
+    consents = network.consents
+    id = grant_id(network.client.chain_id, consents.address, site.identity.address, nonce)
+    submitted = Submitted(id, f"grant.record:{id}")
+    call = consents.grant(terms, consents.sign(terms, site.identity.account))
+    if is_open(site, submitted.intent):
+        return submitted
+    rehearse(site, call)
+    kept = [] if rules is None else [KeptTerms(grant_id=id, column_rules=rules)]
+    return submit(site, submitted, call, "grant.signed", {"terms": terms.to_json()}, *kept)
+
+
+def grant_terms(
+    site: Site, network: Network, request: GrantRequest, nonce: int
+) -> tuple[GrantTerms, dict[str, str] | None]:
+    """The terms that a request means, with the document about columns if it has one."""
+    from chain.canonical import digest_of
+    from chain.consents import GrantTerms
+
     rules = _column_rules(site, request)
     to_version = request.to_version or request.from_version
     terms = GrantTerms(
@@ -341,15 +360,7 @@ def sign_grant(site: Site, request: GrantRequest, *, key: str | None = None) -> 
         column_rules=ZERO_ID if rules is None else digest_of(rules),
         amends=request.amends or ZERO_ID,
     )
-    consents = network.consents
-    id = grant_id(network.client.chain_id, consents.address, site.identity.address, nonce)
-    submitted = Submitted(id, f"grant.record:{id}")
-    call = consents.grant(terms, consents.sign(terms, site.identity.account))
-    if is_open(site, submitted.intent):
-        return submitted
-    rehearse(site, call)
-    kept = [] if rules is None else [KeptTerms(grant_id=id, column_rules=rules)]
-    return submit(site, submitted, call, "grant.signed", {"terms": terms.to_json()}, *kept)
+    return terms, rules
 
 
 def column_rules(site: Site, grant: str) -> dict[str, str] | None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic.alias_generators import to_camel
 
-from chain.consents import MAX_CHOICES
-from node import registration
+from chain.consents import MAX_CHOICES, GrantTerms
+from node import registration, wallet_grants
 from node.api.accepted import Accepted, Wait, accepted
 from node.api.auth import require
 from node.api.operator import OperatorRoute, scoped_key
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import grants
 from node.api.views.grants import GrantShown
-from node.api.views.model import EXAMPLE_ID, ID_PATTERN, Asked, Id, IdInPath
+from node.api.views.model import EXAMPLE_ID, ID_PATTERN, Asked, Id, IdInPath, Shown
+from node.submission import Submitted
 
 router = APIRouter(prefix="/grants", tags=["data"], route_class=OperatorRoute)
 
@@ -93,6 +96,67 @@ class NewGrant(Asked):
     )
 
 
+class DraftAsked(Asked):
+    """`terms` as `POST /v1/grants` takes them."""
+
+    terms: NewGrant
+
+
+class GrantDraft(Shown):
+    """`typed_data` is for the wallet of `signer`; `terms`, `column_rules` and the signature go to
+    `POST /v1/grants/signed`. Nothing is recorded of a draft."""
+
+    id: str
+    signer: str
+    terms: dict[str, Any]
+    typed_data: dict[str, Any]
+    column_rules: dict[str, str] | None
+
+
+Number = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,77})$")]
+
+
+class SignedTerms(Asked):
+    """The contract's `Grant`, field by field, as a draft has it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    dataset_id: Id
+    from_version: int = Field(ge=1, lt=2**32)
+    to_version: int = Field(ge=1, lt=2**32)
+    grantee: Id
+    purposes: tuple[Purpose, ...] = Field(min_length=1, max_length=MAX_CHOICES)
+    algorithms: tuple[Id, ...] = Field(min_length=1, max_length=MAX_CHOICES)
+    until: Number
+    uses: int = Field(ge=1, lt=2**32)
+    min_parties: int = Field(ge=1, le=16)
+    min_rows: Number
+    product_budget: Number
+    epsilon_micro: Number
+    column_rules: Id
+    amends: Id
+    nonce: Number
+
+    @field_validator("until", "min_rows", "product_budget", "epsilon_micro", "nonce")
+    @classmethod
+    def _fits(cls, number: str, info: ValidationInfo) -> str:
+        bits = 256 if info.field_name == "nonce" else 64
+        if int(number) >= 2**bits:
+            raise ValueError(f"more than {bits} bits")
+        return number
+
+    def to_terms(self) -> GrantTerms:
+        return GrantTerms.from_json(self.model_dump(by_alias=True))
+
+
+class SignedGrant(Asked):
+    """Any member's node relays it; the chain takes it from the owner's signature alone."""
+
+    terms: SignedTerms
+    signature: str = Field(pattern=r"^0x[0-9a-f]{2,8192}$", description="65 bytes, or ERC-1271.")
+    column_rules: dict[Column, ColumnRule] | None = Field(None, max_length=MAX_COLUMNS)
+
+
 @router.get("", summary="Grants of the consortium")
 def list_grants(
     request: Request,
@@ -119,10 +183,35 @@ async def sign_grant(
     terms = registration.GrantRequest(**body.model_dump())
     key = scoped_key(request)
 
-    def sign() -> registration.Submitted:
+    def sign() -> Submitted:
         return registration.sign_grant(request.app.state.site, terms, key=key)
 
     return await accepted(request, response, await run_sync(sign), wait)
+
+
+@router.post("/typed-data", summary="What a wallet is to sign for a grant (EIP-712)")
+async def draft_grant(request: Request, body: DraftAsked) -> GrantDraft:
+    terms = registration.GrantRequest(**body.terms.model_dump())
+    made = await run_sync(wallet_grants.draft, request.app.state.site, terms)
+    return GrantDraft(**asdict(made))
+
+
+@router.post(
+    "/signed",
+    status_code=202,
+    summary="Record a grant that its owner signed elsewhere",
+    dependencies=[Depends(require("data-owner"))],
+)
+async def relay_grant(
+    request: Request, response: Response, body: SignedGrant, wait: Wait = 0
+) -> Accepted:
+    site = request.app.state.site
+    terms = body.terms.to_terms()
+
+    def relay() -> Submitted:
+        return wallet_grants.relay(site, terms, body.signature, body.column_rules)
+
+    return await accepted(request, response, await run_sync(relay), wait)
 
 
 @router.get("/{id}", summary="One grant")

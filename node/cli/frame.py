@@ -71,12 +71,14 @@ class Place:
     def client(self, timeout_seconds: float = 30.0) -> Client:
         """To the node at --url, or to the one whose home this is."""
         if self.url is not None:
-            return Client(self.url, self.token, timeout_seconds=timeout_seconds)
+            return Client(self.url, self.token, timeout_seconds=timeout_seconds, on_stale=self.warn)
         settings = self.settings()
         token = self.token
         if token is None:
             token = (settings.home / "secrets" / "operator-token").read_text("ascii").strip()
-        return Client(own_address(settings), token, timeout_seconds=timeout_seconds)
+        return Client(
+            own_address(settings), token, timeout_seconds=timeout_seconds, on_stale=self.warn
+        )
 
     def show(self, value: Any, render: Callable[[], Any] | None = None) -> None:
         """Print the answer: as JSON, or as `render` returns it for a person."""
@@ -86,6 +88,11 @@ class Place:
             console.print(render())
         else:
             console.print_json(data=value)
+
+    def warn(self, text: str) -> None:
+        """What nobody may miss; a program reads it from ``fatechain health --json``."""
+        if not self.as_json:
+            errors.print(f"[bold white on red] {escape(text)} [/]", highlight=False)
 
     def say(self, text: str) -> None:
         """A remark on the way, for a person only."""

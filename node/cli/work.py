@@ -371,7 +371,17 @@ def _job(found: dict[str, Any]) -> Group:
         ("progress", lambda t: f"{t['done']}/{t['total']} {t['text']}"),
         ("error", lambda t: t["error"] and f"{t['error']['code']}: {t['error']['detail']}"),
     )
-    return Group(facts(head), rows(found["parties"], parties), rows(found["tasks"], tasks))
+    shown = [facts(head), rows(found["parties"], parties), rows(found["tasks"], tasks)]
+    if found["stops"]:
+        stops = (
+            ("stopped by", lambda s: s["site"]["name"] or short(s["site"]["id"])),
+            ("why", lambda s: f"{s['reason']}: {s['detail']}" if s["detail"] else s["reason"]),
+            ("block", lambda s: s["block"]),
+            ("after", lambda s: s["seconds"] and f"{s['seconds']:.1f} s"),
+            ("receipt", lambda s: "signed" if s["receipt"] else "to come"),
+        )
+        shown.append(rows(found["stops"], stops, title="Stops"))
+    return Group(*shown)
 
 
 def _show_jobs(place: Place, found: list[Any], title: str) -> None:

@@ -18,9 +18,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from node.api.evidence import enter_reading
 from node.api.problems import problem_response
 from node.errors import NodeError
+from node.staleness import silent_seconds
 from node.ui import pages, session
 from node.ui.charts import line_chart
-from node.ui.messages import LANGUAGES, choose, translate, translate_state
+from node.ui.messages import LANGUAGES, Language, choose, translate, translate_state
 from node.ui.proofs import drawing
 
 FOLDER = Path(__file__).parent
@@ -181,6 +182,7 @@ def render(
             here=lambda **changes: here(request, **changes),
             twin=_twin(request),
             query=request.query_params,
+            stale=_stale(request, language),
             style=f"/static/explorer.css?v={_version()}",
         )
     )
@@ -195,6 +197,21 @@ def render(
 def _note(request: Request, section: str) -> None:
     if section == "log":
         enter_reading(request)
+
+
+def _stale(request: Request, language: Language) -> str | None:
+    """The line that every page shows while this node does not know what the chain says."""
+    site = request.app.state.site
+    try:
+        silent = silent_seconds(site)
+    except NodeError:
+        return None  # the page itself tells that the database is away
+    if silent is None:
+        return None
+    if silent == float("inf"):
+        return translate(language, "stale.unread")
+    allowed = site.settings.staleness_seconds
+    return translate(language, "stale", seconds=f"{silent:.0f}", allowed=f"{allowed:g}")
 
 
 def here(request: Request, **changes: str | None) -> str:

@@ -47,6 +47,16 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     ),
     "token.wrong": ("This is not the token of this site.", "这不是本站点的令牌。"),
     "open.reading": ("Open for reading", "开放阅读"),
+    "stale": (
+        "The chain is stale: no new block for {seconds} s, allowed are {allowed} s. "
+        "What this page shows may be out of date, and nothing new is allowed.",
+        "区块链已陈旧：{seconds} 秒没有新区块，允许的上限是 {allowed} 秒。"
+        "本页内容可能已过时，新的操作一律不予许可。",
+    ),
+    "stale.unread": (
+        "The chain is stale: this node has not read it yet. Nothing new is allowed.",
+        "区块链已陈旧：本节点尚未读取区块链。新的操作一律不予许可。",
+    ),
     # Overview
     "overview.parts": ("Parts of the node", "节点组件"),
     "overview.jobs": ("Latest jobs", "最近任务"),

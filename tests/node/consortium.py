@@ -28,7 +28,7 @@ from node.jobs import InputRequest, JobRequest, PartyRequest, propose
 from node.registration import proven_key
 from node.site import Site
 from node.specification import digest_of
-from node.store import ChainTx, LocalDataset, LocalJob
+from node.store import Approval, ChainTx, LocalDataset, LocalJob
 from node.sync import Sync
 from tests.chain.world import admission
 
@@ -134,8 +134,10 @@ class Consortium:
         return job
 
     def approve(self, job: str) -> None:
-        """The shop's word on what was proposed, at once."""
+        """The shop's word on what was proposed, at once, at its node and on the chain."""
         read = self.network.jobs.job(job).specification
+        with self.shop.store.begin() as session:
+            session.merge(Approval(job_id=job, specification=read, how="person", by="operator"))
         self.act("shop", self.network.jobs.approve(job, self.shop.id, read))
 
     def copy_specification(self, job: str) -> None:

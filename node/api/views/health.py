@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from node.api.views.model import Shown
 from node.errors import NodeError
+from node.staleness import silent_seconds, warning
 from node.store import AuditEntry, AuditPending, ChainState, ChainTx, Lease, Task
 from node.up import living_pid
 
@@ -41,10 +42,13 @@ class Figures(Shown):
 
 
 class Health(Shown):
-    """Without the token only `status` is told."""
+    """Without the token only `status` is told. `stale`: the node's view of the chain is too old,
+    and `warning` says so in a line."""
 
     status: str
     ready: bool | None = None
+    stale: bool | None = None
+    warning: str | None = None
     name: str | None = None
     parts: dict[str, Part] | None = None
     figures: Figures | None = None
@@ -63,9 +67,12 @@ def show(site: Site) -> Health:
     parts["sync"] = _sync(site)
     parts["worker"] = _worker(site)
     ready = all(part.ok for part in parts.values())
+    silent = silent_seconds(site)
     return Health(
         status=READY if ready else DEGRADED,
         ready=ready,
+        stale=silent is not None,
+        warning=None if silent is None else warning(silent, site.settings.staleness_seconds),
         name=site.settings.name,
         parts=parts,
         figures=figures,

@@ -17,12 +17,14 @@ from node.api.views.transactions import Transaction
 from node.errors import NodeError, NotFound
 from node.store import (
     Anchor,
+    Approval,
     AuditEntry,
     InMessage,
     JobParty,
     LocalJob,
     Metric,
     OutMessage,
+    StopReceipt,
     Task,
 )
 
@@ -112,6 +114,36 @@ class Curve(Shown):
     points: list[tuple[int, float]]
 
 
+class ApprovalShown(Shown):
+    """This site's own word: `how` is proposal, person or rule."""
+
+    how: str
+    by: str
+    rule_id: str | None
+    at: float
+
+
+class StopShown(Shown):
+    """A party's word that it stopped; null times: it has noticed and is ending its processes.
+
+    `seconds` are from the time of the block that said so to the end of the last process; block time
+    has whole seconds. `told` are the parties that have our own receipt.
+    """
+
+    site: Named
+    mine: bool
+    attempt: int
+    reason: str
+    detail: str
+    block: int
+    block_time: int | None
+    noticed_at: float
+    ended_at: float | None
+    seconds: float | None
+    receipt: dict[str, Any] | None
+    told: list[Named]
+
+
 class AnchorShown(Shown):
     """A head of this site's log on the chain."""
 
@@ -130,6 +162,8 @@ class JobShown(JobSummary):
     chain: ChainJob | None
     chain_problem: str | None
     uses: list[UseShown]
+    approval: ApprovalShown | None
+    stops: list[StopShown]
     tasks: list[TaskShown]
     curves: list[Curve]
     result: dict[str, Any] | None
@@ -179,6 +213,8 @@ def show(site: Site, names: Names, id: str) -> JobShown:
         row = find(session, id)
         parties = _parties(session, [id]).get(id, [])
         facts: dict[str, Any] = {
+            "approval": _approval(session, id),
+            "stops": _stops(session, site, names, id),
             "tasks": _tasks(session, id),
             "curves": _curves(session, id),
             "anchors": _anchors(session, row),
@@ -288,6 +324,38 @@ def _parties(session: Session, ids: list[str]) -> dict[str, list[JobParty]]:
     for party in session.scalars(query):
         found.setdefault(party.job_id, []).append(party)
     return found
+
+
+def _approval(session: Session, id: str) -> ApprovalShown | None:
+    row = session.get(Approval, id)
+    if row is None:
+        return None
+    return ApprovalShown(how=row.how, by=row.by, rule_id=row.rule_id, at=row.at)
+
+
+def _stops(session: Session, site: Site, names: Names, id: str) -> list[StopShown]:
+    """In the order in which they were noticed, as each party says."""
+    query = select(StopReceipt).where(StopReceipt.job_id == id).order_by(StopReceipt.noticed_at)
+    own = site.settings.site_id
+    return [
+        StopShown(
+            site=names.site(row.site),
+            mine=row.site == own,
+            attempt=row.attempt,
+            reason=row.reason,
+            detail=row.detail,
+            block=row.block,
+            block_time=row.block_time,
+            noticed_at=row.noticed_at,
+            ended_at=row.ended_at,
+            seconds=None
+            if row.ended_at is None or row.block_time is None
+            else round(row.ended_at - row.block_time, 3),
+            receipt=row.receipt,
+            told=[names.site(other) for other in row.told],
+        )
+        for row in session.scalars(query)
+    ]
 
 
 def _tasks(session: Session, id: str) -> list[TaskShown]:
