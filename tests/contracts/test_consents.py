@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from eth_account.messages import encode_typed_data
+from eth_utils.crypto import keccak
 
 from chain.compile import Artifact
 from tests.contracts.world import (
     ALGORITHM,
+    ALL_MEMBERS,
     DAY,
+    EMERGENCY,
+    GRANT_TYPES,
     OTHER_ALGORITHM,
+    PREDICTION,
     TRAINING,
     ZERO,
     Id,
@@ -97,7 +103,7 @@ def test_a_contract_account_grants_through_erc_1271(
     assert offer(world, terms, b"") is None
 
 
-KEYS = [(w("request"), h("club request"))]
+KEYS = [(w("request"), h("club request"), b"p" * 64)]
 
 
 def test_a_grant_is_not_replayed(world: World) -> None:
@@ -148,14 +154,19 @@ def test_a_signature_counts_in_its_own_domain_only(world: World, domain: dict[st
     [
         ("fromVersion", 2),
         ("toVersion", 9),
-        ("purpose", w("prediction")),
-        ("algorithm", OTHER_ALGORITHM),
+        ("grantee", ALL_MEMBERS),
+        ("purposes", [PREDICTION]),
+        ("purposes", [TRAINING, PREDICTION]),
+        ("purposes", [TRAINING, TRAINING]),
+        ("algorithms", [OTHER_ALGORITHM]),
+        ("algorithms", [ALGORITHM, OTHER_ALGORITHM]),
         ("until", 2**40),
         ("uses", 6),
         ("minParties", 1),
         ("minRows", 1),
         ("productBudget", 10**9),
         ("epsilonMicro", 1),
+        ("columnRules", h("rules")),
         ("amends", h("x")),
         ("nonce", 1),
     ],
@@ -178,8 +189,13 @@ def test_bytes_that_are_no_signature_are_refused(world: World, signature: bytes)
     [
         ({"fromVersion": 0}, "versions"),
         ({"fromVersion": 3, "toVersion": 2}, "versions"),
-        ({"purpose": ZERO}, "purpose"),
-        ({"algorithm": ZERO}, "algorithm"),
+        ({"purposes": []}, "purposes"),
+        ({"purposes": [TRAINING, ZERO]}, "purposes"),
+        ({"purposes": [TRAINING] * 9}, "purposes"),
+        ({"purposes": [TRAINING, EMERGENCY]}, "purposes"),
+        ({"algorithms": []}, "algorithms"),
+        ({"algorithms": [ALGORITHM, ZERO]}, "algorithms"),
+        ({"algorithms": [ALGORITHM] * 9}, "algorithms"),
         ({"until": 1}, "until"),
         ({"uses": 0}, "uses"),
     ],
@@ -225,13 +241,10 @@ def test_each_limit_of_a_grant_is_checked(world: World) -> None:
             world.clinic,
             Refusal("ConsentWrongGrantee", (grant, world.clinic, world.bank)),
         ),
-        "purpose": (
-            w("prediction"),
-            Refusal("ConsentWrongPurpose", (grant, w("prediction"), TRAINING)),
-        ),
+        "purpose": (PREDICTION, Refusal("ConsentWrongPurpose", (grant, PREDICTION))),
         "algorithm": (
             OTHER_ALGORITHM,
-            Refusal("ConsentWrongAlgorithm", (grant, OTHER_ALGORITHM, ALGORITHM)),
+            Refusal("ConsentWrongAlgorithm", (grant, OTHER_ALGORITHM)),
         ),
         "parties": (1, Refusal("ConsentTooFewParties", (grant, 1, 2))),
         "version": (3, Refusal("ConsentWrongVersion", (grant, 3, 1, 2))),
@@ -287,6 +300,144 @@ def test_only_the_job_registry_consumes(world: World, actor: str) -> None:
     assert refused == Refusal("ConsentNotJobs", (world.address(actor).lower(),))
 
 
+# ------------------------------------------------------------------------------ several, and all
+
+
+@pytest.mark.parametrize(
+    ("purposes", "algorithms"),
+    [
+        ([TRAINING], [ALGORITHM]),
+        ([PREDICTION, TRAINING], [OTHER_ALGORITHM, ALGORITHM]),
+        ([TRAINING, PREDICTION] * 4, [ALGORITHM, OTHER_ALGORITHM] * 4),
+    ],
+)
+def test_the_digest_of_a_grant_is_what_eip_712_says(
+    world: World, purposes: list[bytes], algorithms: list[bytes]
+) -> None:
+    terms = world.terms(
+        purposes=purposes,
+        algorithms=algorithms,
+        columnRules=h("rules"),
+        amends=h("another"),
+        epsilonMicro=2**64 - 1,
+        nonce=2**256 - 1,
+    )
+    message = encode_typed_data(world.domain(), GRANT_TYPES, terms)
+    expected = keccak(b"\x19" + message.version + message.header + message.body)
+    assert world.consents.functions.digest(terms).call() == expected
+
+
+def test_a_use_has_one_of_the_purposes_and_one_of_the_algorithms(world: World) -> None:
+    world.send(world.consortium.functions.allowPurpose(w("quality")), "authority")
+    grant = world.grant(purposes=[TRAINING, PREDICTION], algorithms=[ALGORITHM, OTHER_ALGORITHM])
+    for purpose in (TRAINING, PREDICTION):
+        for algorithm in (ALGORITHM, OTHER_ALGORITHM):
+            assert usable(world, grant, purpose=purpose, algorithm=algorithm) is None
+    wrong = Refusal("ConsentWrongPurpose", (grant, w("quality")))
+    assert usable(world, grant, purpose=w("quality")) == wrong
+    wrong = Refusal("ConsentWrongAlgorithm", (grant, h("a third")))
+    assert usable(world, grant, algorithm=h("a third")) == wrong
+
+
+def test_the_consortium_allows_each_purpose_of_a_grant(world: World) -> None:
+    terms = world.terms(purposes=[TRAINING, w("marketing")])
+    refused = offer(world, terms, world.sign(terms, "shop"))
+    assert refused == Refusal("ConsortiumPurposeNotAllowed", (w("marketing"),))
+
+
+def test_a_purpose_that_is_withdrawn_ends_what_was_granted_for_it(world: World) -> None:
+    grant = world.grant(purposes=[TRAINING, PREDICTION])
+    world.send(world.consortium.functions.withdrawPurpose(TRAINING), "authority")
+    ended = Refusal("ConsortiumPurposeNotAllowed", (TRAINING,))
+    assert usable(world, grant) == ended
+    assert standing(world, grant) == ended
+    assert usable(world, grant, purpose=PREDICTION) is None
+    world.send(world.consortium.functions.allowPurpose(TRAINING), "authority")
+    assert usable(world, grant) is None
+
+
+def test_a_grant_to_all_members_is_for_those_that_are_active_at_the_use(world: World) -> None:
+    grant = world.grant(grantee=ALL_MEMBERS)
+    assert usable(world, grant) is None
+    assert usable(world, grant, grantee=world.clinic) is None
+    assert usable(world, grant, grantee=h("nobody")) == Refusal("MembershipUnknown", (h("nobody"),))
+    assert usable(world, grant, grantee=ALL_MEMBERS) == Refusal("MembershipUnknown", (ALL_MEMBERS,))
+
+    world.send(world.membership.functions.suspend(world.bank), "authority")
+    assert usable(world, grant) == Refusal("MembershipNotActive", (world.bank, 2))
+    assert standing(world, grant) == Refusal("MembershipNotActive", (world.bank, 2))
+    later = world.admit("newcomer", "Bakery")
+    assert usable(world, grant, grantee=later) is None
+
+
+def test_a_grant_to_all_members_serves_a_job_of_each(world: World) -> None:
+    grant = world.grant(grantee=ALL_MEMBERS, uses=1)
+    world.running(uses=[(1, world.shop_data, 1, grant)])
+    parties = [(world.clinic_site, w("guest")), (world.shop_site, w("host"))]
+    again = world.proposal(parties=parties, uses=[(1, world.shop_data, 1, grant)])
+    refused = world.refusal(world.jobs.functions.propose(again), "clinic_node")
+    assert refused == Refusal("ConsentUsedUp", (grant, 1))
+
+
+def test_the_digest_of_column_rules_is_kept(world: World) -> None:
+    grant = world.grant(columnRules=h("rules"))
+    assert world.consents.functions.record(grant).call()[0][12] == h("rules")
+
+
+# ------------------------------------------------------------------------------ whose word it is
+
+
+def test_a_use_cannot_be_taken_by_who_sees_it_coming(world: World) -> None:
+    """The grantee is in the grant, the operator in the job's id: a copy serves nobody else."""
+    waiting = world.proposal()
+    site, uses = world.clinic_site, [(1, world.shop_data, 1, world.shop_grant)]
+    parties = [(site, w("guest")), (world.shop_site, w("host"))]
+    copied = world.jobs.functions.propose({**waiting, "parties": parties, "uses": uses})
+    wrong = Refusal("ConsentWrongGrantee", (world.shop_grant, world.clinic, world.bank))
+    assert world.refusal(copied, "clinic_node") == wrong
+    stolen = world.refusal(world.jobs.functions.propose(waiting), "clinic_node")
+    assert stolen is not None
+    assert stolen.error == "SiteNotOperator"
+    world.send(world.jobs.functions.propose(waiting), "bank_node")
+
+
+def test_an_account_that_was_replaced_grants_and_revokes_nothing(world: World) -> None:
+    before = world.terms()
+    signature, revocation = (
+        world.sign(before, "shop"),
+        world.sign_revocation(world.shop_grant, "shop"),
+    )
+    world.send(world.recovery(world.shop, "newcomer"), "authority")
+
+    bad = Refusal("ConsentBadSignature", (world.shop,))
+    assert offer(world, before, signature) == bad
+    functions = world.consents.functions
+    assert world.refusal(functions.revokeBySignature(world.shop_grant, revocation)) == bad
+    refused = world.refusal(functions.revoke(world.shop_grant), "shop")
+    assert refused == Refusal("ConsentNotOwner", (world.shop_grant, world.address("shop").lower()))
+
+    assert offer(world, before, world.sign(before, "newcomer")) is None
+    assert usable(world, world.shop_grant) is None  # what was granted before stands
+    world.send(functions.revoke(world.shop_grant), "newcomer")
+
+
+def test_neither_an_operator_nor_one_that_was_changed_signs_a_grant(world: World) -> None:
+    world.send(world.sites.functions.agree(world.shop_site), "newcomer")
+    moved = world.sites.functions.changeOperator(world.shop_site, world.address("newcomer"))
+    world.send(moved, "shop")
+    terms = world.terms()
+    for operator in ("shop_node", "newcomer"):
+        refused = offer(world, terms, world.sign(terms, operator))
+        assert refused == Refusal("ConsentBadSignature", (world.shop,))
+
+
+def test_only_broken_glass_grants_without_the_owners_signature(world: World) -> None:
+    terms = world.terms(purposes=[EMERGENCY])
+    for actor in ("shop", "shop_node", "authority", "stranger"):
+        refused = world.refusal(world.consents.functions.grantInEmergency(terms), actor)
+        assert refused == Refusal("ConsentNotBreakGlass", (world.address(actor).lower(),))
+
+
 # ------------------------------------------------------------------------------ revoking
 
 
@@ -335,7 +486,7 @@ def test_an_amendment_ends_the_grant_before_it(world: World) -> None:
     assert state(world, amended) == ACTIVE
     assert state(world, world.shop_grant) == AMENDED
     assert usable(world, world.shop_grant) == Refusal("ConsentAmended", (world.shop_grant, at))
-    assert world.consents.functions.record(amended).call()[0][12] == world.shop_grant
+    assert world.consents.functions.record(amended).call()[0][13] == world.shop_grant
 
 
 def test_a_used_up_grant_can_be_amended(world: World) -> None:
