@@ -9,10 +9,12 @@ held against what the proposal said it would do.
 from __future__ import annotations
 
 import logging
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select
 
+from chain.ids import ZERO_ID
 from node import governance, refusals
 from node.audit.entries import record
 from node.errors import NodeError
@@ -21,12 +23,12 @@ from node.votes import OPEN
 
 if TYPE_CHECKING:
     from chain.calls import BlockRef
-    from chain.client import ChainClient
     from chain.network import Network
     from node.site import Site
 
 log = logging.getLogger(__name__)
 
+RETRY_BLOCKS = 20  # before a proposal that could not be tried out is tried out again
 TURN_BLOCKS = 3  # that a node leaves to those whose turn comes before its own
 SYNC = "sync"
 
@@ -37,8 +39,10 @@ class Enactment:
     def __init__(self, site: Site) -> None:
         self.site = site
         self._ready: dict[tuple[str, str], int] = {}  # (proposal, what) → head when it became due
+        self._tried: dict[str, int] = {}  # proposal → head when it was tried out
+        self._trying: Thread | None = None
 
-    def step(self, network: Network, client: ChainClient, head: BlockRef) -> None:
+    def step(self, network: Network, head: BlockRef) -> None:
         """Follow all open proposals.  Raises ChainUnavailable; what was done until then stands."""
         from chain.errors import ChainUnavailable
 
@@ -46,9 +50,9 @@ class Enactment:
         for row in self._rows(or_(Proposal.state.in_(OPEN), executed)):
             try:
                 if row.state == "EXECUTED":
-                    self._compare(network, client, row)
+                    self._compare(network, row)
                 else:
-                    self._preview(network, row)
+                    self._preview(network, row, head)
                     self._follow(network, row, head)
             except ChainUnavailable:
                 raise
@@ -64,13 +68,32 @@ class Enactment:
 
     # ── Before the vote is over ──────────────────────────────────────────────────────────────
 
-    def _preview(self, network: Network, row: Proposal) -> None:
-        """Keep what a proposal of others would do, as seen when it appeared here."""
-        if row.effect is not None:
+    def _preview(self, network: Network, row: Proposal, head: BlockRef) -> None:
+        """Keep what a proposal of others would do, as seen when it appeared here.
+
+        In a thread of its own, one at a time: trying out takes seconds, and jobs that must be
+        stopped do not wait for it.
+        """
+        if row.effect is not None or (self._trying is not None and self._trying.is_alive()):
             return
-        effect = governance.effect_of(self.site, network, row)
-        if effect is not None:
-            self._set(row, effect=effect.to_json(), effect_digest=effect.digest)
+        if head.number - self._tried.get(row.id, -RETRY_BLOCKS) < RETRY_BLOCKS:
+            return
+        self._tried[row.id] = head.number
+        self._trying = Thread(target=self._try_out, args=(network, row), daemon=True)
+        self._trying.start()
+
+    def _try_out(self, network: Network, row: Proposal) -> None:
+        try:
+            effect = governance.effect_of(self.site, network, row)
+            if effect is not None:
+                self._set(row, effect=effect.to_json(), effect_digest=effect.digest)
+        except Exception as error:  # a thread's end: nobody above would tell
+            log.warning("proposal %s is not tried out: %s", row.id, error)
+
+    def wait(self) -> None:
+        """Until nothing is being tried out."""
+        if self._trying is not None:
+            self._trying.join()
 
     def _follow(self, network: Network, row: Proposal, head: BlockRef) -> None:
         assert row.snapshot is not None
@@ -131,15 +154,14 @@ class Enactment:
             )
             return session.scalar(query) is not None
 
-    def _compare(self, network: Network, client: ChainClient, row: Proposal) -> None:
+    def _compare(self, network: Network, row: Proposal) -> None:
         """Hold what happened against what the proposal said, once, and enter both."""
         from chain.effects import effect_of
 
         assert row.executed_tx is not None
-        receipt = client.find_receipt(row.executed_tx)
-        if receipt is None:
-            return
-        digest = effect_of(receipt, network)
+        operation = governance.made_of(row).operation(network.governor.address)
+        # Another governor's timelock may have executed it: that is not what was declared.
+        digest = effect_of(network, row.executed_tx, operation) or ZERO_ID
         with self.site.store.begin() as session:
             session.get_one(Proposal, row.id).executed_digest = digest
             facts = {
@@ -147,7 +169,6 @@ class Enactment:
                 "declared": row.declared_digest,
                 "executed": digest,
                 "asDeclared": digest == row.declared_digest,
-                "block": receipt.block_number,
                 "transaction": row.executed_tx,
             }
             record(session, "proposal.executed", row.id, facts, SYNC)

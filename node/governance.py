@@ -23,7 +23,6 @@ from node.submission import Submitted, is_open, rehearse, submit
 
 if TYPE_CHECKING:
     from chain.effects import Effect
-
     from chain.governor import Proposal as Made
     from chain.governor import ProposalView
     from chain.network import Network
@@ -93,8 +92,8 @@ def propose(site: Site, request: ProposalRequest, *, force: bool = False) -> Sub
     if made.effect.refused is not None and not force:
         raise Refused(
             "ProposalWouldFail",
-            f"executed now it would be refused: {made.effect.refused}",
-            found=made.effect.refused,
+            f"executed now it would be refused: {refusal_text(made.effect)}",
+            found=made.effect.refused.error,
             hint="correct the parameters; or propose it with force if what is missing will be "
             "there when the vote is over",
         )
@@ -402,6 +401,14 @@ def made_of(row: Proposal) -> Made:
     from chain.proposals import Action
 
     return Made(tuple(Action.from_json(action) for action in row.actions), row.description)
+
+
+def refusal_text(effect: Effect) -> str | None:
+    """With which error, and which values, the contracts would refuse; None if they would not."""
+    if effect.refused is None:
+        return None
+    told = ", ".join(f"{name}={value}" for name, value in effect.refused.values.items())
+    return f"{effect.refused.error}({told})"
 
 
 def is_what_it_says(network: Network, row: Proposal) -> bool:

@@ -103,7 +103,7 @@ class Sync:
                 self.watch.hold_to_head(head)
                 self.watch.expire(head)
                 self.anchoring.step(self.network)
-            self.enactment.step(self.network, self.client, head)
+            self.enactment.step(self.network, head)
             self.read_up_to = head
         except (errors.ChainRegressed, errors.WrongChain) as error:
             self._problem(type(error).__name__, str(error))

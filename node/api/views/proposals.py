@@ -20,9 +20,8 @@ from node.store import Proposal, Vote
 from node.votes import OPEN
 
 if TYPE_CHECKING:
-    from chain.effects import Effect
-
     from chain.calls import BlockRef
+    from chain.effects import Effect
     from chain.governor import ProposalView
     from chain.network import Network
     from chain.proposals import Action
@@ -142,16 +141,78 @@ class Can(Shown):
     execute: bool
 
 
+class EventShown(Shown):
+    contract: str
+    name: str
+    args: dict[str, Any]
+
+
+class MemberChanged(Shown):
+    """`before` and `after`: account, name and standing; null: no member."""
+
+    member: str
+    before: dict[str, str] | None
+    after: dict[str, str] | None
+
+
+class Changed(Shown):
+    what: str
+    before: Any
+    after: Any
+
+
+class CodeChanged(Shown):
+    """Other code behind a contract's address.  `known_as` null: nobody knows that code."""
+
+    name: str
+    old: str
+    new: str
+    code_hash: str
+    known_as: str | None
+    layout_ok: bool | None
+    why: str
+
+
+class GrantChanged(Shown):
+    """Whether a grant can be used; null: it can, else why not."""
+
+    grant: str
+    purpose: str
+    algorithm: str
+    before: str | None
+    after: str | None
+
+
+class JobChanged(Shown):
+    """Whether an open job may run; null: it may, else why not."""
+
+    job: str
+    before: str | None
+    after: str | None
+
+
+class EffectShown(Shown):
+    """What would change, tried out on a copy of block `block`."""
+
+    block: int
+    digest: str
+    events: list[EventShown]
+    members: list[MemberChanged]
+    parameters: list[Changed]
+    contracts: list[CodeChanged]
+    grants: list[GrantChanged]
+    jobs: list[JobChanged]
+    refused: str | None
+
+
 class PreviewShown(Shown):
-    """What a proposal would be, and would do at block `block`."""
+    """What a proposal would be, and would do."""
 
     kind: str
     title: str
     params: dict[str, Any]
     actions: list[ActionShown]
-    effect: dict[str, Any]
-    effect_digest: str
-    would_fail: str | None
+    effect: EffectShown
 
 
 class ProposalSummary(Shown):
@@ -174,7 +235,7 @@ class ProposalShown(ProposalSummary):
     params: dict[str, Any] | None
     description: str
     actions: list[ActionShown]
-    effect: dict[str, Any] | None
+    effect: EffectShown | None
     effect_check: Check
     executed_check: Check | None
     warnings: list[Warned]
@@ -205,9 +266,7 @@ def preview(network: Network, made: governance.Preview) -> PreviewShown:
         title=made.draft.title,
         params=made.draft.params_json(),
         actions=[_action(network, action) for action in made.actions],
-        effect=made.effect.to_json(),
-        effect_digest=made.effect.digest,
-        would_fail=None if made.effect.refused is None else str(made.effect.refused),
+        effect=effect_shown(made.effect.to_json()),
     )
 
 
@@ -272,7 +331,7 @@ class _Reader:
             params=row.params,
             description=row.description,
             actions=[_action(self.network, action) for action in made.actions],
-            effect=row.effect if effect is None else effect.to_json(),
+            effect=_shown_effect(row, effect),
             effect_check=check,
             executed_check=executed,
             warnings=self._warnings(row, made.actions, effect, check, executed),
@@ -482,9 +541,10 @@ class _Reader:
                 )
             )
         if effect is not None and effect.refused is not None:
-            found.append(
-                Warned(code="WouldFail", text=f"executed now it would fail: {effect.refused}")
-            )
+            text = f"executed now it would fail: {governance.refusal_text(effect)}"
+            found.append(Warned(code="WouldFail", text=text))
+        if effect is not None:
+            found += _of_code(effect)
         if check.verdict == "differs":
             found.append(Warned(code="EffectDiffers", text=check.text))
         if check.verdict == "not known":
@@ -492,6 +552,58 @@ class _Reader:
         if executed is not None and executed.verdict == "differs":
             found.append(Warned(code="ExecutedDiffers", text=executed.text))
         return found
+
+
+def effect_shown(effect: dict[str, Any]) -> EffectShown:
+    """An effect as `chain.effects.Effect.to_json` writes it, and this site's database keeps it."""
+    refused = effect["refused"]
+    if refused is not None:
+        told = ", ".join(f"{name}={value}" for name, value in refused["values"].items())
+        refused = f"{refused['error']}({told})"
+    return EffectShown(
+        block=effect["block"],
+        digest=effect["digest"],
+        events=[
+            EventShown(contract=e["contract"], name=e["name"], args=e["args"])
+            for e in effect["events"]
+        ],
+        members=[MemberChanged(**change) for change in effect["members"]],
+        parameters=[Changed(**change) for change in effect["parameters"]],
+        contracts=[
+            CodeChanged(
+                name=code["name"],
+                old=code["from_"],
+                new=code["to"],
+                code_hash=code["code_hash"],
+                known_as=code["known_as"],
+                layout_ok=code["is_layout_ok"],
+                why=code["why"],
+            )
+            for code in effect["contracts"]
+        ],
+        grants=[GrantChanged(**change) for change in effect["grants"]],
+        jobs=[JobChanged(**change) for change in effect["jobs"]],
+        refused=refused,
+    )
+
+
+def _shown_effect(row: Proposal, effect: Effect | None) -> EffectShown | None:
+    """As tried out now, else as this site saw it last."""
+    found = row.effect if effect is None else effect.to_json()
+    return None if found is None else effect_shown(found)
+
+
+def _of_code(effect: Effect) -> list[Warned]:
+    """What must be known of other code behind a contract's address."""
+    found = []
+    for code in effect.contracts:
+        if code.known_as is None:
+            text = f"{code.name} would become code that this node does not know: {code.to}"
+            found.append(Warned(code="UnknownCode", text=text))
+        if code.is_layout_ok is not True:
+            text = f"{code.name} may lose what it has stored: {code.why}"
+            found.append(Warned(code="LayoutDiffers", text=text))
+    return found
 
 
 def _body(row: Proposal) -> str:
