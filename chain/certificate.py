@@ -119,14 +119,15 @@ class TermsPart(_Part):
     from_version: Number
     to_version: Number
     grantee: Hash
-    purpose: Text
-    algorithm: Hash
+    purposes: Annotated[list[Text], Field(min_length=1, max_length=8)]
+    algorithms: Annotated[list[Hash], Field(min_length=1, max_length=8)]
     until: Decimal
     uses: Number
     min_parties: Number
     min_rows: Decimal
     product_budget: Decimal
     epsilon_micro: Decimal
+    column_rules: Hash
     amends: Hash
     nonce: Decimal
 
