@@ -35,19 +35,18 @@ from chain.errors import (
     NonceTaken,
     TransactionFailed,
 )
-from chain.governor import (
+from chain.governor import GovernanceSettings, Governor
+from chain.ids import ZERO_ID
+from chain.membership import Member, Standing
+from chain.network import Network, NetworkFile
+from chain.timelock import (
     ADMIN_ROLE,
     ANYONE,
     CANCELLER_ROLE,
     EXECUTOR_ROLE,
     PROPOSER_ROLE,
-    GovernanceSettings,
-    Governor,
     Timelock,
 )
-from chain.ids import ZERO_ID
-from chain.membership import Member, Standing
-from chain.network import Network, NetworkFile
 
 PROXIES: Mapping[str, str] = {
     "membership": "Membership",
@@ -69,7 +68,12 @@ PLAIN: Mapping[str, str] = {"timelock": "TimelockController", "governor": "Conso
 """Those that stand behind no proxy: nobody upgrades what decides about upgrades."""
 
 DEFAULT_SCHEMES = ("paillier",)
-DEFAULT_MINIMUMS: Mapping[str, int] = {"key-bits": 2048, "min-rows": 50}
+DEFAULT_MINIMUMS: Mapping[str, int] = {
+    "key-bits": 2048,
+    "min-rows": 50,
+    "min-bin-rows": 10,
+    "min-samples-leaf": 10,
+}
 DEFAULT_PURPOSES = (
     "credit-risk",
     "fraud",

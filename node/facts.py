@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from chain.network import Network
     from node.site import Site
 
+FLOORS = {"min_bin_rows": "min-bin-rows", "min_samples_leaf": "min-samples-leaf"}
+"""Parameter of an algorithm → the consortium's minimum for it."""
+
 
 def gather(site: Site, job_id: str, moment: Moment, *, ask_policy: bool = True) -> Facts:
     """The facts about a job here and now; never raises for what the chain does not tell.
@@ -230,8 +233,8 @@ def view(
         ),
         minimum_key_bits=chain.consortium.minimum("key-bits"),
         minimum_rows=chain.consortium.minimum("min-rows"),
-        minimum_bin_rows=chain.consortium.minimum("min-bin-rows"),
-        minimum_leaf_rows=chain.consortium.minimum("min-samples-leaf"),
+        minimum_bin_rows=chain.consortium.minimum(FLOORS["min_bin_rows"]),
+        minimum_leaf_rows=chain.consortium.minimum(FLOORS["min_samples_leaf"]),
         paused_until=chain.brake.paused_until(),
         parties=tuple(party_view(chain, party.site) for party in parties),
         uses=tuple(use_view(chain, use) for use in uses),

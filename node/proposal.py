@@ -7,6 +7,7 @@ deadline, time limits) and refuses what no job may carry.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 from node import refusals
 from node.admission import product_limit
 from node.errors import Invalid, NotFound, Refused
-from node.facts import products, use_view
+from node.facts import FLOORS, products, use_view
 from node.specification import (
     Holdout,
     Id,
@@ -100,6 +101,7 @@ def specify(site: Site, network: Network, request: JobRequest) -> Specification:
         )
     _check_roles(chosen, request)
     params, label = _params(chosen.params, request), request.label
+    _check_floors(network, params)
     if request.kind == "predict":
         params = _model_params(site, request)
     elif label is None:
@@ -154,6 +156,19 @@ def _check_roles(chosen: Algorithm, request: JobRequest) -> None:
                 f"a {party.role} brings {expected} dataset(s)",
                 found=len(party.inputs),
                 allowed=expected,
+            )
+
+
+def _check_floors(network: Network, params: Mapping[str, Any]) -> None:
+    """What the parameters say of the least rows is no less than the consortium asks for."""
+    for name, minimum in FLOORS.items():
+        found, least = params.get(name), network.consortium.minimum(minimum)
+        if isinstance(found, int) and found < least:
+            raise Refused(
+                "LimitTooLow",
+                f"{name} is {found}; the consortium asks for {least} or more",
+                found=found,
+                allowed=least,
             )
 
 

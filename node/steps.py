@@ -301,15 +301,17 @@ def local_table(step: Step) -> Table:
 def _limits(step: Step) -> Limits:
     """What the grant under which the rows are used, and this site, allow of their columns."""
     from chain.ids import ZERO_ID
-    from node.facts import grant_use, kept_rules
+    from node.facts import grant_view, kept_rules
 
     site, grant = step.site, step.input.grant
     withheld = frozenset(site.settings.privacy_withheld_columns)
     if grant is None:
         return Limits((), withheld)
     with chain_errors():
-        use = grant_use(site.network(), step.job_id, grant)
-    digest = ZERO_ID if use.grant is None else use.grant.column_rules
+        granted = grant_view(site.network(), grant)
+    if granted.state == "NONE":
+        raise Refused("GrantMissing", f"the chain has no grant {grant}", found=grant)
+    digest = granted.column_rules
     if digest == ZERO_ID:
         return Limits((), withheld)
     rules = kept_rules(site, {grant: digest})

@@ -17,7 +17,7 @@ from chain.calls import Call, Payment
 from chain.client import ChainClient
 from chain.consents import GrantTerms, grant_id
 from chain.datasets import dataset_id
-from chain.deploy import Deployment, deploy
+from chain.deploy import DEFAULT_MINIMUMS, Deployment, deploy
 from chain.ids import ZERO_ID
 from chain.network import Network
 from chain.sites import AUDIT, REQUEST, SiteRole, site_id
@@ -34,6 +34,7 @@ from tests.chain.world import admission
 
 SCRYPT = 2**10
 ROWS = 120
+FEW_ROWS = {"min-bin-rows": 2, "min-samples-leaf": 2}  # of so few, bins may be small
 ALGORITHM = "secureboost"
 DAY = 86_400
 
@@ -186,7 +187,12 @@ def sync_of(site: Site) -> Sync:
 def found() -> tuple[InProcessChain, Deployment]:
     """A chain with a consortium that allows the catalogue's algorithm."""
     chain = InProcessChain()
-    deployment = deploy(chain.client(0), None, algorithms={code_digest(ALGORITHM): ALGORITHM})
+    deployment = deploy(
+        chain.client(0),
+        None,
+        algorithms={code_digest(ALGORITHM): ALGORITHM},
+        minimums={**DEFAULT_MINIMUMS, **FEW_ROWS},
+    )
     return chain, deployment
 
 
