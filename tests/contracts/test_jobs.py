@@ -10,6 +10,7 @@ from tests.contracts.world import (
     ALGORITHM,
     DAY,
     OTHER_ALGORITHM,
+    PREDICTION,
     ZERO,
     Id,
     Refusal,
@@ -30,6 +31,7 @@ from tests.contracts.world import (
     EXPIRED,
 ) = range(9)
 REASON = w("WorkerLost")
+SPECIFICATION = h("specification")
 
 
 def state(world: World, job: Id) -> int:
@@ -75,7 +77,7 @@ BRING: dict[int, Callable[[World], Id]] = {
     EXPIRED: _expired,
 }
 MOVES: dict[str, Callable[[World, Id], ContractFunction]] = {
-    "approve": lambda w_, job: w_.jobs.functions.approve(job, w_.shop_site),
+    "approve": lambda w_, job: w_.jobs.functions.approve(job, w_.shop_site, SPECIFICATION),
     "reject": lambda w_, job: w_.jobs.functions.reject(job, w_.shop_site, REASON),
     "start": lambda w_, job: w_.jobs.functions.start(job),
     "attest": lambda w_, job: w_.jobs.functions.attest(job, w_.shop_site, h("result")),
@@ -312,9 +314,9 @@ def test_a_job_is_approved_when_every_party_has(world: World) -> None:
         (world.clinic_site, w("arbiter")),
     ]
     job = world.propose(parties=parties)
-    world.send(world.jobs.functions.approve(job, world.clinic_site), "clinic_node")
+    world.approve(job, world.clinic_site, "clinic_node")
     assert state(world, job) == PROPOSED
-    receipt = world.send(world.jobs.functions.approve(job, world.shop_site), "shop_node")
+    receipt = world.approve(job, world.shop_site, "shop_node")
     assert state(world, job) == APPROVED
     assert world.jobs.functions.job(job).call()[7] == world.block
     assert [name for name, _ in world.events(receipt, world.jobs)] == ["JobApproval", "JobApproved"]
@@ -322,14 +324,25 @@ def test_a_job_is_approved_when_every_party_has(world: World) -> None:
 
 def test_a_party_approves_once(world: World) -> None:
     job = world.propose()
-    refused = world.refusal(world.jobs.functions.approve(job, world.bank_site), "bank_node")
+    again = world.jobs.functions.approve(job, world.bank_site, SPECIFICATION)
+    refused = world.refusal(again, "bank_node")
     assert refused == Refusal("JobAlreadyApproved", (job, world.bank_site))
+
+
+@pytest.mark.parametrize("read", [ZERO, h("another specification")])
+def test_what_was_not_proposed_is_not_approved(world: World, read: bytes) -> None:
+    """A party that was shown another specification cannot give its word to this one."""
+    job = world.propose()
+    approve = world.jobs.functions.approve(job, world.shop_site, read)
+    refused = world.refusal(approve, "shop_node")
+    assert refused == Refusal("JobWrongSpecification", (job, read, SPECIFICATION))
+    world.approve(job, world.shop_site, "shop_node")
 
 
 @pytest.mark.parametrize("move", ["approve", "reject", "attest", "fail", "cancel"])
 def test_only_a_party_speaks_and_only_for_itself(world: World, move: str) -> None:
     job = world.running() if move in ("attest", "fail") else world.propose()
-    extra = () if move == "approve" else (REASON,)
+    extra = (SPECIFICATION if move == "approve" else REASON,)
     functions = world.jobs.functions
 
     outsider = world.refusal(functions[move](job, world.clinic_site, *extra), "clinic_node")
@@ -351,6 +364,49 @@ def test_only_the_proposer_starts(world: World) -> None:
     assert refused == Refusal("JobNotProposer", (job, ZERO))
 
 
+# ------------------------------------------------------------------------------ the brake
+
+
+def paused(world: World) -> Refusal:
+    """What is told while the brake is pulled; three members' voices are enough for two."""
+    for member in ("clinic", "shop"):
+        world.send(world.brake.functions.pull(h("stop")), member)
+    return Refusal("BrakePulled", (world.brake.functions.pausedUntil().call(),))
+
+
+@pytest.mark.parametrize(("before", "move"), ALLOWED)
+def test_the_brake_stops_what_leads_to_a_result_and_nothing_else(
+    world: World, before: int, move: str
+) -> None:
+    job = BRING[before](world)
+    pause = paused(world)
+    refused = world.refusal(MOVES[move](world, job), ACTOR[move])
+    if move in ("approve", "start", "attest"):
+        assert refused == pause
+        world.go_to(pause.values[0])
+        job = BRING[before](world)  # the deadline of the first may have passed
+    world.send(MOVES[move](world, job), ACTOR[move])
+    assert state(world, job) == ALLOWED[before, move]
+
+
+def test_nothing_is_proposed_or_runnable_while_the_brake_is_pulled(world: World) -> None:
+    jobs = [world.propose(), world.approved(), world.running()]
+    pause = paused(world)
+    assert refused_proposal(world) == pause
+    for job in jobs:
+        assert world.refusal(world.jobs.functions.requireRunnable(job)) == pause
+    world.send(world.brake.functions.release(), "authority")
+    assert refused_proposal(world) is None
+
+
+def test_a_job_expires_while_the_brake_is_pulled(world: World) -> None:
+    job = world.propose(deadline=world.now + 100)
+    paused(world)
+    world.go_to(world.now + 200)
+    world.send(world.jobs.functions.expire(job), "stranger")
+    assert state(world, job) == EXPIRED
+
+
 # ------------------------------------------------------------------------------ what was granted
 
 
@@ -368,7 +424,8 @@ def test_a_grant_that_expires_stops_the_running_job(world: World) -> None:
 @pytest.mark.parametrize(
     ("changed", "error"),
     [
-        ({"purpose": w("prediction")}, "ConsentWrongPurpose"),
+        ({"purpose": PREDICTION}, "ConsentWrongPurpose"),
+        ({"purpose": w("marketing")}, "ConsortiumPurposeNotAllowed"),
         ({"algorithm": OTHER_ALGORITHM}, "ConsentWrongAlgorithm"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.contracts.world import ALGORITHM, Id, Refusal, World
+from tests.contracts.world import ALGORITHM, TRAINING, Id, Refusal, World, h, w
 
 
 class Jobs(NamedTuple):
@@ -66,6 +66,23 @@ def _amend(world: World) -> Refusal:
     return Refusal("ConsentAmended", (world.shop_grant, world.block))
 
 
+def _withdraw_purpose(world: World) -> Refusal:
+    world.send(world.consortium.functions.withdrawPurpose(TRAINING), "authority")
+    return Refusal("ConsortiumPurposeNotAllowed", (TRAINING,))
+
+
+def _ask_for_an_attestation(world: World) -> Refusal:
+    kind = w("iso-27001")
+    world.send(world.attestations.functions.setRequired(kind, True), "authority")
+    return Refusal("AttestationMissing", (world.bank, kind))
+
+
+def _pull_the_brake(world: World) -> Refusal:
+    for member in ("clinic", "shop"):
+        world.send(world.brake.functions.pull(h("stop")), member)
+    return Refusal("BrakePulled", (world.brake.functions.pausedUntil().call(),))
+
+
 SPOILS = {
     "the proposer's member is suspended": _suspend("bank"),
     "a party's member is suspended": _suspend("shop"),
@@ -76,6 +93,9 @@ SPOILS = {
     "a dataset version is withdrawn": _withdraw,
     "a grant is revoked": _revoke,
     "a grant is amended": _amend,
+    "the purpose is withdrawn": _withdraw_purpose,
+    "a member lacks an attestation": _ask_for_an_attestation,
+    "the brake is pulled": _pull_the_brake,
 }
 
 
