@@ -121,6 +121,15 @@ class Peers:
             )
         return found
 
+    # ── The way between us ───────────────────────────────────────────────────────────────────
+
+    async def reachable(self, site_id: str) -> dict[str, Any]:
+        """What the site sees at our endpoint: {"reachable", "detail", "time"}, its word."""
+        found = await self._ask("GET", site_id, "/sites/v1/reachable")
+        if not isinstance(found, dict):
+            raise Failed("PartnerFailed", f"site {site_id} did not say what it sees")
+        return found
+
     # ── The log ──────────────────────────────────────────────────────────────────────────────
 
     async def checkpoint(self, site_id: str) -> dict[str, Any]:

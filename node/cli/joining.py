@@ -17,6 +17,7 @@ from node.errors import Invalid
 def register(app: typer.Typer) -> None:
     command(app, "join")(join)
     command(app, "sponsor")(sponsor)
+    command(app, "check")(check)
 
 
 def join(
@@ -112,3 +113,27 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise Invalid("InvalidRequest", f"{path} is no JSON") from error
     return AdmissionRequest.parse(json.dumps(document).encode()).to_json()
+
+
+def check(place: Place) -> None:
+    """Whether the site has what it needs, and what to do; exit code 1 if something is missing.
+
+    Works before the node runs; with --url it asks the running node.
+    """
+    if place.url is not None:
+        with place.client(timeout_seconds=60) as node:
+            found = node.get("/v1/check")
+    else:
+        from node.check import check_home
+
+        found = check_home(place.require_home()).to_json()
+    columns = (
+        ("", lambda i: i["status"]),
+        ("what", lambda i: i["name"]),
+        ("found", lambda i: i["found"]),
+        ("to do", lambda i: i["todo"]),
+    )
+    title = "Nothing is missing" if found["ok"] else "Something is missing"
+    place.show(found, lambda: rows(found["items"], columns, title=title))
+    if not found["ok"]:
+        raise typer.Exit(1)

@@ -14,7 +14,17 @@ GOOD = frozenset(
     {"ACTIVE", "STANDING", "SUCCEEDED", "CONFIRMED", "APPROVED", "live", "ready", "ok", "True"}
 )
 BAD = frozenset(
-    {"REFUSED", "FAILED", "REVOKED", "EXPIRED", "REJECTED", "SUSPENDED", "EXPELLED", "WITHDRAWN"}
+    {
+        "REFUSED",
+        "FAILED",
+        "REVOKED",
+        "EXPIRED",
+        "REJECTED",
+        "SUSPENDED",
+        "EXPELLED",
+        "WITHDRAWN",
+        "fail",
+    }
 )
 
 Column = tuple[str, Callable[[Any], Any]]
