@@ -189,7 +189,11 @@ async def sign_grant(
     return await accepted(request, response, await run_sync(sign), wait)
 
 
-@router.post("/typed-data", summary="What a wallet is to sign for a grant (EIP-712)")
+@router.post(
+    "/typed-data",
+    dependencies=[Depends(require("data-owner"))],
+    summary="What a wallet is to sign for a grant (EIP-712)",
+)
 async def draft_grant(request: Request, body: DraftAsked) -> GrantDraft:
     terms = registration.GrantRequest(**body.terms.model_dump())
     made = await run_sync(wallet_grants.draft, request.app.state.site, terms)
