@@ -5,6 +5,7 @@
     POST, DELETE /sites/v1/jobs/{job}/reservation                                  a slot
     POST /sites/v1/jobs/{job}/stop                              a receipt: this site stopped
     GET  /sites/v1/jobs/{job}/evidence                              what our log says of a job
+    GET  /sites/v1/reachable                                  whether we reach the one that asks
     GET  /sites/v1/log/checkpoint, /log/entries, /log/proof         the log, for the members
 
 Database, chain and keys are used in threads; only streams live on the event loop.
@@ -22,7 +23,9 @@ from starlette.requests import ClientDisconnect
 
 from node import partners, stops
 from node.addresses import WireAddress
+from node.api.attempts import Attempts
 from node.errors import Invalid, TooLarge
+from node.reach import look
 from node.requests import authenticate, read_body
 from node.signatures import VerifiedSender
 from node.site import Site
@@ -104,6 +107,14 @@ async def stop(request: Request, job: str) -> Any:
 async def evidence(request: Request, sender: Sender, job: str) -> Any:
     """What this site's log says of a job."""
     return await anyio.to_thread.run_sync(partners.evidence, _site(request), sender.site, job)
+
+
+@router.get("/reachable")
+async def reachable(request: Request, sender: Sender) -> dict[str, Any]:
+    """Look at the endpoint that the sender has on the chain, so often a minute."""
+    looks: Attempts = request.app.state.looks
+    looks.count(sender.site)
+    return await look(_site(request), sender.site)
 
 
 @router.get("/log/checkpoint")
