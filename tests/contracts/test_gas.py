@@ -47,8 +47,7 @@ def _anchor(world: World, sizes: tuple[int, ...]) -> TxReceipt:
 
 
 def _admit(world: World) -> TxReceipt:
-    admit = world.membership.functions.admit(world.address("newcomer"), "Bakery", 7)
-    return world.send(admit, "authority")
+    return world.send(world.admission("newcomer", "Bakery", 7), "authority")
 
 
 def _register_site(world: World) -> TxReceipt:

@@ -146,6 +146,17 @@ def test_proposals_of_the_same_actions_go_their_ways_apart(
         assert government.state(proposal) == EXECUTED
 
 
+def test_a_proposal_that_names_its_proposer_is_nobody_elses(
+    government: Government, world: World
+) -> None:
+    """Else a member who sees it on its way proposes it first, and withdraws it for good."""
+    named = f"why #proposer={world.address('bank')}"
+    proposing = government.proposing(government.drafted(minimum(world), description=named))
+    refused = world.refusal(proposing, "shop")
+    assert refused == Refusal("GovernorRestrictedProposer", (world.address("shop").lower(),))
+    world.send(proposing, "bank")
+
+
 # ── Who takes part
 
 
