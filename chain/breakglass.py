@@ -78,6 +78,11 @@ class BreakGlass(Contract):
     def emergencies(self, *, block: Block | None = None) -> tuple[str, ...]:
         return self._read_all("emergencyCount", "emergencies", block)
 
+    def digest(self, terms: GrantTerms, purpose: str, *, block: Block | None = None) -> str:
+        """The EIP-712 digest of what the two people sign, by the contract."""
+        found: str = self._read("digest", terms.to_struct(), purpose, block=block)
+        return found
+
     def typed_opening(self, grant_digest: str, purpose: str) -> dict[str, Any]:
         """The EIP-712 document that each of the two people signs, as wallets take it.
 

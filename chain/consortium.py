@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from chain.calls import Block, Call
 from chain.contract import Contract
 
-CONTRACT_NAMES = ("membership", "sites", "datasets", "consents", "jobs", "models", "anchors")
-"""The names under which the address book holds the other contracts."""
-
 
 @dataclass(frozen=True)
 class Algorithm:

@@ -30,10 +30,11 @@ from chain.compile import Artifact
 from chain.consents import ALL_MEMBERS, GrantState
 from chain.errors import ContractRefused
 from chain.fork import SECONDS, Fork
-from chain.governor import Proposal, operation_id
+from chain.governor import Proposal
 from chain.jobs import JobState
 from chain.membership import Standing
 from chain.proposals import Action, Described, describe
+from chain.timelock import operation_id
 
 if TYPE_CHECKING:
     from chain.client import ChainClient

@@ -17,8 +17,8 @@ from chain import typed_data
 from chain.abi import to_bytes, to_hex
 from chain.calls import Block, Call
 from chain.contract import Contract
-from chain.ids import ZERO_ID
 from chain.proposals import Action
+from chain.timelock import Timelock, columns, operation_id
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -36,14 +36,6 @@ _BALLOT = {
     "reason": "string",
     "params": "bytes",
 }
-
-# The roles of OpenZeppelin's TimelockController, by which `hasRole` and `grantRole` go.
-PROPOSER_ROLE = to_hex(keccak(text="PROPOSER_ROLE"))
-CANCELLER_ROLE = to_hex(keccak(text="CANCELLER_ROLE"))
-EXECUTOR_ROLE = to_hex(keccak(text="EXECUTOR_ROLE"))
-ADMIN_ROLE = ZERO_ID
-ANYONE = "0x" + "00" * 20
-"""Holds the executor's role: what was decided and has waited may be carried out by anyone."""
 
 
 class ProposalState(StrEnum):
@@ -97,7 +89,7 @@ class Proposal:
         """As `getProposalId` of the governor."""
         packed = encode(
             ["address[]", "uint256[]", "bytes[]", "bytes32"],
-            [*self._columns(), to_bytes(self.description_hash)],
+            [*columns(self.actions), to_bytes(self.description_hash)],
         )
         return to_hex(keccak(packed))
 
@@ -114,9 +106,6 @@ class Proposal:
             [action.value for action in self.actions],
             [action.calldata for action in self.actions],
         )
-
-    def _columns(self) -> tuple[list[str], list[int], list[bytes]]:
-        return _columns(self.actions)
 
 
 @dataclass(frozen=True)
@@ -151,30 +140,6 @@ class GovernanceSettings:
     timelock_delay: int = 60
 
 
-class Timelock(Contract):
-    """OpenZeppelin's TimelockController: what was decided waits here, and acts from here."""
-
-    artifact = "TimelockController"
-
-    def delay(self, *, block: Block | None = None) -> int:
-        """Seconds."""
-        return int(self._read("getMinDelay", block=block))
-
-    def has_role(self, role: str, account: str, *, block: Block | None = None) -> bool:
-        return bool(self._read("hasRole", role, account, block=block))
-
-    def ready_at(self, operation: str, *, block: Block | None = None) -> int:
-        """Unix seconds; 0: not queued, 1: done."""
-        return int(self._read("getTimestamp", operation, block=block))
-
-    def grant_role(self, role: str, account: str) -> Call:
-        return self._write("grantRole", role, account)
-
-    def renounce_role(self, role: str, account: str) -> Call:
-        """By that account."""
-        return self._write("renounceRole", role, account)
-
-
 class Governor(Contract):
     artifact = "ConsortiumGovernor"
 
@@ -206,6 +171,10 @@ class Governor(Contract):
         """The block that is being made, as the votes count."""
         return int(self._read("clock", block=block))
 
+    def quorum_minimum(self, *, block: Block | None = None) -> int:
+        """Votes that a proposal made now will need at least; only a vote changes it."""
+        return int(self._read("quorumMinimum", block=block))
+
     def quorum(self, snapshot: int, *, block: Block | None = None) -> int:
         """Votes (for and abstaining) that a proposal with this past snapshot needs."""
         return int(self._read("quorum", snapshot, block=block))
@@ -224,7 +193,7 @@ class Governor(Contract):
             voting_delay=int(self._read("votingDelay", block=at)),
             voting_period=int(self._read("votingPeriod", block=at)),
             late_quorum=int(self._read("lateQuorumVoteExtension", block=at)),
-            quorum_minimum=int(self._read("quorumMinimum", block=at)),
+            quorum_minimum=self.quorum_minimum(block=at),
             timelock_delay=timelock.delay(block=at),
         )
 
@@ -309,26 +278,9 @@ def proposal_id_text(value: int) -> str:
     return "0x" + value.to_bytes(32).hex()
 
 
-def operation_id(actions: Sequence[Action], salt: bytes) -> str:
-    """As `hashOperationBatch` of the timelock, with no predecessor."""
-    packed = encode(
-        ["address[]", "uint256[]", "bytes[]", "bytes32", "bytes32"],
-        [*_columns(actions), bytes(32), salt],
-    )
-    return to_hex(keccak(packed))
-
-
 def sign_ballot(account: "LocalAccount", ballot: dict[str, Any]) -> str:
     """The voter's signature, 0x-hex of 65 bytes."""
     document = {**ballot, "message": {**ballot["message"]}}
     for name in ("proposalId", "nonce"):
         document["message"][name] = int(ballot["message"][name])
     return typed_data.sign(document, account)
-
-
-def _columns(actions: Sequence[Action]) -> tuple[list[str], list[int], list[bytes]]:
-    return (
-        [action.target for action in actions],
-        [action.value for action in actions],
-        [to_bytes(action.calldata) for action in actions],
-    )

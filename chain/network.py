@@ -9,19 +9,20 @@ from chain.anchors import Anchors
 from chain.attestations import Attestations
 from chain.brake import Brake
 from chain.breakglass import BreakGlass
-from chain.calls import Block
+from chain.calls import Block, Call
 from chain.consents import Consents
 from chain.consortium import Consortium
 from chain.contract import Contract
 from chain.datasets import Datasets
 from chain.disputes import Disputes
-from chain.errors import NotDeployed
-from chain.governor import Governor, Timelock
+from chain.errors import ContractRefused, DeploymentMismatch, NotDeployed
+from chain.governor import Governor
 from chain.jobs import Jobs
 from chain.membership import Membership
 from chain.models import Models
 from chain.reviews import Reviews
 from chain.sites import Sites
+from chain.timelock import Timelock
 
 if TYPE_CHECKING:
     from chain.client import ChainClient
@@ -84,19 +85,43 @@ class Network:
 
     @classmethod
     def open(cls, client: "ChainClient", consortium_address: str) -> "Network":
-        """Reads the address book once. Raises NotDeployed, WrongChain, ChainUnavailable."""
+        """Reads the address book once, and sees whether its contracts belong together.
+
+        Raises NotDeployed, DeploymentMismatch, WrongChain, ChainUnavailable.
+        """
         if not client.has_code(consortium_address):
             raise NotDeployed("Consortium", consortium_address)
         book = Consortium(client, consortium_address)
+        asked = [Call(book.artifact, "findContract", (name,), book.address) for name in CLIENTS]
+        try:
+            addresses = client.call_all(asked)
+        except ContractRefused as refusal:
+            raise NotDeployed("Consortium", consortium_address) from refusal
         found: dict[str, Any] = {}
-        for name, contract in CLIENTS.items():
-            address = book.find_contract(name)
-            if address is None:
+        for (name, contract), address in zip(CLIENTS.items(), addresses, strict=True):
+            if int(address, 16) == 0:
                 raise NotDeployed(name, consortium_address)
             found[name] = contract(client, address)
         network = cls(client, book, **found)
+        network._refuse_strangers()
         client.learn(network.contracts)
         return network
+
+    def _refuse_strangers(self) -> None:
+        """A registry that answers to another consortium would look up others than we do."""
+        expected = [
+            *((self._named(name), "consortium", self.consortium.address) for name in _GOVERNED),
+            (self.governor, "timelock", self.timelock.address),
+            (self.governor, "token", self.membership.address),
+        ]
+        asked = [Call(at.artifact, function, (), at.address) for at, function, _ in expected]
+        try:
+            answers = self.client.call_all(asked)
+        except ContractRefused as refusal:
+            raise NotDeployed(refusal.contract, self.consortium.address) from refusal
+        for (at, function, address), answer in zip(expected, answers, strict=True):
+            if answer != address:
+                raise DeploymentMismatch(f"{at.artifact}.{function}", answer, address)
 
     def at(self, block: Block) -> "Network":
         """The same contracts, all read at `block`."""
@@ -143,3 +168,4 @@ CLIENTS: Mapping[str, type[Contract]] = {
 """Name in the address book → its client."""
 
 _NAMES = ("consortium", *CLIENTS)
+_GOVERNED = tuple(name for name in CLIENTS if name not in ("governor", "timelock"))

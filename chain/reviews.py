@@ -56,7 +56,7 @@ class Reviews(Contract):
         """Code digests, oldest first."""
         return self._read_all("submissionCount", "submissions", block)
 
-    def opinions(self, code_digest: str, *, block: Block | None = None) -> tuple[Opinion, ...]:
+    def reviews_of(self, code_digest: str, *, block: Block | None = None) -> tuple[Opinion, ...]:
         """The last word of each person, also of people who do not count any more."""
         return tuple(
             Opinion(
@@ -68,6 +68,20 @@ class Reviews(Contract):
             )
             for found in self._read("reviewsOf", code_digest, block=block)
         )
+
+    def digest(
+        self,
+        code_digest: str,
+        person: str,
+        approves: bool,
+        report: str,
+        *,
+        block: Block | None = None,
+    ) -> str:
+        """The EIP-712 digest of what the person signs next, by the contract."""
+        given = _given(code_digest, person, approves, report)
+        found: str = self._read("digest", given, block=block)
+        return found
 
     def require_reviewed(self, code_digest: str, *, block: Block | None = None) -> None:
         """Refused with ReviewsNotSubmitted, ReviewsTooFew."""
@@ -92,13 +106,8 @@ class Reviews(Contract):
         block: Block | None = None,
     ) -> dict[str, Any]:
         """The EIP-712 document that the person signs, with the next nonce, as wallets take it."""
-        message = {
-            "codeDigest": code_digest,
-            "person": person,
-            "approves": approves,
-            "report": report,
-            "nonce": self._read("nonces", person, block=block),
-        }
+        nonce = self._read("nonces", person, block=block)
+        message = {**_given(code_digest, person, approves, report), "nonce": nonce}
         chain_id, at = self.client.chain_id, self.address
         return typed_data.document(_DOMAIN, chain_id, at, "Review", _REVIEW, message)
 
@@ -125,10 +134,9 @@ class Reviews(Contract):
         self, code_digest: str, person: str, approves: bool, report: str, signature: str
     ) -> Call:
         """By anyone who holds the person's signature."""
-        given = {
-            "codeDigest": code_digest,
-            "person": person,
-            "approves": approves,
-            "report": report,
-        }
+        given = _given(code_digest, person, approves, report)
         return self._write("review", given, signature)
+
+
+def _given(code_digest: str, person: str, approves: bool, report: str) -> dict[str, Any]:
+    return {"codeDigest": code_digest, "person": person, "approves": approves, "report": report}

@@ -4,9 +4,9 @@ web3 is imported when the first question is asked, not with this module: a worke
 loads it never.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from chain.abi import refusal, to_bytes
 from chain.calls import Transaction
@@ -60,6 +60,23 @@ class Rpc:
         """
         _ = self.chain_id
         return self._request(method, question, repeat=repeat)
+
+    def ask_all(self, method: str, params: Sequence[Any]) -> "list[RPCResponse] | None":
+        """The answers to many questions in one request; None where this line cannot do that.
+
+        Errors are among the answers. Raises ChainUnavailable, WrongChain.
+        """
+        from web3 import HTTPProvider
+
+        _ = self.chain_id
+        provider = self.web3.provider
+        if not isinstance(provider, HTTPProvider):
+            return None
+        asked = [(cast("RPCEndpoint", method), each) for each in params]
+        found = self._once(lambda _: provider.make_batch_request(asked))
+        if not isinstance(found, list) or len(found) != len(asked):
+            return None
+        return found
 
     def _request(self, method: str, question: "Callable[[Web3], T]", *, repeat: bool = True) -> T:
         from web3.exceptions import BlockNotFound, TransactionNotFound, Web3RPCError

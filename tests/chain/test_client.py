@@ -101,7 +101,7 @@ def test_block_that_is_not_there_is_named(world: World) -> None:
 def test_address_without_a_consortium_is_named(world: World) -> None:
     with pytest.raises(NotDeployed, match="no Consortium at"):
         Network.open(world.network.client, STRANGER)
-    with pytest.raises(NotDeployed, match="no membership at"):
+    with pytest.raises(NotDeployed, match="no Consortium at"):
         Network.open(world.network.client, world.network.jobs.address)
 
 

@@ -7,37 +7,30 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from chain import abi, canonical
-from chain.anchors import Anchors, Head
+from chain import abi, canonical, network
+from chain.anchors import Head
 from chain.calls import Call
 from chain.certificate import state_at
 from chain.client import ChainClient
 from chain.compile import load
-from chain.consents import Consents, GrantState, GrantTerms, grant_id
-from chain.consortium import CONTRACT_NAMES, Consortium
+from chain.consents import GrantState, GrantTerms, grant_id
+from chain.consortium import Consortium
 from chain.contract import Contract
-from chain.datasets import Datasets, dataset_id
-from chain.deploy import PROXIES
+from chain.datasets import dataset_id
+from chain.deploy import PLAIN, PROXIES
 from chain.errors import ContractRefused
 from chain.ids import ZERO_ID, derive_id, new_nonce
 from chain.jobs import MOVES, Jobs, JobState, job_id, reason_text
-from chain.membership import Membership, Standing, member_id
-from chain.models import Models, model_id
-from chain.sites import AUDIT, KeyInput, SiteRole, Sites, key_id, key_proof_digest, site_id
+from chain.membership import Standing, member_id
+from chain.models import model_id
+from chain.sites import AUDIT, KeyInput, SiteRole, key_id, key_proof_digest, site_id
 from chain.testing import InProcessChain
+from chain.timelock import Timelock
 from tests.chain.world import CODE, DAY, World
 
 INTERFACES = Path(__file__).parents[2] / "contracts" / "interfaces"
-CLIENTS: tuple[type[Contract], ...] = (
-    Consortium,
-    Membership,
-    Sites,
-    Datasets,
-    Consents,
-    Jobs,
-    Models,
-    Anchors,
-)
+CLIENTS: tuple[type[Contract], ...] = (Consortium, *network.CLIENTS.values())
+INTERFACED = tuple(client for client in CLIENTS if client is not Timelock)
 OTHER = "0x" + "ab" * 32
 
 
@@ -103,13 +96,21 @@ def test_a_key_proves_itself_for_its_site_and_purpose_alone(world: World) -> Non
 # ── the clients cover the interfaces
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", INTERFACED)
 def test_every_function_of_the_interface_has_a_method(client: type[Contract]) -> None:
     text = (INTERFACES / f"I{client.artifact}.sol").read_text()
     declared = set(re.findall(r"function (\w+)\(", text))
     # Told by other means: ids and what is signed are computed, pages are read whole, and some are
-    # for contracts alone.
-    told = {"consume", "grantInEmergency", "suspendUnreviewed", "admissionDigest", "recoveryDigest"}
+    # for contracts or for votes alone.
+    told = {
+        "consume",
+        "grantInEmergency",
+        "suspendUnreviewed",
+        "forgetOperator",
+        "admissionDigest",
+        "recoveryDigest",
+    }
+    told |= {"setQuorumMinimum"}
     told |= {*(name for name in declared if name.endswith(("IdFor", "Count")))}
     methods = {_camel(name) for name in dir(client) if not name.startswith("_")}
     assert declared - told - methods == set()
@@ -153,7 +154,10 @@ def _movable() -> tuple[JobState, ...]:
 
 
 def test_address_book_names_are_those_that_are_deployed() -> None:
-    assert set(CONTRACT_NAMES) == set(PROXIES)
+    assert {name: client.artifact for name, client in network.CLIENTS.items()} == {
+        **PROXIES,
+        **PLAIN,
+    }
 
 
 # ── facts
