@@ -11,6 +11,9 @@ CONTENT_SECURITY_POLICY = (
 )
 """Own style sheets and forms; no script at all, nothing from elsewhere."""
 
+WITH_WALLET = CONTENT_SECURITY_POLICY + "; script-src 'self'; connect-src 'self'"
+"""For pages that speak to a wallet: our own module, no word of script in the page itself."""
+
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ConfigDict, Field
 
 from node import people, sign_in
@@ -22,8 +24,9 @@ from node.api.operator import OperatorRoute
 from node.api.views.model import Asked, Shown
 from node.api.views.people import SignedInShown, SignInTerms, in_order
 from node.errors import Refused, Unauthenticated
+from node.people import ADDRESS
 from node.site import Site
-from node.siwe import MAX_MESSAGE
+from node.siwe import MAX_MESSAGE, checksummed
 
 public = APIRouter(tags=["people"])
 router = APIRouter(tags=["people"], route_class=OperatorRoute)
@@ -45,12 +48,18 @@ class SignedOut(Shown):
 
 
 @public.get("/sign-in/nonce", summary="What a sign-in message to this node must say")
-def give_nonce(request: Request) -> SignInTerms:
+def give_nonce(
+    request: Request,
+    address: Annotated[
+        str | None, Query(pattern=ADDRESS, description="Comes back with its EIP-55 checksum.")
+    ] = None,
+) -> SignInTerms:
     gate, site = _parts(request)
     gate.nonces.count(address_of(request))
     terms = sign_in.expected(site)
     nonce, expires_at = sign_in.new_nonce(site)
     return SignInTerms(
+        address=None if address is None else checksummed(address),
         nonce=nonce,
         expires_at=expires_at,
         scheme=terms.scheme,

@@ -16,7 +16,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from node.api.evidence import enter_reading
+from node.api.headers import WITH_WALLET
 from node.api.problems import problem_response
+from node.api.views.people import in_order
 from node.errors import NodeError
 from node.staleness import silent_seconds
 from node.ui import pages, session
@@ -29,6 +31,8 @@ LANGUAGE_COOKIE = "fatechain_language"
 YEAR_SECONDS = 365 * 24 * 3600
 
 router = APIRouter(include_in_schema=False)
+
+WALLET_PAGES = frozenset({"login"})  # sections whose pages load static/wallet.js
 
 NAVIGATION = (
     ("overview", "/"),
@@ -139,8 +143,12 @@ def logout(request: Request) -> Response:
 
 @router.get("/static/explorer.css")
 def style() -> Response:
-    headers = {"Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable"}
-    return Response(_style(), media_type="text/css", headers=headers)
+    return _static("explorer.css", "text/css")
+
+
+@router.get("/static/wallet.js")
+def wallet() -> Response:
+    return _static("wallet.js", "text/javascript")
 
 
 def problem_page(request: Request, error: NodeError) -> Response:
@@ -177,16 +185,22 @@ def render(
             section=section,
             navigation=NAVIGATION,
             site_name=settings.name,
-            signed_in=session.is_operator(request),
+            reader=session.reader(request),
+            roles=lambda actor: ", ".join(
+                translate(language, f"role.{role}") for role in in_order(actor)
+            ),
             open_reading=settings.explorer_open,
             here=lambda **changes: here(request, **changes),
             twin=_twin(request),
             query=request.query_params,
             stale=_stale(request, language),
-            style=f"/static/explorer.css?v={_version()}",
+            style=_address("explorer.css"),
+            wallet=_address("wallet.js") if section in WALLET_PAGES else None,
         )
     )
     answer = HTMLResponse(text, status)
+    if section in WALLET_PAGES:
+        answer.headers["Content-Security-Policy"] = WITH_WALLET
     answer.headers["Content-Language"] = language
     answer.headers["Vary"] = "Accept-Language, Cookie"
     if asked in LANGUAGES:
@@ -248,13 +262,18 @@ def _environment() -> Environment:
 
 
 @cache
-def _style() -> bytes:
-    return (FOLDER / "static" / "explorer.css").read_bytes()
+def _file(name: str) -> bytes:
+    return (FOLDER / "static" / name).read_bytes()
 
 
-@cache
-def _version() -> str:
-    return hashlib.sha256(_style()).hexdigest()[:12]
+def _address(name: str) -> str:
+    """Of a file that may be kept for ever: other content has another address."""
+    return f"/static/{name}?v={hashlib.sha256(_file(name)).hexdigest()[:12]}"
+
+
+def _static(name: str, media_type: str) -> Response:
+    headers = {"Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable"}
+    return Response(_file(name), media_type=media_type, headers=headers)
 
 
 def short(id: str | None) -> str:

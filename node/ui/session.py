@@ -1,7 +1,8 @@
-"""Who may read the pages: the operator, or anybody where the settings open them.
+"""Who may read the pages: whoever may act at the site, or anybody where the settings open them.
 
-The operator shows the token once, in a form; what the browser keeps is a sealed expiry
-(`node.api.auth.Operator.new_session`).  Pages change nothing, so the form is the only one there is.
+A person signs in with a wallet (`static/wallet.js`, `node.api.sign_in`), the operator shows the
+site's token once, in a form.  What the browser keeps is a random cookie that stands for a session
+in the database (`node.people`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,20 @@ from urllib.parse import parse_qs, urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
 
 from node import people
-from node.api.auth import COOKIE, Gate, actor_of, set_cookie, take_cookie
+from node.api.auth import (
+    COOKIE,
+    UNKNOWN,
+    Gate,
+    actor_of,
+    address_of,
+    refused,
+    set_cookie,
+    take_cookie,
+)
+from node.audit.entries import OPERATOR, record
 from node.errors import NodeError, Unauthenticated
 from node.people import Actor
 from node.site import Site
@@ -62,12 +74,22 @@ async def sign_in(request: Request) -> Response | None:
     if len(body) > MAX_FORM_BYTES:
         return None
     form = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
+    return await run_in_threadpool(_begin, request, form)
+
+
+def _begin(request: Request, form: dict[str, list[str]]) -> Response | None:
     gate: Gate = request.app.state.gate
-    if not gate.holds(form.get("token", [""])[0].strip()):
-        return None
     site: Site = request.app.state.site
+    if not gate.holds(form.get("token", [""])[0].strip()):
+        gate.bad_credentials.count(address_of(request))
+        refused(request, UNKNOWN, Unauthenticated("Unauthenticated", "this is not the token"))
+        return None
     with site.store.begin() as session:
-        cookie, _ = people.start_session(session, gate.cookies, None, time.time())
+        cookie, expires_at = people.start_session(session, gate.cookies, None, time.time())
+        data = {"how": "token", "until": int(expires_at)}
+        record(
+            session, "person.signed_in", site.settings.site_id or site.settings.name, data, OPERATOR
+        )
     answer = RedirectResponse(own_path(form.get("next", ["/"])[0]), 303)
     set_cookie(answer, cookie, site)
     return answer

@@ -249,7 +249,7 @@ def test_the_database_opens_no_session(site: Site) -> None:
 
 @pytest.mark.parametrize("cookie", ["", "x", "ü", "a" * 5000])
 async def test_a_cookie_of_another_kind_is_nobody(page: httpx.AsyncClient, cookie: str) -> None:
-    headers = {"Cookie": f"{COOKIE}={cookie}".encode("latin-1")}
+    headers = {b"Cookie": f"{COOKIE}={cookie}".encode("latin-1")}
     is_problem(await page.get("/v1/me", headers=headers), 401, "Unauthenticated")
 
 

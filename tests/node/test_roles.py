@@ -162,7 +162,7 @@ async def test_nobody_may_nothing(app: FastAPI, site: Site) -> None:
 
 async def _try(actor: httpx.AsyncClient, operation: str) -> httpx.Response:
     method, path = operation.split()
-    body = None if method in READING else {}
+    body: dict[str, str] | None = None if method in READING else {}
     return await actor.request(method, filled(path), json=body)
 
 

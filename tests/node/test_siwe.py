@@ -299,7 +299,7 @@ async def test_a_refusal_is_entered_without_the_message(
 def contract(chain: InProcessChain, site: WalletSite) -> str:
     """A person whose account is a contract; its address."""
     tx = chain.web3.eth.send_transaction(
-        {"from": wallet(0).address, "data": "0x" + WALLET.hex(), "gas": 500_000}
+        {"from": wallet(0).address, "data": WALLET, "gas": 500_000}
     )
     address = chain.web3.eth.get_transaction_receipt(tx)["contractAddress"]
     assert address is not None
@@ -313,7 +313,7 @@ def approve(chain: InProcessChain, contract: str, message: Message) -> None:
         {
             "from": wallet(0).address,
             "to": contract,
-            "data": "0x" + (b"\0" * 4 + digest).hex(),
+            "data": b"\0" * 4 + digest,
             "gas": 200_000,
         }
     )

@@ -28,6 +28,7 @@ from node.ui.messages import LANGUAGES, MESSAGES, choose, translate, translate_s
 from node.ui.proofs import drawing, steps
 from node.ui.search import search
 from node.ui.session import own_path
+from tests.node.crowd import add, key_for, program
 from tests.node.face import (
     OWN,
     add_entries,
@@ -165,7 +166,36 @@ async def test_an_open_explorer_is_read_by_anybody(tmp_path: Path) -> None:
 # ── What a page is made of ───────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("path", [*PATHS, "/login"])
+async def test_the_page_to_sign_in_has_one_script_of_our_own(browser: httpx.AsyncClient) -> None:
+    answer = await browser.get("/login")
+    scripts = _Page(answer.text).all("script")
+    assert [script["type"] for script in scripts] == ["module"]
+    address = scripts[0]["src"]
+    assert address is not None
+    assert address.startswith("/static/wallet.js?v=")
+    policy = answer.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "script-src 'self'", "connect-src 'self'"} <= set(policy)
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    script = await browser.get(address)
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert "immutable" in script.headers["cache-control"]
+    assert not re.search(r"innerHTML|eval\(|https?://", script.text)
+
+
+async def test_the_head_says_who_is_signed_in_with_which_roles(
+    browser: httpx.AsyncClient, site: Site, app: FastAPI
+) -> None:
+    assert "operator&#39;s token" in (await browser.get("/jobs")).text
+    add(site, 3, "delegate", "auditor")
+    async with program(app, key_for(site, 3, "delegate", "auditor").secret) as person:
+        page = (await person.get("/jobs", headers=HTML)).text
+        assert "person 3" in page
+        assert "delegate, auditor" in page
+        chinese = (await person.get("/jobs?lang=zh", headers=HTML)).text
+        assert "代表, 审计员" in chinese
+
+
+@pytest.mark.parametrize("path", PATHS)
 async def test_pages_need_no_script_and_nothing_from_elsewhere(
     browser: httpx.AsyncClient, path: str
 ) -> None:
@@ -184,7 +214,8 @@ async def test_pages_need_no_script_and_nothing_from_elsewhere(
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_templates_hold_no_script_and_no_inline_style(template: Path) -> None:
     text = template.read_text(encoding="utf-8")
-    assert "<script" not in text
+    own = '<script type="module" src="{{ wallet }}"></script>'
+    assert "<script" not in text.replace(own, "")
     assert " style=" not in text
     assert "|safe" not in text.replace(" ", "")
     assert not re.search(r"\son[a-z]+=", text)
@@ -331,7 +362,7 @@ def test_keys_that_are_put_together_are_in_the_catalogue() -> None:
 def test_no_text_is_without_a_use() -> None:
     sources = [*TEMPLATES, *explorer.FOLDER.glob("*.py")]
     text = "\n".join(p.read_text("utf-8") for p in sources if p.name != "messages.py")
-    built = ("nav.", "state.", "hit.", "part.", "step.", "status.")
+    built = ("nav.", "state.", "hit.", "part.", "step.", "status.", "role.")
     put_together = {"log.left", "log.right", "job.train", "job.predict"}
     for key in set(MESSAGES) - put_together:
         assert f'"{key}"' in text or f"'{key}'" in text or key.startswith(built), key

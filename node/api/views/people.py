@@ -62,6 +62,7 @@ class Me(Shown):
 class SignInTerms(Shown):
     """What a message of Sign-In with Ethereum (ERC-4361) to this node must say."""
 
+    address: str | None = None
     nonce: str
     expires_at: float
     scheme: str

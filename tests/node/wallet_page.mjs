@@ -1,0 +1,34 @@
+// Runs node/ui/static/wallet.js as the login page does, against a wallet and a node that a test
+// plays: argv[2] is the module, argv[3] JSON {terms, accounts, signature | refusal}. Prints JSON
+// {asked, signed, said, went}.
+const plan = JSON.parse(process.argv[3]);
+const asked = [];
+const signed = [];
+const said = { textContent: "", hidden: true };
+const button = {
+  dataset: { deed: "sign-in", next: "/jobs", none: "no wallet", refused: "refused", busy: "busy" },
+  parentElement: { querySelector: () => said },
+  disabled: true,
+  addEventListener: (_, handle) => { button.click = handle; },
+};
+let went = null;
+globalThis.document = { querySelectorAll: () => [button] };
+globalThis.window = {
+  location: { assign: (path) => { went = path; } },
+  ethereum: plan.accounts && {
+    request: async ({ method, params }) => {
+      if (method === "eth_requestAccounts") return plan.accounts;
+      signed.push({ method, params });
+      if (plan.refusal) throw plan.refusal;
+      return plan.signature;
+    },
+  },
+};
+globalThis.fetch = async (path, request) => {
+  asked.push({ path, ...request, body: request.body && JSON.parse(request.body) });
+  const answer = path.startsWith("/v1/sign-in/nonce") ? plan.terms : plan.answer ?? {};
+  return { ok: !answer.status, json: async () => answer };
+};
+await import(process.argv[2]);
+await button.click();
+console.log(JSON.stringify({ asked, signed, said: said.textContent, went }));
