@@ -84,6 +84,6 @@ def limited(table: Table, limits: Limits, algorithm: str) -> Table:
             types=tuple(schema.types[at] for at in kept),
             label=label,
         ),
-        X=table.X[:, kept],
+        X=table.X[:, kept].copy(),  # nothing of the others stays in memory
         y=None if label is None else table.y,
     )

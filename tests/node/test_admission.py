@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chain.consents import ALL_MEMBERS
 from node.admission import (
     ChainView,
     Facts,
@@ -17,11 +18,13 @@ from node.admission import (
     ModelView,
     Moment,
     PartyView,
+    PolicyAnswer,
+    Privacy,
     UseView,
     decide,
     product_limit,
 )
-from node.errors import NodeError, Refused
+from node.errors import NodeError, Refused, Unavailable
 from node.specification import Specification
 from tests.node.test_specification import an_id, document
 
@@ -30,6 +33,16 @@ BANK, SHOP = an_id(50), an_id(51)
 HOST_DATA, GUEST_DATA, GRANT, CODE, MODEL = an_id(21), an_id(20), an_id(31), an_id(1), an_id(70)
 NOW, DEADLINE = 1_700_000_000, 1_800_000_000
 SPECIFICATION = Specification.model_validate(document())
+HELD = LocalData(
+    HOST_DATA,
+    1,
+    an_id(82),
+    an_id(83),
+    rows=900,
+    id_column="id",
+    features=("visits", "spent", "diagnosis"),
+)
+RULES = an_id(90)  # the digest of a document about columns
 STATE = {"approve": "PROPOSED", "start": "APPROVED", "task": "RUNNING"}
 
 GRANTED = GrantView(
@@ -39,8 +52,8 @@ GRANTED = GrantView(
     from_version=1,
     to_version=1,
     grantee=BANK,
-    purpose="training",
-    algorithm=CODE,
+    purposes=("training", "quality"),
+    algorithms=(an_id(2), CODE),
     until=DEADLINE,
     min_parties=2,
     min_rows=50,
@@ -64,9 +77,12 @@ def view(moment: Moment = "task", specification: Specification = SPECIFICATION) 
             uses=((0, GUEST_DATA, 1, None), (1, HOST_DATA, 1, GRANT)),
         ),
         algorithm_allowed=True,
+        purpose_allowed=True,
         scheme_admitted=True,
         minimum_key_bits=2048,
         minimum_rows=50,
+        minimum_bin_rows=10,
+        minimum_leaf_rows=10,
         parties=(PartyView(GUEST, BANK, "ACTIVE"), PartyView(HOST, SHOP, "ACTIVE")),
         uses=(
             UseView(0, GUEST_DATA, 1, "STANDS", GUEST, BANK, 1000, an_id(80), an_id(81)),
@@ -87,8 +103,11 @@ def facts(moment: Moment = "task", **changes: Any) -> Facts:
             specification=SPECIFICATION,
             code_digest=CODE,
             key_bits=2048,
-            data=(LocalData(HOST_DATA, 1, an_id(82), an_id(83)),),
+            bin_rows=20,
+            leaf_rows=20,
+            data=(HELD,),
             spent={},
+            approved=SPECIFICATION.digest,
         ),
         **changes,
     )
@@ -164,10 +183,21 @@ REFUSED: dict[str, Callable[[], Facts]] = {
     "GrantWrongDataset": lambda: change(grant={"dataset": an_id(6)}),
     "GrantWrongVersion": lambda: change(grant={"from_version": 2, "to_version": 3}),
     "GrantWrongGrantee": lambda: change(grant={"grantee": SHOP}),
-    "GrantWrongPurpose": lambda: change(grant={"purpose": "prediction"}),
-    "GrantWrongAlgorithm": lambda: change(grant={"algorithm": an_id(6)}),
+    "GrantWrongPurpose": lambda: change(grant={"purposes": ("prediction",)}),
+    "GrantWrongAlgorithm": lambda: change(grant={"algorithms": (an_id(6),)}),
     "GrantTooFewParties": lambda: change(grant={"min_parties": 3}),
     "ProductBudgetExceeded": lambda: facts("start", spent={GRANT: 400}, products=101),
+    # the members
+    "ConsortiumPaused": lambda: change(chain={"paused_until": NOW + 1}),
+    "PurposeNotAllowed": lambda: change(chain={"purpose_allowed": False}),
+    "AttestationMissing": lambda: change(party={"missing_attestation": "iso-27001"}),
+    "LimitTooLow": lambda: facts(bin_rows=9),
+    # this site
+    "NotApprovedHere": lambda: facts("start", approved=None),
+    "PolicyRefused": lambda: facts(policy=PolicyAnswer(allow=False, reason="not on Sundays")),
+    "PolicyUnavailable": lambda: facts(policy=PolicyAnswer(allow=False, problem="timed out")),
+    "ColumnNotAllowed": lambda: facts(privacy=Privacy(withheld=frozenset({"id"}))),
+    "ColumnRulesMissing": lambda: change(grant={"column_rules": RULES}),
     "ContractRefused": lambda: change(chain={"refusal": Refused("ContractRefused", "no")}),
 }
 
@@ -245,7 +275,7 @@ def test_own_data_of_the_proposer_needs_no_grant() -> None:
 
 
 def test_only_the_holder_judges_what_was_spent() -> None:
-    data = (LocalData(GUEST_DATA, 1, an_id(80), an_id(81)),)
+    data = (LocalData(GUEST_DATA, 1, an_id(80), an_id(81), rows=1000, id_column="id"),)
     spent = {GRANT: 500}
     assert decide(facts("start", me=GUEST, data=data, spent=spent, products=1)).allowed
 
@@ -280,7 +310,8 @@ def test_a_prediction_needs_a_model_that_stands_and_lies_here(
 ) -> None:
     specification = _predict()
     both = replace(view(specification=specification), model=model)
-    found = facts(views=(both, both), specification=specification, has_model=held)
+    digest = specification.digest
+    found = facts(views=(both, both), specification=specification, has_model=held, approved=digest)
     assert decide(found).codes == codes
 
 
@@ -293,3 +324,124 @@ def test_several_reasons_are_all_told_and_each_once() -> None:
     found = change(grant={"state": "REVOKED"}, party={"member_standing": "EXPELLED"})
     doubled = replace(found, views=(found.views[1], found.views[1]))
     assert sorted(decide(doubled).codes) == ["GrantRevoked", "MemberNotActive"]
+
+
+# ── What the members decided ─────────────────────────────────────────────────────────────────
+
+
+def test_a_pause_that_is_over_stops_nothing() -> None:
+    assert decide(change(chain={"paused_until": NOW})).allowed
+
+
+WITHDRAWN: dict[str, dict[str, Any]] = {
+    "MemberNotActive": {"party": {"member_standing": "SUSPENDED"}},
+    "KeyRevoked": {"party": {"has_request_key": False}},
+    "AttestationMissing": {"party": {"missing_attestation": "iso-27001"}},
+    "AlgorithmNotAllowed": {"chain": {"algorithm_allowed": False}},
+    "PurposeNotAllowed": {"chain": {"purpose_allowed": False}},
+    "ConsortiumPaused": {"chain": {"paused_until": NOW + 60}},
+}
+
+
+@pytest.mark.parametrize("code", WITHDRAWN)
+def test_what_the_members_withdraw_ends_running_work_and_does_not_only_pause_it(code: str) -> None:
+    """Only reasons of the kind `Unavailable` let running work wait."""
+    [reason] = decide(change("task", **WITHDRAWN[code])).reasons
+    assert reason.code == code
+    assert not isinstance(reason, Unavailable)
+    assert reason.hint or code == "MemberNotActive"
+
+
+def test_an_expelled_member_ends_running_work() -> None:
+    assert decide(change(party={"member_standing": "EXPELLED"})).codes == ("MemberNotActive",)
+
+
+@pytest.mark.parametrize(("bins", "leaves"), [(9, 20), (20, 9), (9, 9)])
+def test_a_job_may_not_lower_the_governed_least_rows(bins: int, leaves: int) -> None:
+    assert set(decide(facts(bin_rows=bins, leaf_rows=leaves)).codes) == {"LimitTooLow"}
+
+
+def test_an_algorithm_without_bins_has_no_least_rows_of_them() -> None:
+    assert decide(facts(bin_rows=None, leaf_rows=None)).allowed
+
+
+def test_a_grant_to_all_members_is_one_to_each() -> None:
+    assert decide(change(grant={"grantee": ALL_MEMBERS})).allowed
+
+
+# ── What this site decided ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("moment", ["start", "task"])
+def test_an_approval_on_the_chain_alone_runs_nothing_here(moment: Moment) -> None:
+    assert decide(facts(moment, approved=None)).codes == ("NotApprovedHere",)
+
+
+def test_an_approval_of_another_specification_is_none() -> None:
+    assert decide(facts("start", approved=an_id(5))).codes == ("NotApprovedHere",)
+
+
+def test_nothing_needs_to_be_approved_before_it_is_approved() -> None:
+    assert decide(facts("approve", approved=None)).allowed
+
+
+def test_the_reason_of_the_policy_is_told() -> None:
+    [reason] = decide(facts(policy=PolicyAnswer(allow=False, reason="not on Sundays"))).reasons
+    assert "not on Sundays" in reason.detail
+
+
+def test_a_policy_that_says_yes_allows_nothing_that_is_refused_otherwise() -> None:
+    found = replace(change(grant={"state": "REVOKED"}), policy=PolicyAnswer(allow=True))
+    assert decide(found).codes == ("GrantRevoked",)
+
+
+def test_a_dataset_with_fewer_rows_than_the_site_brings_is_refused() -> None:
+    assert decide(facts(privacy=Privacy(min_rows=901))).codes == ("TooFewRows",)
+    assert decide(facts(privacy=Privacy(min_rows=900))).allowed
+
+
+def ruled(**rules: str) -> Facts:
+    """The host's facts where its grant carries this document about columns."""
+    found = change(grant={"column_rules": RULES}, column_rules={GRANT: rules})
+    return replace(found, views=(found.views[1], found.views[1]))
+
+
+def test_columns_that_no_rule_names_are_free() -> None:
+    assert decide(ruled(visits="none")).allowed
+
+
+@pytest.mark.parametrize("word", ["none", "protocol", "sometimes"])
+def test_an_id_column_that_may_not_be_joined_on_refuses_the_job(word: str) -> None:
+    [reason] = decide(ruled(id=word)).reasons
+    assert (reason.code, reason.found, reason.allowed) == ("ColumnNotAllowed", "id", word)
+
+
+def test_an_id_column_may_be_for_joining_only() -> None:
+    assert decide(ruled(id="join")).allowed
+
+
+def test_a_job_with_no_column_left_is_refused() -> None:
+    assert decide(ruled(**{"*": "none", "id": "join"})).codes == ("ColumnNotAllowed",)
+    assert decide(ruled(**{"*": "join"})).codes == ("ColumnNotAllowed",)
+    assert decide(ruled(**{"*": "none", "id": "join", "visits": "protocol"})).allowed
+
+
+def test_a_document_that_is_not_here_refuses_everything_under_its_grant() -> None:
+    found = replace(ruled(), column_rules={})
+    assert decide(found).codes == ("ColumnRulesMissing",)
+
+
+def test_a_withheld_label_refuses_training_with_it() -> None:
+    data = LocalData(
+        GUEST_DATA, 1, an_id(80), an_id(81), rows=1000, id_column="id", label_column="y"
+    )
+    found = facts(me=GUEST, data=(data,), privacy=Privacy(withheld=frozenset({"y"})))
+    [reason] = decide(found).reasons
+    assert (reason.code, reason.found) == ("ColumnNotAllowed", "y")
+
+
+def test_others_columns_are_their_own_affair() -> None:
+    """The guest judges its own data, not by the rules of the host's grant."""
+    data = LocalData(GUEST_DATA, 1, an_id(80), an_id(81), rows=1000, id_column="id")
+    found = replace(ruled(id="none"), me=GUEST, data=(data,), column_rules={})
+    assert decide(found).allowed
