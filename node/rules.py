@@ -40,13 +40,13 @@ class Conditions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    proposers: tuple[Id, ...] | None = Field(None, min_length=1, max_length=64)
-    algorithms: tuple[Id, ...] | None = Field(None, min_length=1, max_length=64)
-    purposes: tuple[Word, ...] | None = Field(None, min_length=1, max_length=64)
-    datasets: tuple[Id, ...] | None = Field(None, min_length=1, max_length=64)
-    max_products: int | None = Field(None, ge=0, lt=2**53)
-    min_parties: int = Field(2, ge=1, le=16)
-    max_per_day: int = Field(10, ge=1, le=10_000)
+    proposers: tuple[Id, ...] | None = Field(default=None, min_length=1, max_length=64)
+    algorithms: tuple[Id, ...] | None = Field(default=None, min_length=1, max_length=64)
+    purposes: tuple[Word, ...] | None = Field(default=None, min_length=1, max_length=64)
+    datasets: tuple[Id, ...] | None = Field(default=None, min_length=1, max_length=64)
+    max_products: int | None = Field(default=None, ge=0, lt=2**53)
+    min_parties: int = Field(default=2, ge=1, le=16)
+    max_per_day: int = Field(default=10, ge=1, le=10_000)
 
 
 @dataclass(frozen=True)
