@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {IAuditAnchor} from "../interfaces/IAuditAnchor.sol";
+import {SiteId} from "../interfaces/Types.sol";
+import {Founded} from "./Founded.sol";
+import {Log} from "./Log.sol";
+import {VM} from "./Vm.sol";
+
+/// @title A site that anchors its log, and at times another one: shorter, longer, rewritten.
+contract Archivist is Founded {
+    uint256 private constant MOST = 48;
+
+    SiteId public site;
+    bytes32[] public leaves; // of the log that was begun with; anchored or not yet
+    uint64 public anchored;
+    uint64[] public sizes;
+    bytes32[] public roots;
+    string public wrong;
+
+    constructor() {
+        _deploy();
+        _admit(1);
+        _admit(2);
+        site = _registerSite(1);
+        write(3);
+        anchor(3);
+    }
+
+    function write(uint256 more) public {
+        for (uint256 i = 0; i < 1 + more % 8 && leaves.length < MOST; ++i) {
+            leaves.push(keccak256(abi.encode(leaves.length, more)));
+        }
+    }
+
+    /// @dev As an honest node does, to any size: only a larger one that is written may be taken.
+    function anchor(uint256 seed) public {
+        uint64 size = uint64(1 + seed % leaves.length);
+        bool taken = _anchor(_first(size), NODE + 1);
+        if (taken != (size > anchored)) wrong = "an honest head was refused, or one that does not grow taken";
+        if (taken) _note(size);
+    }
+
+    /// @dev A leaf that is anchored already becomes another; the proof is as good as it can be.
+    function rewrite(uint256 seed, uint256 place) external {
+        bytes32[] memory forged = _first(1 + seed % leaves.length);
+        uint256 at = place % anchored;
+        if (at >= forged.length) return;
+        forged[at] = keccak256(abi.encode(forged[at], "forged"));
+        if (_anchor(forged, NODE + 1)) wrong = "a rewritten log was taken";
+    }
+
+    /// @dev Any bytes at all.
+    function forge(uint64 size, bytes32 root, bytes32[] memory proof) external {
+        VM.prank(_account(NODE + 1));
+        try anchors.anchor(site, size, root, proof) {
+            wrong = "bytes from nowhere were taken";
+        } catch {}
+    }
+
+    function intrude(uint256 seed, uint256 person) external {
+        if (_anchor(_first(1 + seed % leaves.length), 2 + person % (NODE - 1))) wrong = "somebody else anchored";
+    }
+
+    function suspend() external {
+        VM.prank(consortium.authority());
+        try membership.suspend(sites.memberOf(site)) {} catch {}
+    }
+
+    function head() external view returns (IAuditAnchor.Head memory) {
+        return anchors.head(site);
+    }
+
+    function headAt(uint64 size) external view returns (IAuditAnchor.Head memory) {
+        return anchors.headAt(site, size);
+    }
+
+    function count() external view returns (uint256) {
+        return sizes.length;
+    }
+
+    function _anchor(bytes32[] memory log, uint256 operator) private returns (bool) {
+        bytes32[] memory proof = new bytes32[](0);
+        if (anchored != 0 && anchored < log.length) proof = Log.consistency(log, anchored);
+        bytes32 root = Log.root(log, 0, log.length);
+        VM.prank(_account(operator));
+        try anchors.anchor(site, uint64(log.length), root, proof) {
+            return true;
+        } catch {
+            return false;
+        }
+    }
+
+    function _note(uint64 size) private {
+        anchored = size;
+        sizes.push(size);
+        roots.push(Log.root(_first(size), 0, size));
+    }
+
+    function _first(uint256 size) private view returns (bytes32[] memory log) {
+        log = new bytes32[](size);
+        for (uint256 i = 0; i < size; ++i) {
+            log[i] = leaves[i];
+        }
+    }
+}
