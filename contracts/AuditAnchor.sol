@@ -11,9 +11,16 @@ import {MerkleLog} from "./libraries/MerkleLog.sol";
 /// @title Heads of the sites' audit logs.
 /// @notice A site anchors whatever its standing: evidence is welcome from a suspended or retired site too.
 contract AuditAnchor is IAuditAnchor, Governed {
+    /// @dev One slot. A site's operator is looked up with the first head and after it changed, which the registry of sites
+    /// tells: that is a quarter of what a head costs.
+    struct Log {
+        address operator;
+        uint64 size; // of the last head
+    }
+
     /// @custom:storage-location erc7201:fatechain.storage.AuditAnchor
     struct AuditAnchorStorage {
-        mapping(SiteId site => uint64) sizes; // of the last head
+        mapping(SiteId site => Log) logs;
         mapping(SiteId site => mapping(uint64 size => Head)) heads;
     }
 
@@ -26,8 +33,9 @@ contract AuditAnchor is IAuditAnchor, Governed {
 
     function anchor(SiteId site, uint64 size, bytes32 root, bytes32[] calldata proof) external {
         AuditAnchorStorage storage $ = _state();
-        uint64 anchored = $.sizes[site];
-        _requireOperator(site);
+        Log memory log = $.logs[site];
+        uint64 anchored = log.size;
+        if (msg.sender != log.operator) _requireOperator(site);
         if (size <= anchored) revert AnchorNotGrowing(site, size, anchored);
         uint256 allowed = anchored == 0 ? 0 : MerkleLog.MAX_PROOF;
         if (proof.length > allowed) revert AnchorProofTooLong(proof.length, allowed);
@@ -36,14 +44,19 @@ contract AuditAnchor is IAuditAnchor, Governed {
             if (!consistent) revert AnchorInconsistent(site, anchored, size);
         }
 
-        $.sizes[site] = size;
+        $.logs[site] = Log(msg.sender, size);
         $.heads[site][size] = Head(size, uint64(block.number), root);
         emit Anchored(site, size, root);
     }
 
+    function forgetOperator(SiteId site) external {
+        if (msg.sender != _contractOf(SITES)) revert AnchorNotSites(msg.sender);
+        _state().logs[site].operator = address(0);
+    }
+
     /// @dev All zero before the first.
     function head(SiteId site) external view returns (Head memory) {
-        return _state().heads[site][_state().sizes[site]];
+        return _state().heads[site][_state().logs[site].size];
     }
 
     function headAt(SiteId site, uint64 size) public view returns (Head memory found) {

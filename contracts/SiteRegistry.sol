@@ -2,7 +2,8 @@
 pragma solidity ^0.8.27;
 
 import {Governed} from "./Governed.sol";
-import {MEMBERSHIP, REQUEST_KEY} from "./Names.sol";
+import {ANCHORS, MEMBERSHIP, REQUEST_KEY} from "./Names.sol";
+import {IAuditAnchor} from "./interfaces/IAuditAnchor.sol";
 import {IMembership} from "./interfaces/IMembership.sol";
 import {ISiteRegistry} from "./interfaces/ISiteRegistry.sol";
 import {KeyId, MemberId, SiteId, Word} from "./interfaces/Types.sol";
@@ -93,6 +94,7 @@ contract SiteRegistry is ISiteRegistry, Governed {
         Site storage found = _state().sites[id].site;
         address from = found.operator;
         found.operator = operator;
+        IAuditAnchor(_contractOf(ANCHORS)).forgetOperator(id);
         emit SiteOperatorChanged(id, from, operator);
     }
 

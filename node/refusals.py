@@ -167,6 +167,7 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "AnchorNotGrowing": (Conflict, "Conflict"),
     "AnchorInconsistent": (Conflict, "AnchorInconsistent"),
     "AnchorUnknown": (NotFound, "NotFound"),
+    "AnchorNotSites": (Refused, "NotOperator"),
     "AnchorProofTooLong": (Invalid, "InvalidRequest"),
 }
 

@@ -14,12 +14,15 @@ interface IAuditAnchor {
     error AnchorNotGrowing(SiteId site, uint64 found, uint64 anchored);
     error AnchorInconsistent(SiteId site, uint64 fromSize, uint64 toSize);
     error AnchorUnknown(SiteId site, uint64 size);
+    error AnchorNotSites(address caller);
     error AnchorProofTooLong(uint256 found, uint256 allowed);
 
     event Anchored(SiteId indexed site, uint64 indexed size, bytes32 root);
 
     /// @notice By the operator of the site, whatever its standing. `proof`: RFC 6962 consistency from the anchored head; empty for the first head.
     function anchor(SiteId site, uint64 size, bytes32 root, bytes32[] calldata proof) external;
+    /// @notice Only SiteRegistry: the site has another operator; the one that anchored last does not go on.
+    function forgetOperator(SiteId site) external;
     /// @notice The last head; all zero before the first.
     function head(SiteId site) external view returns (Head memory);
     /// @notice The root anchored at exactly this size, and its block; reverts when none was.

@@ -81,7 +81,8 @@ interface ISiteRegistry {
     /// @notice By the member's account.
     function setRoles(SiteId id, uint8 roles) external;
     /// @notice By the account of the active member. The new operator is that account, or one that agreed to this site;
-    /// the old one speaks for the site no more and operates no other.
+    /// the old one speaks for the site no more and operates no other. After a recovery of the member this is the first
+    /// thing to do for every site that the lost account operated.
     function changeOperator(SiteId id, address operator) external;
     /// @notice By the member's account, active or not; for ever.
     function retire(SiteId id) external;

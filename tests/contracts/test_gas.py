@@ -14,6 +14,7 @@ from web3.types import TxReceipt
 
 from chain import merkle
 from chain.compile import CONTRACTS, load
+from tests.contracts.test_breakglass import emergency, opening
 from tests.contracts.world import World, h, w
 
 FILE = Path(__file__).parent / "gas.json"
@@ -56,6 +57,27 @@ def _register_site(world: World) -> TxReceipt:
         world.address("bank"), "branch", "https://branch.example", 3, keys, 7
     )
     return world.send(register, "bank")
+
+
+def _change_operator(world: World) -> TxReceipt:
+    functions, operator = world.sites.functions, world.address("newcomer")
+    world.send(functions.agree(world.bank_site), "newcomer")
+    return world.send(functions.changeOperator(world.bank_site, operator), "bank")
+
+
+def _attest_member(world: World) -> TxReceipt:
+    functions, issuer = world.attestations.functions, world.address("relayer")
+    world.send(functions.nameIssuer(w("iso-27001"), issuer), "authority")
+    attest = functions.attest(world.bank, w("iso-27001"), h("report"), world.now + 1000)
+    return world.send(attest, "relayer")
+
+
+def _break_glass(world: World) -> TxReceipt:
+    for person in ("doctor", "nurse"):
+        world.add_account(person)
+        world.send(world.reviews.functions.appoint(world.address(person)), "shop")
+    terms = emergency(world)
+    return world.send(opening(world, terms, "doctor", "nurse"), "relayer")
 
 
 def _register_dataset(world: World) -> TxReceipt:
@@ -107,7 +129,10 @@ def _register_model(world: World) -> TxReceipt:
 MOVES: dict[str, Callable[[World], TxReceipt]] = {
     "Membership.admit": _admit,
     "SiteRegistry.register with two keys": _register_site,
+    "SiteRegistry.changeOperator": _change_operator,
     "DatasetRegistry.register": _register_dataset,
+    "Attestations.attest": _attest_member,
+    "BreakGlass.open": _break_glass,
     "ConsentRegistry.grant, relayed": _grant,
     "ConsentRegistry.revoke": _revoke,
     "JobRegistry.propose, two parties, two uses": _propose,

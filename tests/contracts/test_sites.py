@@ -1,5 +1,7 @@
 """Sites and their keys."""
 
+import hashlib
+
 import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
@@ -290,13 +292,25 @@ def test_a_new_operator_speaks_and_the_old_one_is_silent(world: World) -> None:
     world.send(world.jobs.functions.cancel(job, world.bank_site, h("why")), "newcomer")
 
 
+def node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
 def test_an_operator_that_was_changed_does_not_go_on_with_the_log(world: World) -> None:
     anchor = world.anchors.functions.anchor
     world.send(anchor(world.bank_site, 1, h("root"), []), "bank_node")
     changed(world)
-    refused = world.refusal(anchor(world.bank_site, 2, h("other"), [h("x")]), "bank_node")
+    second = anchor(world.bank_site, 2, node(h("root"), h("next")), [h("next")])
+    refused = world.refusal(second, "bank_node")
     assert refused is not None
     assert refused.error == "SiteNotOperator"
+    world.send(second, "newcomer")
+
+
+@pytest.mark.parametrize("actor", ["bank", "bank_node", "authority", "stranger"])
+def test_only_the_registry_of_sites_tells_of_a_new_operator(world: World, actor: str) -> None:
+    refused = world.refusal(world.anchors.functions.forgetOperator(world.bank_site), actor)
+    assert refused == Refusal("AnchorNotSites", (world.address(actor).lower(),))
 
 
 def test_a_change_of_operator_is_told(world: World) -> None:
