@@ -52,8 +52,8 @@ contract Brake is IBrake, Governed {
 
     function release() external onlyAuthority {
         if (!isPaused()) revert BrakeNotPulled();
+        emit BrakeReleased(_state().pausedUntil);
         _state().pausedUntil = uint64(block.timestamp);
-        emit BrakeReleased(uint64(block.timestamp));
     }
 
     function isPaused() public view returns (bool) {

@@ -13,6 +13,7 @@ interface IBrake {
     /// @dev `voices` stand now, `needed` pull the brake.
     event BrakeVoiced(MemberId indexed member, bytes32 reason, uint256 voices, uint256 needed);
     event BrakePaused(uint64 until);
+    /// @dev `until` is when the pause would have ended: what a vote does is the same whenever it is carried out.
     event BrakeReleased(uint64 until);
 
     /// @notice By the account of an active member: a voice that stands for an hour; a second one of the same member
