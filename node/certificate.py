@@ -47,6 +47,7 @@ def own_evidence(site: Site, job_id: str) -> dict[str, Any]:
         raise NotFound("NotFound", f"the log of this site has no entries about job {job_id}")
     with site.store.read() as session:
         newest = session.scalar(select(Anchor).order_by(Anchor.size.desc()).limit(1))
+    identity = site.identity
     evidence: dict[str, Any] = {
         "type": EVIDENCE,
         "job": job_id,
@@ -54,7 +55,7 @@ def own_evidence(site: Site, job_id: str) -> dict[str, Any]:
         "anchored": None,
         "entries": [],
         "issuedAt": now(),
-        "keyId": site.key_id(),
+        "keyId": site.key_id(identity=identity),
     }
     if newest is not None:
         evidence["anchored"] = {
@@ -65,7 +66,7 @@ def own_evidence(site: Site, job_id: str) -> dict[str, Any]:
         }
         shown = [entry for entry in entries if entry.index < newest.size]
         evidence["entries"] = [_shown(site, entry, newest.size) for entry in shown]
-    signature = site.identity.sign(canonical.dumps(evidence))
+    signature = identity.sign(canonical.dumps(evidence))
     return evidence | {"signature": base64.b64encode(signature).decode()}
 
 
@@ -201,6 +202,8 @@ def build(
         )
     if job.result is None or job.specification is None:
         raise NotFound("NotFound", f"job {job_id} has no result here")
+    identity = site.identity
+    key_id = site.key_id(identity=identity)
     body = {
         "version": 1,
         "network": network_section(network),
@@ -212,9 +215,9 @@ def build(
         "steps": [_step(task, evidence) for task in tasks if task.state == "SUCCEEDED"],
         "logs": [_log(part) for part in evidence],
         "messages": dict(messages),
-        "issued": {"by": site.id, "at": now(), "keyId": site.key_id()},
+        "issued": {"by": site.id, "at": now(), "keyId": key_id},
     }
-    return seal(body, [Signer(site.id, site.key_id(), site.identity.sign)])
+    return seal(body, [Signer(site.id, key_id, identity.sign)])
 
 
 def _verify(network: Network, content: bytes) -> None:

@@ -4,11 +4,15 @@
 encrypted PKCS8.  The request key signs requests to partners and receipts; the audit key signs
 checkpoints of the audit log.  The account's key is decrypted only where it is asked for, since
 only the sync process sends transactions.
+
+An `Identity` is the keys at one time.  A rotation (`node.rotation`) puts a new key's file in the
+place of the old one's; `node.site.Site.identity` then is another `Identity`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +21,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from node.errors import Conflict, NotFound, Unauthenticated
-from node.files import make_private, write_private
+from node.files import make_private, sync_folder, write_private
 from node.settings import Settings
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 REQUEST, AUDIT = "request", "audit"  # purposes of keys, as the site registry names them
+Stamp = tuple[tuple[int, int], ...]  # tells key files from those that took their place
 SCRYPT_COST = 2**18  # half a second to open the keystore; tests hand in less
 
 
@@ -51,7 +56,14 @@ class Identity:
     Raises `NotFound` (``KeysMissing``) and `Unauthenticated` (``WrongPassword``).
     """
 
-    def __init__(self, request: Ed25519PrivateKey, audit: Ed25519PrivateKey, chain: _Keystore):
+    def __init__(
+        self,
+        request: Ed25519PrivateKey,
+        audit: Ed25519PrivateKey,
+        chain: _Keystore,
+        stamp: Stamp = (),
+    ) -> None:
+        self.stamp = stamp
         self._request = request
         self._audit = audit
         self._chain = chain
@@ -63,10 +75,19 @@ class Identity:
         """``password`` is the one of `Settings.password` unless given."""
         if password is None:
             password = settings.password()
-        request, audit = (
-            _decrypted(settings.keys / f"{purpose}.pem", password) for purpose in (REQUEST, AUDIT)
-        )
-        return cls(request, audit, _Keystore(settings.keys / "chain.json", password))
+        return cls._read(settings, password, _Keystore(settings.keys / "chain.json", password))
+
+    def as_they_are(self, settings: Settings) -> Identity:
+        """The keys that lie in the home now: this object unless one was replaced."""
+        if _stamp_of(settings) == self.stamp:
+            return self
+        return self._read(settings, self._chain.password, self._chain)
+
+    @classmethod
+    def _read(cls, settings: Settings, password: bytes, chain: _Keystore) -> Identity:
+        stamp = _stamp_of(settings)  # before they are read: a change in between is met again
+        request, audit = (load_key(key_file(settings, each), password) for each in (REQUEST, AUDIT))
+        return cls(request, audit, chain, stamp)
 
     @property
     def account(self) -> LocalAccount:
@@ -102,7 +123,7 @@ class Identity:
 
 class _Keystore:
     def __init__(self, path: Path, password: bytes) -> None:
-        self._path, self._password = path, password
+        self._path, self.password = path, password
         self._stored = json.loads(_read(path))
 
     @cached_property
@@ -116,11 +137,58 @@ class _Keystore:
         from eth_account import Account
 
         try:
-            key = Account.decrypt(self._stored, self._password.decode())
+            key = Account.decrypt(self._stored, self.password.decode())
         except ValueError as error:
             raise _wrong_password(self._path) from error
         account: LocalAccount = Account.from_key(key)
         return account
+
+
+def key_file(settings: Settings, purpose: str) -> Path:
+    """Where the key lies that this site signs with."""
+    return settings.keys / f"{purpose}.pem"
+
+
+def next_key_file(settings: Settings, purpose: str) -> Path:
+    """Where the key lies that will take its place."""
+    return settings.keys / f"{purpose}.next.pem"
+
+
+def make_next_key(settings: Settings, purpose: str, password: bytes) -> Ed25519PrivateKey:
+    """The key that will follow; one that was made before and not used yet is it."""
+    path = next_key_file(settings, purpose)
+    if not path.is_file():
+        write_private(path, _encrypted(Ed25519PrivateKey.generate(), password))
+    return load_key(path, password)
+
+
+def take_next_key(settings: Settings, purpose: str) -> None:
+    """Sign with the next key from now on; the one before is gone."""
+    next_key_file(settings, purpose).rename(key_file(settings, purpose))
+    sync_folder(settings.keys)
+
+
+def drop_next_key(settings: Settings, purpose: str) -> None:
+    """Forget a key that will not follow."""
+    next_key_file(settings, purpose).unlink(missing_ok=True)
+    sync_folder(settings.keys)
+
+
+def public_bytes(key: Ed25519PrivateKey) -> bytes:
+    """The raw public key; 32 bytes."""
+    return key.public_key().public_bytes_raw()
+
+
+def _stamp_of(settings: Settings) -> Stamp:
+    files = (key_file(settings, purpose) for purpose in (REQUEST, AUDIT))
+    return tuple((found.st_mtime_ns, found.st_ino) for found in map(_stat, files))
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except FileNotFoundError as error:
+        raise _missing(path) from error
 
 
 def _encrypted(key: Ed25519PrivateKey, password: bytes) -> bytes:
@@ -131,7 +199,8 @@ def _encrypted(key: Ed25519PrivateKey, password: bytes) -> bytes:
     )
 
 
-def _decrypted(path: Path, password: bytes) -> Ed25519PrivateKey:
+def load_key(path: Path, password: bytes) -> Ed25519PrivateKey:
+    """Raises `NotFound` (``KeysMissing``), `Unauthenticated` (``WrongPassword``, ``WrongKey``)."""
     try:
         key = serialization.load_pem_private_key(_read(path), password)
     except (ValueError, TypeError) as error:
@@ -143,8 +212,12 @@ def _decrypted(path: Path, password: bytes) -> Ed25519PrivateKey:
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise NotFound("KeysMissing", f"{path} does not exist", hint="run `fatechain init` first")
+        raise _missing(path)
     return path.read_bytes()
+
+
+def _missing(path: Path) -> NotFound:
+    return NotFound("KeysMissing", f"{path} does not exist", hint="run `fatechain init` first")
 
 
 def _wrong_password(path: Path) -> Unauthenticated:

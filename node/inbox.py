@@ -222,7 +222,9 @@ class Inbox:
     def _keep(self, sender: VerifiedSender, address: WireAddress, path: Path) -> dict[str, Any]:
         """Row and entry in one transaction, then the bell; the receipt is what the row holds."""
         site = self._site
-        receipt = make_receipt(site.identity, site.key_id(), address, sender.digest, sender.length)
+        identity = site.identity
+        key_id = site.key_id(identity=identity)
+        receipt = make_receipt(identity, key_id, address, sender.digest, sender.length)
         columns = address.to_json()
         row = InMessage(
             job_id=columns.pop("job"),

@@ -168,7 +168,8 @@ class Peers:
 
     def _sign(self, request: httpx.Request, digest: str, size: int) -> None:
         site = self._site
-        sign(request, site.identity, site.id, site.key_id(), digest, size)
+        identity = site.identity
+        sign(request, identity, site.id, site.key_id(identity=identity), digest, size)
 
 
 def site_client() -> httpx.AsyncClient:

@@ -47,13 +47,13 @@ class Site:
         self.store = store
         self.settings = settings
         self._settings_seen: tuple[int, int] | None = None  # it may have changed since it was read
-        self.identity = identity
+        self._identity = identity
         self.doorbell = Doorbell(settings.redis_url)
         self.directory: Directory = directory or ChainDirectory(
             self.network, confirmations=settings.confirmations
         )
         self._network: Network | None = None
-        self._key_ids: dict[str, str] = {}
+        self._key_ids: dict[tuple[str, str, bytes], str] = {}
 
     @classmethod
     def create(
@@ -108,7 +108,10 @@ class Site:
         The sync process registers the site when its member is admitted, and writes its id there:
         the site's other processes then know it, too, without being started again.
         """
-        if self._settings.site_id is None and (seen := _stamp(self._settings)) != self._settings_seen:
+        if (
+            self._settings.site_id is None
+            and (seen := _stamp(self._settings)) != self._settings_seen
+        ):
             self.settings = Settings.load(self._settings.home)
             self._settings_seen = seen
         return self._settings
@@ -131,15 +134,25 @@ class Site:
     def is_registered(self) -> bool:
         return self.settings.site_id is not None
 
-    def key_id(self, purpose: str = REQUEST) -> str:
+    @property
+    def identity(self) -> Identity:
+        """The keys that lie in the home now; one `Identity` signs with the same keys for ever.
+
+        Whoever names a key beside its signature takes both from one of them.
+        """
+        self._identity = self._identity.as_they_are(self._settings)
+        return self._identity
+
+    def key_id(self, purpose: str = REQUEST, identity: Identity | None = None) -> str:
         """The id on the chain of this site's key for "request" or "audit".
 
         Raises `Conflict` (``NotRegistered``); it is computed, not looked up.
         """
-        if purpose not in self._key_ids:
-            public = self.identity.public_key(purpose)
-            self._key_ids[purpose] = self.directory.key_id(self.id, purpose, public)
-        return self._key_ids[purpose]
+        public = (identity or self.identity).public_key(purpose)
+        known = (self.id, purpose, public)
+        if known not in self._key_ids:
+            self._key_ids[known] = self.directory.key_id(*known)
+        return self._key_ids[known]
 
     def change(self, **settings: Any) -> None:
         """Save changed settings (``site_id`` after registration) and go on with them."""

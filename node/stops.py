@@ -142,6 +142,7 @@ def _settle_one(site: Site, row: StopReceipt) -> bool:
 def _signed(
     site: Site, row: StopReceipt, ended_at: float, block_time: int | None
 ) -> dict[str, Any]:
+    identity = site.identity
     receipt = {
         "type": TYPE,
         "job": row.job_id,
@@ -153,9 +154,9 @@ def _signed(
         "blockTime": block_time,
         "noticedAt": _text(row.noticed_at),
         "endedAt": _text(ended_at),
-        "keyId": site.key_id(),
+        "keyId": site.key_id(identity=identity),
     }
-    signature = site.identity.sign(canonical.dumps(receipt))
+    signature = identity.sign(canonical.dumps(receipt))
     return receipt | {"signature": base64.b64encode(signature).decode()}
 
 
