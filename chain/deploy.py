@@ -153,18 +153,20 @@ def deploy(
     minimums: Mapping[str, int] = DEFAULT_MINIMUMS,
     purposes: Sequence[str] = DEFAULT_PURPOSES,
     constitution: str = ZERO_ID,
-    governance: GovernanceSettings | None = None,
+    governance: GovernanceSettings | Mapping[str, int] | None = None,
 ) -> Deployment:
     """Deploys with the client's account, or completes and checks what an earlier run began.
 
     `algorithms` maps code digests to names. Without a `state_path` nothing is remembered and each
-    run makes a new consortium. `authority` moves the authority to an account that founds later.
+    run makes a new consortium. Of `governance` the usual settings stand in for what is left out, and
+    only what is named is compared with what stands already. `authority` moves the authority to an account that founds later.
     Raises DeploymentMismatch when the file is of another chain or account, and whatever sending
     raises: run it again then.
     """
     steps = _Steps(client, state_path)
     deployer = client.address
-    wanted = GovernanceSettings() if governance is None else governance
+    asked = asdict(governance) if isinstance(governance, GovernanceSettings) else governance or {}
+    wanted = GovernanceSettings(**asked)
     names = {"consortium": "Consortium", **PROXIES}
     codes = {f"code {name}": Creation(artifact) for name, artifact in names.items()}
     waiting: tuple[Any, ...] = (wanted.timelock_delay, [], [ANYONE], deployer)
@@ -205,7 +207,7 @@ def deploy(
         is_founded=is_founded,
         differences=(
             *(Difference(rule.name, rule.kind, rule.params) for rule in unset),
-            *_voting(governor, wanted),
+            *_voting(governor, asked),
         ),
     )
 
@@ -528,10 +530,10 @@ def _governed_by(book: Consortium, authority: str) -> Rule:
     return Rule(lambda: book.authority() == authority, book.move_authority(authority))
 
 
-def _voting(governor: Governor, wanted: GovernanceSettings) -> list[Difference]:
+def _voting(governor: Governor, asked: Mapping[str, int]) -> list[Difference]:
     """How the votes go is fixed when the governor is made; afterwards only they change it."""
     found = asdict(governor.settings())
-    other = {name: value for name, value in asdict(wanted).items() if found[name] != value}
+    other = {name: value for name, value in asked.items() if found[name] != value}
     if not other:
         return []
     told = ", ".join(f"{name} is {found[name]}, not {value}" for name, value in other.items())

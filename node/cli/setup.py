@@ -8,18 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
+from node.cli import founding
 from node.cli.frame import Place, command
-from node.cli.signer import (
-    DEFAULT_KEY,
-    DEFAULT_NETWORK,
-    DEFAULT_RPC,
-    Key,
-    Rpc,
-    account_of,
-    find_network,
-)
+from node.cli.signer import DEFAULT_RPC, Rpc, find_network
 from node.cli.tables import facts
 from node.errors import Invalid
 
@@ -34,7 +26,7 @@ def register(app: typer.Typer) -> None:
     command(app, "up")(up)
     command(app, "testnet")(run_testnet)
     command(app, "fund")(fund)
-    command(app, "deploy")(deploy)
+    founding.register(app)
 
 
 def init(
@@ -159,68 +151,6 @@ def fund(
     place.show(sent, lambda: facts(sent, title="Funded"))
 
 
-def deploy(
-    place: Place,
-    rpc: Rpc = DEFAULT_RPC,
-    key: Key = DEFAULT_KEY,
-    out: Annotated[Path, typer.Option(help="Where to write network.json.")] = DEFAULT_NETWORK,
-    state: Annotated[
-        Path | None, typer.Option(help="Remembers an interrupted run; default: beside OUT.")
-    ] = None,
-    algorithm: Annotated[
-        list[str] | None, typer.Option(help="An algorithm to allow; default: all in this version.")
-    ] = None,
-    scheme: Annotated[list[str] | None, typer.Option(help="A scheme to admit.")] = None,
-    minimum: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE, such as key-bits=2048.")
-    ] = None,
-    constitution: Annotated[
-        Path | None, typer.Option(help="The constitution; its SHA-256 goes on the chain.")
-    ] = None,
-    authority: Annotated[
-        str | None, typer.Option(help="The account that governs; default: the deployer.")
-    ] = None,
-) -> None:
-    """Deploy a consortium, or complete and check one that was begun."""
-    from chain.client import ChainClient
-    from chain.deploy import DEFAULT_MINIMUMS, DEFAULT_SCHEMES
-    from chain.deploy import deploy as put
-    from chain.ids import ZERO_ID
-    from ml.algorithm import catalogue, code_digest
-
-    client = ChainClient(rpc, account=account_of(key))
-    deployment = put(
-        client,
-        state or out.with_name(f".{out.stem}-deployment.json"),
-        authority=authority,
-        algorithms={code_digest(name): name for name in (algorithm or catalogue())},
-        schemes=scheme or DEFAULT_SCHEMES,
-        minimums=DEFAULT_MINIMUMS if minimum is None else dict(map(_minimum, minimum)),
-        constitution=ZERO_ID if constitution is None else _digest(constitution),
-    )
-    out.write_text(deployment.to_json(), encoding="utf-8")
-    made = {
-        "network": str(out),
-        "chain_id": deployment.chain_id,
-        "consortium": deployment.consortium,
-        "from_block": deployment.from_block,
-        "gas": deployment.gas,
-        "contracts": dict(deployment.contracts),
-        "blocks": dict(deployment.blocks),
-    }
-
-    def render() -> Table:
-        table = Table(title=f"The consortium stands; nodes need {out}")
-        for heading in ("contract", "address", "block"):
-            table.add_column(heading)
-        for name, address in deployment.contracts.items():
-            table.add_row(name, address, str(deployment.blocks[name]))
-        table.caption = f"gas used: {deployment.gas:,}"
-        return table
-
-    place.show(made, render)
-
-
 def _request_admission(place: Place, site: Site, institution: str | None) -> str | None:
     """Path of the request; None where there is no consortium to ask, or its chain is not there."""
     from chain.errors import ChainError
@@ -234,18 +164,3 @@ def _request_admission(place: Place, site: Site, institution: str | None) -> str
         place.say(f"No request for admission was made yet: {error}. Ask with `fatechain join`.")
         return None
     return str(site.settings.home / FILE_NAME)
-
-
-def _minimum(text: str) -> tuple[str, int]:
-    name, _, value = text.partition("=")
-    if not name or not value.isdigit():
-        raise Invalid(
-            "InvalidRequest", "a minimum is NAME=VALUE", found=text, allowed="key-bits=2048"
-        )
-    return name, int(value)
-
-
-def _digest(path: Path) -> str:
-    from hashlib import sha256
-
-    return "0x" + sha256(path.read_bytes()).hexdigest()
