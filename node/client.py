@@ -11,7 +11,7 @@ node that does not answer is ``NodeUnreachable``.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -48,9 +48,10 @@ class Client:
         timeout_seconds: float = 30.0,
         transport: httpx.BaseTransport | None = None,
         on_stale: Callable[[str], None] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.url = url.rstrip("/")
-        headers = {"Accept": f"application/json, {PROBLEM}"}
+        headers = {"Accept": f"application/json, {PROBLEM}", **(headers or {})}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         self._timeout_seconds = timeout_seconds
@@ -113,6 +114,10 @@ class Client:
             cursor = page["next"]
             if cursor is None:
                 return
+
+    def cookie(self, name: str) -> str | None:
+        """What the node gave to be kept under this name."""
+        return self._http.cookies.get(name)
 
     def close(self) -> None:
         self._http.close()

@@ -25,6 +25,7 @@ from rich.markup import escape
 
 from chain.errors import ChainError
 from ml.errors import MlError
+from node import credentials
 from node.client import Client
 from node.errors import Failed, Invalid, NodeError, NotFound
 
@@ -71,7 +72,8 @@ class Place:
     def client(self, timeout_seconds: float = 30.0) -> Client:
         """To the node at --url, or to the one whose home this is."""
         if self.url is not None:
-            return Client(self.url, self.token, timeout_seconds=timeout_seconds, on_stale=self.warn)
+            token = self.token or credentials.find(self.url)
+            return Client(self.url, token, timeout_seconds=timeout_seconds, on_stale=self.warn)
         settings = self.settings()
         token = self.token
         if token is None:
@@ -124,7 +126,7 @@ _COMMON = {
         typer.Option(
             "--token",
             envvar="FATECHAIN_TOKEN",
-            help="The operator's token of that node.",
+            help="An API key of that node, or its operator's token.",
             show_default=False,
         ),
     ],
