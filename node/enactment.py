@@ -9,6 +9,7 @@ held against what the proposal said it would do.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_BLOCKS = 20  # before a proposal that could not be tried out is tried out again
-TURN_BLOCKS = 3  # that a node leaves to those whose turn comes before its own
+TURN_BLOCKS = 5  # that a node leaves to those whose turn comes before its own
 SYNC = "sync"
 
 
@@ -47,12 +48,13 @@ class Enactment:
         from chain.errors import ChainUnavailable
 
         executed = and_(Proposal.state == "EXECUTED", Proposal.executed_digest.is_(None))
-        for row in self._rows(or_(Proposal.state.in_(OPEN), executed)):
+        rows = self._rows(or_(Proposal.state.in_(OPEN), executed))
+        self._preview(network, rows, head)
+        for row in rows:
             try:
                 if row.state == "EXECUTED":
                     self._compare(network, row)
                 else:
-                    self._preview(network, row, head)
                     self._follow(network, row, head)
             except ChainUnavailable:
                 raise
@@ -68,27 +70,34 @@ class Enactment:
 
     # ── Before the vote is over ──────────────────────────────────────────────────────────────
 
-    def _preview(self, network: Network, row: Proposal, head: BlockRef) -> None:
-        """Keep what a proposal of others would do, as seen when it appeared here.
+    def _preview(self, network: Network, rows: Sequence[Proposal], head: BlockRef) -> None:
+        """Keep what proposals of others would do, as seen when they appeared here.
 
-        In a thread of its own, one at a time: trying out takes seconds, and jobs that must be
-        stopped do not wait for it.
+        In a thread of its own: trying out takes seconds, and jobs that must be stopped do not wait
+        for it.
         """
-        if row.effect is not None or (self._trying is not None and self._trying.is_alive()):
+        if self._trying is not None and self._trying.is_alive():
             return
-        if head.number - self._tried.get(row.id, -RETRY_BLOCKS) < RETRY_BLOCKS:
-            return
-        self._tried[row.id] = head.number
-        self._trying = Thread(target=self._try_out, args=(network, row), daemon=True)
-        self._trying.start()
+        due = [
+            row
+            for row in rows
+            if row.state in OPEN
+            and row.effect is None
+            and head.number - self._tried.get(row.id, -RETRY_BLOCKS) >= RETRY_BLOCKS
+        ]
+        if due:
+            self._tried |= {row.id: head.number for row in due}
+            self._trying = Thread(target=self._try_out, args=(network, due), daemon=True)
+            self._trying.start()
 
-    def _try_out(self, network: Network, row: Proposal) -> None:
-        try:
-            effect = governance.effect_of(self.site, network, row)
-            if effect is not None:
-                self._set(row, effect=effect.to_json(), effect_digest=effect.digest)
-        except Exception as error:  # a thread's end: nobody above would tell
-            log.warning("proposal %s is not tried out: %s", row.id, error)
+    def _try_out(self, network: Network, rows: Sequence[Proposal]) -> None:
+        for row in rows:
+            try:
+                effect = governance.effect_of(self.site, network, row)
+                if effect is not None:
+                    self._set(row, effect=effect.to_json(), effect_digest=effect.digest)
+            except Exception as error:  # a thread's end: nobody above would tell
+                log.warning("proposal %s is not tried out: %s", row.id, error)
 
     def wait(self) -> None:
         """Until nothing is being tried out."""

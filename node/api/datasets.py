@@ -16,6 +16,7 @@ from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import datasets
 from node.api.views.datasets import DatasetShown
 from node.api.views.model import Asked, IdInPath
+from node.submission import Submitted
 
 router = APIRouter(prefix="/datasets", tags=["data"], route_class=OperatorRoute)
 
@@ -65,7 +66,7 @@ async def register_dataset(
 ) -> Accepted:
     key = scoped_key(request)
 
-    def register() -> registration.Submitted:
+    def register() -> Submitted:
         return registration.register_dataset(
             request.app.state.site,
             body.path,
