@@ -23,7 +23,7 @@ from ml.federation import GUEST, HOST, Party
 from node.addresses import WireAddress
 from node.api import between, problems
 from node.directory import JobOnChain, SenderKey
-from node.errors import NodeError, NotFound, Unauthenticated
+from node.errors import NodeError, NotFound, Refused, Unauthenticated
 from node.mailbox import MailboxTransport
 from node.site import Site
 from node.store import ChainState, JobParty, LocalJob, Task
@@ -49,6 +49,7 @@ class Book:
     endpoints: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, JobOnChain] = field(default_factory=dict)
     refusals: dict[str, NodeError] = field(default_factory=dict)  # by key, site or job id
+    long_ended: set[str] = field(default_factory=set)  # keys that ended before any job began
 
     def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
         digest = hashlib.sha256(site_id.encode() + purpose.encode() + public_key)
@@ -56,6 +57,13 @@ class Book:
 
     def sender_key(self, key_id: str) -> SenderKey:
         self._check(key_id)
+        if key_id not in self.keys:
+            raise Unauthenticated("UnknownSite", f"no site holds key {key_id}")
+        return self.keys[key_id]
+
+    def past_key(self, key_id: str, job_id: str) -> SenderKey:
+        if key_id in self.long_ended:
+            raise Refused("KeyRevoked", f"key {key_id} had ended before job {job_id} began")
         if key_id not in self.keys:
             raise Unauthenticated("UnknownSite", f"no site holds key {key_id}")
         return self.keys[key_id]
