@@ -20,6 +20,7 @@ ALL = {**BEHIND_PROXIES, **GOVERNING}
 # What a stranger is told. Any other error would mean that the call was refused for another reason.
 TOLD = {
     "AccessControlUnauthorizedAccount",
+    "AnchorNotSites",
     "AttestationNotIssuer",
     "BreakGlassBadSignature",
     "ConsentBadSignature",
