@@ -158,10 +158,10 @@ def deploy(
     """Deploys with the client's account, or completes and checks what an earlier run began.
 
     `algorithms` maps code digests to names. Without a `state_path` nothing is remembered and each
-    run makes a new consortium. Of `governance` the usual settings stand in for what is left out, and
-    only what is named is compared with what stands already. `authority` moves the authority to an account that founds later.
-    Raises DeploymentMismatch when the file is of another chain or account, and whatever sending
-    raises: run it again then.
+    run makes a new consortium. `authority` moves the authority to an account that founds later. Of
+    `governance` the usual settings stand in for what is left out; only what is named is compared
+    with what stands already. Raises DeploymentMismatch when the file is of another chain or
+    account, and whatever sending raises: run it again then.
     """
     steps = _Steps(client, state_path)
     deployer = client.address
