@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from chain.canonical import digest_of
+from chain.consents import ALL_MEMBERS
 from node.api.app import create_app
 from tests.node.consortium import ChainSite
 from tests.node.face import is_problem, operator
@@ -48,7 +50,7 @@ async def _register(shop: httpx.AsyncClient, name: str = "visits") -> str:
 
 
 def _terms(dataset: str, **changes: Any) -> dict[str, Any]:
-    return {"dataset": dataset, "grantee": "The bank", "algorithm": ALGORITHM} | changes
+    return {"dataset": dataset, "grantee": "The bank", "algorithms": [ALGORITHM]} | changes
 
 
 async def test_sites_of_the_consortium_are_listed_with_their_members(
@@ -182,12 +184,53 @@ async def test_a_grant_is_pending_then_active_then_revoked(
     assert active["state"] == "ACTIVE"
     assert active["limits"] == pending["limits"]
     assert (active["owner"]["name"], active["grantee"]["name"]) == ("The shop", "The bank")
-    assert active["algorithm_name"] == "sums"
+    assert active["algorithms"] == [{"digest": ALGORITHM, "name": "sums"}]
+    assert active["purposes"] == ["training"]
     assert (await shop.post(f"/v1/grants/{id}/revoke")).status_code == 202
     world.settle()
     revoked = (await bank.get(f"/v1/grants/{id}")).json()
     assert revoked["state"] == "REVOKED"
     assert revoked["revoked_at"] > 0
+
+
+async def test_column_rules_are_shown_to_their_owner_alone(
+    shop: httpx.AsyncClient, bank: httpx.AsyncClient, world: Newcomers
+) -> None:
+    dataset = await _register(shop, "columns")
+    world.settle()
+    rules = {"visits": "protocol", "*": "none"}
+    terms = _terms(dataset, grantee="all", purposes=["training", "quality"], column_rules=rules)
+    answer = await shop.post("/v1/grants", json=terms)
+    assert answer.status_code == 202
+    id = answer.json()["id"]
+    world.settle()
+    own, other = [(await site.get(f"/v1/grants/{id}")).json() for site in (shop, bank)]
+    assert own["column_rules"] == rules
+    assert other["column_rules"] is None
+    assert own["column_rules_digest"] == other["column_rules_digest"] == digest_of(rules)
+    assert other["purposes"] == ["training", "quality"]
+    assert other["grantee"] == {"id": ALL_MEMBERS, "name": "all members"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"purposes": []},
+        {"purposes": ["training"] * 9},
+        {"purposes": ["two words"]},
+        {"algorithms": []},
+        {"algorithms": [ALGORITHM] * 9},
+        {"column_rules": {"visits": "read"}},
+        {"column_rules": {"": "join"}},
+        {"purpose": "training"},
+    ],
+)
+async def test_terms_of_another_shape_are_refused(
+    shop: httpx.AsyncClient, wrong: dict[str, Any]
+) -> None:
+    is_problem(
+        await shop.post("/v1/grants", json=_terms("0x" + "77" * 32, **wrong)), 422, "InvalidRequest"
+    )
 
 
 async def test_grants_are_filtered_by_dataset_and_state(

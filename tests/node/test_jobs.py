@@ -208,8 +208,8 @@ def test_a_refused_proposal_is_entered_in_the_log(world: Consortium) -> None:
 @pytest.mark.parametrize(
     ("terms", "code"),
     [
-        ({"purpose": "prediction"}, "GrantWrongPurpose"),
-        ({"algorithm": "0x" + "07" * 32}, "GrantWrongAlgorithm"),
+        ({"purposes": ("prediction",)}, "GrantWrongPurpose"),
+        ({"algorithms": ("0x" + "07" * 32,)}, "GrantWrongAlgorithm"),
         ({"from_version": 2, "to_version": 3}, "GrantWrongVersion"),
         ({"min_parties": 3}, "GrantTooFewParties"),
     ],

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from chain.consents import GrantState, GrantTerms
+from chain.canonical import digest_of
+from chain.consents import ALL_MEMBERS, GrantState, GrantTerms
 from chain.errors import ContractRefused
+from chain.ids import ZERO_ID
 from ml.table import RowCommitment, commit_rows, open_row, read_csv, verify_row
 from node import refusals
 from node.errors import Conflict, Invalid, NodeError, NotFound, Refused
@@ -19,6 +21,7 @@ from node.registration import (
     BUDGET_SHARE,
     GrantRequest,
     add_version,
+    column_rules,
     data_file,
     register_dataset,
     register_site,
@@ -80,6 +83,12 @@ def test_a_registered_site_stands_with_its_keys_and_endpoint(world: Newcomers) -
         "audit": "0x" + world.bank.identity.audit_public.hex(),
     }
     assert world.network.sites.is_active(world.bank.id)
+
+
+def test_a_site_registers_with_keys_that_prove_themselves(world: Newcomers) -> None:
+    sites = world.network.sites
+    for site in (world.bank, world.shop):
+        assert [sites.proves(site.id, key) for key in sites.keys(site.id)] == [True, True]
 
 
 def test_a_site_of_no_member_is_refused_and_nothing_is_left_behind(world: Newcomers) -> None:
@@ -264,7 +273,7 @@ def test_what_is_no_file_is_not_found(folder: Path, path: str) -> None:
 
 
 def _request(world: Newcomers, dataset: str, **changes: Any) -> GrantRequest:
-    terms = {"dataset": dataset, "grantee": world.members["bank"], "algorithm": ALGORITHM}
+    terms = {"dataset": dataset, "grantee": world.members["bank"], "algorithms": (ALGORITHM,)}
     return GrantRequest(**(terms | changes))
 
 
@@ -279,7 +288,8 @@ def test_a_signed_grant_is_active_under_the_id_that_was_foretold(
     submitted = sign_grant(world.shop, _request(world, dataset, uses=3, min_rows=10))
     terms = _terms(world, submitted)
     assert world.network.consents.state(submitted.id) is GrantState.ACTIVE
-    assert (terms.uses, terms.min_rows, terms.purpose) == (3, 10, "training")
+    assert (terms.uses, terms.min_rows, terms.purposes) == (3, 10, ("training",))
+    assert (terms.algorithms, terms.column_rules) == ((ALGORITHM,), ZERO_ID)
     assert terms.grantee == world.members["bank"]
 
 
@@ -295,6 +305,55 @@ def test_a_grantee_is_a_member_or_a_site_by_id_or_name(
     }[by]
     submitted = sign_grant(world.shop, _request(world, dataset, grantee=grantee))
     assert _terms(world, submitted).grantee == world.members["bank"]
+
+
+@pytest.mark.parametrize("grantee", ["all", ALL_MEMBERS])
+def test_a_grant_may_be_to_all_members(world: Newcomers, dataset: str, grantee: str) -> None:
+    submitted = sign_grant(world.shop, _request(world, dataset, grantee=grantee))
+    assert _terms(world, submitted).grantee == ALL_MEMBERS
+
+
+def test_a_grant_has_several_purposes_and_algorithms(world: Newcomers, dataset: str) -> None:
+    other, purposes = "0x" + "b2" * 32, ("prediction", "training")
+    request = _request(world, dataset, purposes=purposes, algorithms=(other, ALGORITHM))
+    terms = _terms(world, sign_grant(world.shop, request))
+    assert (terms.purposes, terms.algorithms) == (purposes, (other, ALGORITHM))
+
+
+def test_a_purpose_that_the_consortium_does_not_allow_is_refused(
+    world: Newcomers, dataset: str
+) -> None:
+    with pytest.raises(ContractRefused) as refusal:
+        sign_grant(world.shop, _request(world, dataset, purposes=("training", "marketing")))
+    assert _code(refusal.value) == "PurposeNotAllowed"
+
+
+def test_column_rules_stay_here_and_their_digest_is_granted(world: Newcomers, dataset: str) -> None:
+    rules = {"visits": "protocol", "spent": "join", "*": "none"}
+    submitted = sign_grant(world.shop, _request(world, dataset, column_rules=rules))
+    assert _terms(world, submitted).column_rules == digest_of(rules)
+    assert column_rules(world.shop, submitted.id) == rules
+    assert column_rules(world.bank, submitted.id) is None
+
+
+def test_a_grant_that_is_asked_for_twice_keeps_its_column_rules(
+    world: Newcomers, dataset: str
+) -> None:
+    request = _request(world, dataset, column_rules={"visits": "none"})
+    first, again = (sign_grant(world.shop, request, key="columns") for _ in range(2))
+    assert first == again
+    assert column_rules(world.shop, first.id) == {"visits": "none"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "found"), [({"weight": "join"}, ["weight"]), ({"visits": "read"}, ["read"])]
+)
+def test_column_rules_speak_of_the_datasets_columns(
+    world: Newcomers, dataset: str, rules: dict[str, str], found: list[str]
+) -> None:
+    with pytest.raises(Invalid) as refusal:
+        sign_grant(world.shop, _request(world, dataset, column_rules=rules))
+    assert (refusal.value.code, refusal.value.found) == ("InvalidRequest", found)
 
 
 @pytest.mark.parametrize("grantee", ["nobody", "0x" + "99" * 32])
@@ -342,7 +401,7 @@ def test_a_grant_on_unknown_data_is_refused(world: Newcomers) -> None:
 
 def test_an_unknown_algorithm_is_refused(world: Newcomers, dataset: str) -> None:
     with pytest.raises(Invalid) as refusal:
-        sign_grant(world.shop, _request(world, dataset, algorithm="magic"))
+        sign_grant(world.shop, _request(world, dataset, algorithms=(ALGORITHM, "magic")))
     assert refusal.value.code == "UnknownAlgorithm"
 
 

@@ -554,7 +554,7 @@ async def test_datasets_grants_and_members_are_shown(world: Newcomers) -> None:
 
     dataset = register_dataset(world.shop, "visits.csv", HOSTILE).id
     world.settle()
-    request = GrantRequest(dataset=dataset, grantee="The bank", algorithm=ALGORITHM)
+    request = GrantRequest(dataset=dataset, grantee="The bank", algorithms=(ALGORITHM,))
     grant = sign_grant(world.shop, request).id
     world.settle()
     async with operator(world.shop) as client:

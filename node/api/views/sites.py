@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 
 class SiteKey(Shown):
-    """Valid in blocks [from_block, until_block); until_block 0: it stands."""
+    """Valid in blocks [from_block, until_block); until_block 0: it stands.
+
+    `proven`: it signed that it is this site's. A "request" or "audit" key that did not is none.
+    """
 
     id: str
     purpose: str
     public_key: str
+    proven: bool
     from_block: int
     until_block: int
 
@@ -84,6 +88,7 @@ def show(network: Network, id: str, names: Names, own: str | None) -> SiteShown:
                 id=key.id,
                 purpose=key.purpose,
                 public_key=key.public_key,
+                proven=network.sites.proves(id, key),
                 from_block=key.from_block,
                 until_block=key.until_block,
             )
