@@ -63,9 +63,9 @@ def admit(
     """Admit an institution that asked for it; one that is a member already stays what it is."""
     from chain.errors import ContractRefused
 
+    admission = _admission(request, account, name, acceptance)
     authority = open_authority(rpc, key, network)
     membership = authority.network.membership
-    admission = _admission(request, account, name, acceptance)
     try:
         found = membership.member_of(admission.account)
     except ContractRefused:

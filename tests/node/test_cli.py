@@ -103,6 +103,29 @@ def test_init_makes_a_home_and_tells_the_account_to_admit(run: Run, tmp_path: Pa
     assert (again.code, again.problem["code"]) == (1, "SiteExists")
 
 
+def test_init_without_its_chain_asks_for_no_admission_and_says_so(run: Run, tmp_path: Path) -> None:
+    network = tmp_path / "network.json"
+    network.write_text(NETWORK.to_json())
+    options = ("--name", "bank", "--network", network, "--rpc", "http://127.0.0.1:9")
+    made = run("init", tmp_path / "bank", *options, "--json")
+    assert (made.code, made.json["admission_request"]) == (0, None)
+    assert not (tmp_path / "bank" / "admission-request.json").exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (),
+        ("--account", "0x" + "11" * 20, "--name", "First Bank"),
+        ("--request", "request.json", "--name", "First Bank"),
+        ("--request", "missing.json"),
+    ],
+)
+def test_nobody_is_admitted_without_a_signed_request(run: Run, given: tuple[str, ...]) -> None:
+    result = run("member", "admit", *given, "--json")
+    assert (result.code, result.problem["code"]) == (1, "InvalidRequest")
+
+
 def test_init_tells_no_secret(run: Run, tmp_path: Path) -> None:
     home = tmp_path / "bank"
     made = run("init", home, "--name", "bank", "--json")
