@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from node.errors import Conflict, Invalid, NodeError, NotFound, Refused
+from node.errors import Conflict, Invalid, NodeError, NotFound, Refused, Unavailable
 from node.refusals import chain_errors
 from node.registration import code_digest_of, member_id_of
 from node.store import Proposal, Vote
@@ -50,6 +50,11 @@ class Preview:
     actions: tuple[Action, ...]
     effect: Effect
 
+    @property
+    def would_fail(self) -> str | None:
+        """With which error it would be refused."""
+        return refusal_text(self.effect)
+
 
 @dataclass(frozen=True)
 class Ballot:
@@ -67,14 +72,21 @@ class Ballot:
 def preview(site: Site, request: ProposalRequest) -> Preview:
     """What `request` would do if it were executed now; nothing is made.
 
-    Raises `Invalid` for a kind or parameters that there are not.
+    Raises `Invalid` (``ProposalInvalid``) for a kind or parameters that there are not, and
+    `Unavailable` (``ForkFailed``) where it cannot be tried out.
     """
+    from chain.errors import ForkFailed
     from chain.proposals import actions
 
     network = site.network()
     draft = _draft(network, request)
     calls = actions(draft, network)
-    return Preview(draft, calls, site.simulate(network, calls))
+    try:
+        return Preview(draft, calls, site.simulate(network, calls))
+    except ForkFailed as error:
+        raise Unavailable(
+            "ForkFailed", str(error), hint="is the package pyrevm installed where the node runs?"
+        ) from error
 
 
 def propose(site: Site, request: ProposalRequest, *, force: bool = False) -> Submitted:
@@ -89,11 +101,10 @@ def propose(site: Site, request: ProposalRequest, *, force: bool = False) -> Sub
     made = preview(site, request)
     network = site.network()
     _require_founded(network)
-    if made.effect.refused is not None and not force:
+    if made.would_fail is not None and not force:
         raise Refused(
             "ProposalWouldFail",
-            f"executed now it would be refused: {refusal_text(made.effect)}",
-            found=made.effect.refused.error,
+            f"executed now it would be refused: {made.would_fail}",
             hint="correct the parameters; or propose it with force if what is missing will be "
             "there when the vote is over",
         )
@@ -130,8 +141,16 @@ def _draft(network: Network, request: ProposalRequest) -> Draft:
 def _ids_of(network: Network, params: dict[str, Any]) -> dict[str, Any]:
     """Names of members and algorithms as the ids that they mean."""
     found = dict(params)
-    if isinstance(member := params.get("member"), str):
-        found["member"] = member_id_of(network, member)
+    if isinstance(member := params.get("member"), str) and not member.startswith("0x"):
+        try:
+            found["member"] = member_id_of(network, member)
+        except Invalid as error:
+            raise Invalid(
+                "ProposalInvalid",
+                "the member is not known by this name",
+                found=member,
+                hint="name a member by its id or its name; see `fatechain member list`",
+            ) from error
     if isinstance(digest := params.get("code_digest"), str):
         found["code_digest"] = code_digest_of(digest)
     return found
@@ -218,7 +237,8 @@ def vote(site: Site, id: str, support: str, reason: str = "") -> Submitted:
     network = site.network()
     submitted = Submitted(id, f"vote.cast:{id}")
     if is_open(site, submitted.intent):
-        raise _voted_already("this site's vote is on its way", {"intent": submitted.intent})
+        detail = "this site has voted on this proposal, or its vote is on its way"
+        raise _voted_already(detail, {"intent": submitted.intent})
     require_vote(network, id, site.identity.address)
     call = network.governor.vote(id, support, reason)
     rehearse(site, call)

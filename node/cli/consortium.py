@@ -20,7 +20,7 @@ from node.cli.signer import (
     open_authority,
 )
 from node.cli.tables import facts, rows, short
-from node.errors import Invalid
+from node.errors import Invalid, Refused
 
 if TYPE_CHECKING:
     from chain.calls import Call
@@ -188,6 +188,15 @@ def _change(place: Place, authority: Authority, id: str, how: str) -> None:
 
 
 def _send(authority: Authority, call: Call) -> None:
+    network = authority.network
+    if network.consortium.authority() == network.timelock.address:
+        raise Refused(
+            "NotAuthority",
+            "the members govern this consortium: no key can do this alone",
+            found=authority.client.address,
+            allowed=f"the members' vote, through {network.timelock.address}",
+            hint=f"propose it: `fatechain proposal create {call.function} --title …`",
+        )
     authority.client.simulate(call)  # a refusal is told with its reason, and costs nothing
     authority.client.transact(call)
 

@@ -324,7 +324,7 @@ def _whole(found: dict[str, Any]) -> Group:
     refusal = found["can"]["vote_refusal"]
     if found["can"]["vote"]:
         parts.append(f"vote: [green]fatechain proposal vote {found['id']} for --reason …[/]")
-    elif refusal is not None and found["state"] in ("PENDING", "ACTIVE"):
+    elif refusal is not None and not found["voted"] and found["state"] in ("PENDING", "ACTIVE"):
         parts.append(f"this node cannot vote: {escape(refusal['detail'])}")
     return Group(*parts)
 
