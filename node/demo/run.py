@@ -34,6 +34,7 @@ def run(
     with Stage(root, engine=engine, say=teller.say) as stage:
         story = Story(stage, rows=rows)
         story.found_consortium()
+        story.join_by_vote()
         story.register_data()
         story.give_grant()
         with teller.watching() as watch:

@@ -125,25 +125,78 @@ class Stage:
 
         With these roles, else the usual ones, their nodes register themselves when they run.
         """
-        chain = ["--network", str(self.network), "--rpc", self.rpc_url]
         ports = dict(zip(titles, free_ports(len(titles)), strict=True))
 
-        def make(name: str) -> dict[str, Any]:
-            options = ["--name", name, "--institution", titles[name], "--port", str(ports[name])]
-            options += [*chain, *(f"--role={role}" for role in (roles or {}).get(name, ()))]
-            made: dict[str, Any] = self.run("init", str(self.root / name), *options)
-            return made
+        def make(name: str) -> str:
+            return self._make_home(name, titles[name], ports[name], (roles or {}).get(name, ()))
 
-        homes = self.at_once(make, titles)
+        requests = self.at_once(make, titles)
         # One after the other: the deployer's account sends them, each from a process of its own.
-        for name, title in titles.items():
-            account = homes[name]["account"]
-            self.run("fund", account, "--rpc", self.rpc_url)
-            request = homes[name]["admission_request"]
-            admitted = self.run("member", "admit", "--request", request, *chain)
-            self.institutions[name] = Institution(
-                name, title, self.root / name, ports[name], account, admitted["id"]
-            )
+        for name, request in requests.items():
+            self.run("fund", self.institutions[name].account, "--rpc", self.rpc_url)
+            self.run("member", "admit", "--request", request, *self._chain)
+
+    def hand_over(self) -> None:
+        """The deployer gives all power to the members' votes."""
+        self.run("found", *self._chain)
+
+    def newcomer(self, name: str, title: str, roles: Sequence[str], sponsor: str) -> str:
+        """An institution makes its home, is funded, and asks a member; the request's id."""
+        [port] = free_ports(1)
+        self._make_home(name, title, port, roles)
+        newcomer = self.institutions[name]
+        self.run("fund", newcomer.account, "--rpc", self.rpc_url)
+        sponsor_url = self.institutions[sponsor].url
+        asked = self.run("join", "--home", str(newcomer.home), "--sponsor", sponsor_url)
+        return str(asked["id"])
+
+    def decide(self, proposal: str, votes: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+        """Members, name → (vote, reason), vote; the proposal when it was executed.
+
+        The node that proposed it carries it through queue and timelock by itself.
+        """
+        first = self.institutions[next(iter(votes))]
+
+        def has_state(*states: str) -> Callable[[], dict[str, Any] | None]:
+            def look() -> dict[str, Any] | None:
+                shown: dict[str, Any] = first.api.get(f"/v1/proposals/{proposal}")
+                return shown if shown["state"] in states else None
+
+            return look
+
+        self.until("the vote begins", has_state("ACTIVE"))
+
+        def vote(name: str) -> None:
+            support, reason = votes[name]
+            self._knows_proposal(name, proposal)
+            path = f"/v1/proposals/{proposal}/votes"
+            self.institutions[name].api.post(path, {"support": support, "reason": reason}, wait=60)
+
+        self.at_once(vote, votes)
+        ended = has_state("EXECUTED", "DEFEATED", "CANCELED", "EXPIRED")
+        decided: dict[str, Any] = self.until("the members have decided", ended)
+        return decided
+
+    def _knows_proposal(self, name: str, proposal: str) -> None:
+        """A node knows what others proposed when it has read the block."""
+        api = self.institutions[name].api
+
+        def is_known() -> bool:
+            return any(shown["id"] == proposal for shown in api.items("/v1/proposals"))
+
+        self.until(f"{name} has read the proposal", is_known)
+
+    @property
+    def _chain(self) -> list[str]:
+        return ["--network", str(self.network), "--rpc", self.rpc_url]
+
+    def _make_home(self, name: str, title: str, port: int, roles: Sequence[str]) -> str:
+        """The path of the request for admission that the home holds."""
+        home = self.root / name
+        options = ["--name", name, "--institution", title, "--port", str(port), *self._chain]
+        made = self.run("init", str(home), *options, *(f"--role={role}" for role in roles))
+        self.institutions[name] = Institution(name, title, home, port, made["account"])
+        return str(made["admission_request"])
 
     def at_once(self, act: Callable[[str], Result], names: Iterable[str]) -> dict[str, Result]:
         """What ``act`` returns for each name; they act side by side, as institutions do."""
@@ -172,11 +225,16 @@ class Stage:
             actor.process.wait()
         self._pid_file(name).unlink(missing_ok=True)
 
-    def register(self, name: str, *roles: str) -> str:
-        """The institution puts its node on the chain."""
+    def settle_in(self, name: str) -> str:
+        """Wait until the node of a member has registered itself; its site's id."""
         institution = self.institutions[name]
-        accepted = institution.api.post("/v1/sites", {"roles": list(roles)}, wait=60)
-        institution.site = accepted["id"]
+
+        def own_site() -> dict[str, Any] | None:
+            sites = institution.api.items("/v1/sites")
+            return next((site for site in sites if site["mine"]), None)
+
+        site = self.until(f"the node of {name} registers itself", own_site)
+        institution.site, institution.member = site["id"], site["member"]["id"]
         return institution.site
 
     # ── Commands and waiting ─────────────────────────────────────────────────────────────────

@@ -31,6 +31,15 @@ CAST = (
     ("auditor", "Clear Audit", ("auditor",)),
 )
 
+NEWCOMER = "auditor"
+VOTING = ("--voting-delay=2", "--voting-period=15", "--late-quorum=5", "--timelock-delay=2")
+"""Blocks of a second and seconds: a demonstration's; a consortium's take days."""
+BALLOTS = {
+    "bank": ("for", "We want to be able to prove what we do."),
+    "retailer": ("for", "Our customers asked who checks."),
+    "insurer": ("against", "One more to wait for."),
+}
+
 Watch = Callable[[dict[str, Any]], None]
 
 
@@ -48,6 +57,7 @@ class Refusal:
 class Outcome:
     """What the demonstration showed; ``to_line`` is its machine-readable end."""
 
+    admission: dict[str, Any] = field(default_factory=dict)
     job: dict[str, Any] = field(default_factory=dict)
     certificate: Path | None = None
     verification: dict[str, Any] = field(default_factory=dict)
@@ -92,20 +102,41 @@ class Story:
     # ── Setting ──────────────────────────────────────────────────────────────────────────────
 
     def found_consortium(self) -> None:
-        """A chain, its contracts, and four members whose nodes run."""
+        """A chain, its contracts, three founders who then govern, and a fourth member by vote."""
         stage = self.stage
         stage.say("Starting a testnet and deploying the consortium's contracts …")
         stage.open_chain()
-        stage.deploy()
-        titles = {name: title for name, title, _ in CAST}
-        stage.say(f"{', '.join(titles.values())} make their keys and are admitted as members …")
+        stage.deploy(*VOTING)
+        founders = {name: title for name, title, _ in CAST if name != NEWCOMER}
         roles = {name: roles for name, _, roles in CAST}
-        stage.found(titles, roles)
-        stage.say("Starting four nodes: API, worker and sync each, with their own folder …")
-        # The explorer is open to readers here: the nodes listen on this machine only.
-        stage.start(*(name for name, _, _ in CAST), environment={"FATECHAIN_EXPLORER_OPEN": "true"})
+        stage.say(f"{', '.join(founders.values())} make their keys and are admitted as founders …")
+        stage.found(founders, roles)
+        stage.say("The deployer hands all power to their votes …")
+        stage.hand_over()
+        stage.say("Starting three nodes: API, worker and sync each, with their own folder …")
+        self._start(*founders)
         stage.say("Each node registers itself on the chain …")
-        stage.at_once(lambda name: stage.register(name, *roles[name]), roles)
+        stage.at_once(stage.settle_in, founders)
+
+    def join_by_vote(self) -> None:
+        """The auditor asks, the bank sponsors it, the members vote; its node does the rest."""
+        stage = self.stage
+        title, roles = next((title, roles) for name, title, roles in CAST if name == NEWCOMER)
+        stage.say(f"{title} asks to join; First Bank proposes it, with the effect of the vote …")
+        request = stage.newcomer(NEWCOMER, title, roles, sponsor="bank")
+        self._start(NEWCOMER)
+        body = {"id": request, "body": "Somebody should check what we say of ourselves."}
+        proposal = self.institution("bank").api.post("/v1/sponsorships", body, wait=60)["id"]
+        stage.say("Two members vote for it, one against …")
+        self.outcome.admission = stage.decide(proposal, BALLOTS)
+        if self.outcome.admission["state"] != "EXECUTED":
+            raise Unexpected("NotAdmitted", f"{title} was to be admitted", found=proposal)
+        stage.say(f"{title} was admitted; its node registers itself …")
+        stage.settle_in(NEWCOMER)
+
+    def _start(self, *names: str) -> None:
+        # The explorer is open to readers here: the nodes listen on this machine only.
+        self.stage.start(*names, environment={"FATECHAIN_EXPLORER_OPEN": "true"})
 
     def register_data(self) -> None:
         """Datasets by commitment: the chain gets a root over salted rows, never a row."""

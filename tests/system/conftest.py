@@ -15,9 +15,10 @@ SMALL = {"n_estimators": 2, "max_depth": 2}
 
 
 def play(stage: Stage) -> Story:
-    """The consortium founded, data registered, the retailer's grant given."""
+    """The consortium founded, a member joined, data registered, the retailer's grant given."""
     story = Story(stage, rows=ROWS, params=SMALL)
     story.found_consortium()
+    story.join_by_vote()
     story.register_data()
     story.give_grant(uses=30, product_budget=1_000_000)  # more than a tenth of so few rows
     return story
