@@ -126,16 +126,20 @@ def _signer(text: str, signature: bytes) -> str | None:
 
 def _take(site: Site, message: Message, now: float) -> float:
     """Take the message's nonce out of those that may be used; when it was handed out."""
+    # One statement: of two who bring the same nonce at once, one finds it.
+    take = (
+        delete(SignInNonce)
+        .where(SignInNonce.nonce == message.nonce)
+        .returning(SignInNonce.expires_at)
+    )
     with site.store.begin() as session:
-        row = session.get(SignInNonce, message.nonce)
-        if row is not None:
-            session.delete(row)
-    if row is None or row.expires_at <= now:
+        expires_at = session.scalar(take)
+    if expires_at is None or expires_at <= now:
         raise refused(
             "the nonce was not given by this node, was used already, or is too old",
             hint="try again: the page asks for a new one",
         )
-    return row.expires_at - NONCE_SECONDS
+    return expires_at - NONCE_SECONDS
 
 
 def _chain_id(site: Site) -> int:

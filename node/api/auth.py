@@ -70,7 +70,7 @@ class RoleMissing(Refused):
             f"this needs the role {' or '.join(roles)}",
             found=[role for role in ROLES if role in actor.roles],
             allowed=list(roles),
-            hint="an operator of the site gives roles: `fatechain person add`, or the page People",
+            hint="an operator of the site gives roles: `fatechain person roles`",
         )
 
 
@@ -148,8 +148,13 @@ def actor_of(request: Request) -> Actor | None:
     have sent.
     """
     if not hasattr(request.state, "actor"):
-        request.state.actor = _identify(request)
-    found: Actor | None = request.state.actor
+        try:
+            request.state.actor = _identify(request)
+        except NodeError as error:
+            request.state.actor = error  # counted and entered once, however often it is asked
+    found: Actor | NodeError | None = request.state.actor
+    if isinstance(found, NodeError):
+        raise found
     return found
 
 

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from node import people
 from node.api.auth import (
     COOKIE,
+    READING,
     UNKNOWN,
     Gate,
     actor_of,
@@ -39,7 +40,9 @@ def is_operator(request: Request) -> bool:
 
 
 def reader(request: Request) -> Actor | None:
-    """Who reads, if anybody is signed in."""
+    """Who reads, if anybody is signed in; what a form brings is looked at by its own handler."""
+    if request.method not in READING:
+        return None
     try:
         return actor_of(request)
     except NodeError:

@@ -181,6 +181,20 @@ def test_roles_are_those_that_there_are(site: Site) -> None:
         people.check_roles(["operator", "root"])
 
 
+async def test_tokens_in_the_form_are_counted_and_the_right_one_is_taken(
+    page: httpx.AsyncClient, site: Site
+) -> None:
+    codes = [
+        (await page.post("/login", data={"token": "wrong", "next": "/"})).status_code
+        for _ in range(22)
+    ]
+    assert codes == [401] * 20 + [429] * 2
+    answer = await page.post("/login", data={"token": token_of(site), "next": "/log"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/log")
+    told = entries(site, "person.signed_in")[-1]
+    assert (told["actor"], told["data"]["how"]) == ("operator", "token")
+
+
 # ── Browsers ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -216,6 +230,19 @@ async def test_no_other_page_does(
     page.cookies.set(COOKIE, cookie)
     is_problem(await page.post("/v1/act", json={}, headers=headers), 403, "ForeignRequest")
     assert app.state.calls == 0
+
+
+async def test_signing_in_again_ends_the_session_before(
+    page: httpx.AsyncClient, app: FastAPI, site: Site
+) -> None:
+    add(site, 17, "auditor")
+    await sign_in(page, 17)
+    first = page.cookies[COOKIE]
+    await sign_in(page, 17)
+    async with browser(app) as other:
+        other.cookies.set(COOKIE, first)
+        is_problem(await other.get("/v1/me"), 401, "Unauthenticated")
+    assert (await page.get("/v1/me")).status_code == 200
 
 
 async def test_a_session_ends_with_its_time(app: FastAPI, site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -167,6 +168,14 @@ async def test_a_message_signs_in_once(page: httpx.AsyncClient) -> None:
     body = signed(message_for(await terms(page), wallet(ADA).address), ADA)
     assert (await page.post("/v1/sign-in", json=body, headers=OWN_PAGE)).status_code == 200
     is_problem(await page.post("/v1/sign-in", json=body, headers=OWN_PAGE), 401, "SignInRefused")
+
+
+async def test_of_two_at_once_with_one_message_one_signs_in(page: httpx.AsyncClient) -> None:
+    body = signed(message_for(await terms(page), wallet(ADA).address), ADA)
+    answers = await asyncio.gather(
+        *(page.post("/v1/sign-in", json=body, headers=OWN_PAGE) for _ in range(4))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401]
 
 
 async def test_a_nonce_is_spent_by_a_failure_too(page: httpx.AsyncClient) -> None:
