@@ -67,12 +67,9 @@ class GrantTerms:
 
     @classmethod
     def from_struct(cls, struct: Mapping[str, Any]) -> "GrantTerms":
-        return cls(
-            **{
-                attribute: tuple(struct[name]) if name in _LISTS else struct[name]
-                for name, attribute in _FIELDS.items()
-            }
-        )
+        found: dict[str, Any] = {_FIELDS[name]: struct[name] for name in _FIELDS}
+        lists = {_FIELDS[name]: tuple(struct[name]) for name in _LISTS}
+        return cls(**(found | lists))
 
     def to_json(self) -> dict[str, Any]:
         """As `to_struct`, with the 64 and 256 bit integers as decimal text: JSON's numbers end at

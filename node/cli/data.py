@@ -232,7 +232,7 @@ def list_grants(
         ("purposes", lambda g: ", ".join(g["purposes"])),
         (
             "algorithms",
-            lambda g: ", ".join(a["name"] or short(a["digest"]) for a in g["algorithms"]),
+            lambda g: ", ".join(str(a["name"] or short(a["digest"])) for a in g["algorithms"]),
         ),
         ("state", lambda g: g["state"]),
         ("uses", lambda g: f"{g['used']} of {g['limits']['uses']}"),

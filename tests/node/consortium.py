@@ -82,21 +82,19 @@ class Consortium:
     def give_grant(self, **terms: Any) -> str:
         """A grant of the shop to the bank, recorded; its id."""
         consents, nonce = self.network.consents, next(_nonces)
-        granted = GrantTerms(
-            **{
-                "dataset_id": self.datasets["shop"],
-                "from_version": 1,
-                "to_version": 1,
-                "grantee": self.network.sites.member_of(self.bank.id),
-                "purposes": ("training",),
-                "algorithms": (code_digest(ALGORITHM),),
-                "until": self.network.client.head().timestamp + DAY,
-                "uses": 100,
-                "product_budget": 100_000,
-                "nonce": nonce,
-            }
-            | terms
-        )
+        usual: dict[str, Any] = {
+            "dataset_id": self.datasets["shop"],
+            "from_version": 1,
+            "to_version": 1,
+            "grantee": self.network.sites.member_of(self.bank.id),
+            "purposes": ("training",),
+            "algorithms": (code_digest(ALGORITHM),),
+            "until": self.network.client.head().timestamp + DAY,
+            "uses": 100,
+            "product_budget": 100_000,
+            "nonce": nonce,
+        }
+        granted = GrantTerms(**(usual | terms))
         account = self.shop.identity.account
         self.act("shop", consents.grant(granted, consents.sign(granted, account)))
         return grant_id(self.network.client.chain_id, consents.address, account.address, nonce)
