@@ -177,6 +177,48 @@ class Stage:
         decided: dict[str, Any] = self.until("the members have decided", ended)
         return decided
 
+    def suspend(self, name: str) -> dict[str, Any]:
+        """The other members vote to suspend an institution; the proposal as it was executed."""
+        return self._vote_on("suspend", name)
+
+    def reinstate(self, name: str) -> dict[str, Any]:
+        """And take it back."""
+        return self._vote_on("reinstate", name)
+
+    def revoke_key(self, name: str) -> None:
+        """An institution ends the key that its node signs requests with, at once."""
+        institution = self.institutions[name]
+        shown = institution.api.get(f"/v1/sites/{institution.site}")
+        [key] = [
+            key for key in shown["keys"] if key["purpose"] == "request" and not key["until_block"]
+        ]
+        self.run("key", "revoke", key["id"], "--home", str(institution.home))
+
+    def renew_key(self, name: str) -> None:
+        """And registers another one."""
+        institution = self.institutions[name]
+        self.run("key", "rotate", "request", "--home", str(institution.home))
+
+        def is_active() -> bool:
+            return bool(institution.api.get(f"/v1/sites/{institution.site}")["active"])
+
+        self.until(f"{name} has a key again", is_active)
+
+    def _vote_on(self, kind: str, name: str) -> dict[str, Any]:
+        others = [other for other in self.institutions if other != name]
+        body = {
+            "kind": kind,
+            "params": {"member": self.institutions[name].member},
+            "title": f"{kind} {self.institutions[name].title}",
+        }
+        made = self.institutions[others[0]].api.post("/v1/proposals", body, wait=60)
+        decided = self.decide(made["id"], dict.fromkeys(others, ("for", "Agreed.")))
+        if decided["state"] != "EXECUTED":
+            raise Failed(
+                "NotExecuted", f"the members did not {kind} {name}", found=decided["state"]
+            )
+        return decided
+
     def _knows_proposal(self, name: str, proposal: str) -> None:
         """A node knows what others proposed when it has read the block."""
         api = self.institutions[name].api
