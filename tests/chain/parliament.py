@@ -1,6 +1,7 @@
-"""Four institutions that govern themselves: short ways to propose, vote and carry out.
+"""Three institutions that govern themselves: short ways to propose, vote and carry out.
 
-On any chain that clients reach: `wait` makes blocks or lets seconds pass, as the chain does it.
+On any chain that clients reach: `mine` makes blocks, `travel` lets seconds pass. The bank and the
+shop have sites, data and a grant; the clinic has its vote.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,23 +10,22 @@ from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
-from chain import canonical
 from chain.calls import Call, Receipt
 from chain.client import ChainClient
-from chain.deploy import Deployment, deploy, found
+from chain.deploy import found
 from chain.effects import Effect, effect_of, simulate
 from chain.governor import GovernanceSettings, Proposal, ProposalState
-from chain.membership import member_id, sign_admission
+from chain.membership import member_id
 from chain.network import Network
 from chain.proposals import Action, Draft, actions, description, draft
 from chain.testnet import dev_account
+from tests.chain.world import World, admission
 
-CODE = canonical.digest(b"an algorithm that the founders allow")
 SETTINGS = GovernanceSettings(
     voting_delay=2, voting_period=12, late_quorum=3, quorum_minimum=2, timelock_delay=5
 )
 DEPLOYER = dev_account(0)
-FOUNDERS = {"bank": dev_account(1), "shop": dev_account(2), "clinic": dev_account(3)}
+FOUNDERS = {"bank": dev_account(1), "shop": dev_account(3), "clinic": dev_account(5)}
 STRANGER = dev_account(9)
 
 
@@ -35,40 +35,28 @@ class Parliament:
     mine: Callable[[int], None]
     travel: Callable[[int], None]
 
-    def found(self, alone: bool = False) -> "Parliament":
-        client = self.client(DEPLOYER)
-        self.deployment: Deployment = deploy(
-            client, None, algorithms={CODE: "secureboost"}, governance=SETTINGS
-        )
-        self.open(self.deployment.consortium)
-        for name, account in FOUNDERS.items():
-            self.send(DEPLOYER, self.admission(account, name))
-        found(client, self.network, is_alone=alone)
+    def found(self) -> "Parliament":
+        self.world = World(self.connect).found(governance=SETTINGS)
+        self.send(DEPLOYER, admission(self.network, FOUNDERS["clinic"], "clinic", 1))
+        found(self.connect(DEPLOYER), self.network)
         return self
 
-    def open(self, consortium: str) -> None:
-        self.network = Network.open(self.client(DEPLOYER), consortium)
+    def afresh(self) -> "Parliament":
+        """The same with clients that remember nothing of a rewound chain."""
+        other = Parliament(self.connect, self.mine, self.travel)
+        other.world = self.world.afresh()
+        return other
 
-    def client(self, account: LocalAccount) -> ChainClient:
-        return self.connect(account)
+    @property
+    def network(self) -> Network:
+        return self.world.network
 
     def send(self, account: LocalAccount, call: Call) -> Receipt:
-        client = self.client(account)
-        if hasattr(self, "network"):
-            client.learn(self.network.contracts)
-        return client.transact(call)
+        return self.world.send(account, call)
 
     def member(self, name: str) -> str:
         chain, membership = self.network.client.chain_id, self.network.membership.address
         return member_id(chain, membership, FOUNDERS[name].address, 1)
-
-    def acceptance(self, account: LocalAccount, name: str, nonce: int = 1) -> str:
-        chain, membership = self.network.client.chain_id, self.network.membership.address
-        return sign_admission(account, name, nonce, chain, membership)
-
-    def admission(self, account: LocalAccount, name: str) -> Call:
-        accepted = self.acceptance(account, name)
-        return self.network.membership.admit(str(account.address), name, 1, accepted)
 
     # ── a proposal's way
 
@@ -87,12 +75,13 @@ class Parliament:
         self.send(FOUNDERS[by], self.network.governor.propose(proposal.actions, text))
         return proposal
 
-    def pass_(self, proposal: Proposal, by: Sequence[str] = ("bank", "shop", "clinic")) -> None:
-        """The vote, the queue and the wait."""
+    def pass_(self, proposal: Proposal) -> None:
+        """The vote of all who have one, the queue and the wait."""
         governor = self.network.governor
         self.await_vote(proposal)
-        for name in by:
-            self.send(FOUNDERS[name], governor.vote(proposal.id, "for", f"{name} agrees"))
+        for name, account in FOUNDERS.items():
+            if self.network.membership.is_active_account(str(account.address)):
+                self.send(account, governor.vote(proposal.id, "for", f"{name} agrees"))
         while governor.state(proposal.id) is ProposalState.ACTIVE:
             self.mine(1)
         self.send(STRANGER, governor.queue(proposal))
@@ -116,5 +105,5 @@ class Parliament:
         return effect_of(self.network, receipt.tx_hash, operation)
 
 
-def a_draft(kind: str, title: str = "A proposal", **params: Any) -> Draft:
-    return draft(kind, params, title=title, body="For a reason.")
+def a_draft(proposed: str, /, title: str = "A proposal", **params: Any) -> Draft:
+    return draft(proposed, params, title=title, body="For a reason.")

@@ -33,7 +33,7 @@ def governed() -> tuple[InProcessChain, Parliament]:
 def parliament(governed: tuple[InProcessChain, Parliament]) -> Iterator[Parliament]:
     chain, found = governed
     before = chain.snapshot()
-    yield found
+    yield found.afresh()
     chain.revert(before)
 
 

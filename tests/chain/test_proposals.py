@@ -190,7 +190,7 @@ def test_parameters_that_cannot_be_are_refused_by_name(
     ],
 )
 def test_title_and_body_have_their_limits(title: str, body: str) -> None:
-    with pytest.raises(ProposalInvalid, match="proposal: (title|body)"):
+    with pytest.raises(ProposalInvalid, match=r"proposal: (title|body)"):
         draft("release-brake", {}, title=title, body=body)
 
 

@@ -149,10 +149,10 @@ class World:
 
     # ── before the job
 
-    def found(self) -> "World":
+    def found(self, **options: Any) -> "World":
         """Deploys; both are members with a site and a dataset, and the shop gave a grant."""
         self.deployment = deploy(
-            self.client(self.authority), None, algorithms={CODE: "secureboost"}
+            self.client(self.authority), None, algorithms={CODE: "secureboost"}, **options
         )
         self.network = Network.open(self.client(self.authority), self.deployment.consortium)
         for party in self.parties:

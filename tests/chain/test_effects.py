@@ -1,0 +1,540 @@
+"""What a proposal would do is what it does, and trying it out does nothing."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chain import abi, canonical
+from chain.calls import Creation
+from chain.client import ChainClient
+from chain.compile import Artifact, compile_contracts, load, read_sources
+from chain.effects import Effect, MemberChange, effect_digest, refused_digest
+from chain.errors import ChainUnavailable, ContractRefused, ForkFailed
+from chain.fork import Fork
+from chain.proposals import PARAMS, Action
+from chain.testing import InProcessChain
+from tests.chain.agenda import AGENDA, NEW_CODE, NEWCOMER, TEXT, code_hash
+from tests.chain.parliament import FOUNDERS, STRANGER, Parliament, a_draft
+from tests.chain.world import CODE
+from tests.contracts.engines import Chain, running
+
+
+@pytest.fixture(scope="module")
+def governed() -> tuple[InProcessChain, Parliament]:
+    chain = InProcessChain()
+    return chain, Parliament(chain.client, chain.mine, chain.travel).found()
+
+
+@pytest.fixture
+def parliament(governed: tuple[InProcessChain, Parliament]) -> Iterator[Parliament]:
+    chain, found = governed
+    before = chain.snapshot()
+    yield found.afresh()
+    chain.revert(before)
+
+
+# ── the same as what happens
+
+
+def carried_as_previewed(parliament: Parliament, kind: str) -> tuple[Effect, Effect]:
+    """The effects tried out before the vote and before the act; the act has the same digest."""
+    draft = AGENDA[kind](parliament)
+    before = parliament.preview(draft)
+    assert before.refused is None
+    proposal = parliament.propose(draft)
+    parliament.pass_(proposal)
+    late = parliament.try_out(proposal.actions)
+    receipt = parliament.execute(proposal)
+    assert parliament.executed_digest(proposal, receipt) == before.digest == late.digest
+    return before, late
+
+
+def test_every_kind_is_on_the_agenda() -> None:
+    assert set(AGENDA) == set(PARAMS)
+
+
+@pytest.mark.parametrize("kind", AGENDA)
+def test_execution_has_the_digest_of_the_preview(parliament: Parliament, kind: str) -> None:
+    carried_as_previewed(parliament, kind)
+
+
+def test_several_actions_are_one_effect(parliament: Parliament) -> None:
+    drafts = [AGENDA[kind](parliament) for kind in ("set-voting", "suspend", "set-minimum")]
+    drafts[0] = a_draft("set-voting", voting_delay=1, timelock_delay=1)
+    before = parliament.preview(*drafts)
+    proposal = parliament.propose(*drafts)
+    parliament.pass_(proposal)
+    assert parliament.executed_digest(proposal, parliament.execute(proposal)) == before.digest
+    assert [event.name for event in before.events] == [
+        *("VotingDelaySet", "MinDelayChange", "Transfer"),
+        *("DelegateVotesChanged", "MemberSuspended", "MinimumSet"),
+    ]
+
+
+def test_transaction_that_executed_something_else_has_no_digest(parliament: Parliament) -> None:
+    receipt = parliament.carry(AGENDA["set-minimum"](parliament))
+    other = parliament.propose(AGENDA["admit-scheme"](parliament))
+    assert parliament.executed_digest(other, receipt) is None
+    vote = parliament.send(FOUNDERS["shop"], parliament.network.reviews.appoint(TEXT[:42]))
+    assert parliament.executed_digest(other, vote) is None
+
+
+# ── what is told
+
+
+def changes(effect: Effect) -> dict[str, tuple[Any, Any]]:
+    return {change.what: (change.before, change.after) for change in effect.parameters}
+
+
+def test_admission_tells_of_the_new_member(parliament: Parliament) -> None:
+    effect = parliament.preview(AGENDA["admit"](parliament))
+    (told,) = effect.members
+    assert told.before is None
+    assert told.after == {
+        "account": NEWCOMER.address,
+        "name": "the newcomer",
+        "standing": "ACTIVE",
+    }
+    assert [event.name for event in effect.events][-1] == "MemberAdmitted"
+    assert effect.described[0].text == f"admit {NEWCOMER.address} as the member 'the newcomer'"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("set-minimum", {"minimum key-bits": (2048, 3072)}),
+        ("admit-scheme", {"scheme lattice": (False, True)}),
+        ("allow-purpose", {"purpose weather": (False, True)}),
+        ("set-constitution", {"constitution": ("0x" + "00" * 32, TEXT)}),
+        ("name-issuer", {"issuers of iso27001": ([], [STRANGER.address])}),
+        ("require-attestation", {"required attestations": ([], ["iso27001"])}),
+        ("release-brake", {"brake is pulled": (True, False)}),
+        ("allow-algorithm", {f"algorithm {NEW_CODE}": (None, "better boosting")}),
+        ("forbid-algorithm", {f"algorithm {CODE}": ("secureboost", None)}),
+        (
+            "set-voting",
+            {
+                "voting voting_delay": (2, 3),
+                "voting voting_period": (12, 20),
+                "voting late_quorum": (3, 4),
+                "voting quorum_minimum": (2, 3),
+                "voting timelock_delay": (5, 6),
+            },
+        ),
+    ],
+)
+def test_parameters_are_told_before_and_after(
+    parliament: Parliament, kind: str, expected: dict[str, tuple[Any, Any]]
+) -> None:
+    assert changes(parliament.preview(AGENDA[kind](parliament))) == expected
+
+
+def test_ruling_and_review_are_told(parliament: Parliament) -> None:
+    ruled = changes(parliament.preview(AGENDA["rule-dispute"](parliament)))
+    assert list(ruled.values()) == [("OPEN", "UPHELD")]
+    reviewed = changes(parliament.preview(AGENDA["review-break-glass"](parliament)))
+    assert list(reviewed.values()) == [("UNREVIEWED", "REVIEWED")]
+
+
+def test_handing_over_all_power_is_told(parliament: Parliament) -> None:
+    told = changes(parliament.preview(AGENDA["move-authority"](parliament)))
+    assert told == {"authority": (parliament.network.timelock.address, STRANGER.address)}
+
+
+def test_suspension_tells_which_grants_and_jobs_it_stops(parliament: Parliament) -> None:
+    job = parliament.world.start()
+    effect = parliament.preview(a_draft("suspend", member=parliament.member("shop")))
+    (grant,) = effect.grants
+    assert (grant.grant, grant.purpose, grant.before) == (
+        parliament.world.shop.grant,
+        "training",
+        None,
+    )
+    assert grant.after is not None
+    assert grant.after.startswith("MembershipNotActive(")
+    (stopped,) = effect.jobs
+    assert (stopped.job, stopped.before) == (job, None)
+    assert stopped.after is not None
+    assert "Active" in stopped.after
+
+
+def test_withdrawn_purpose_and_forbidden_code_stop_jobs_and_grants(parliament: Parliament) -> None:
+    parliament.world.start()
+    for kind, error in (
+        ("withdraw-purpose", "ConsortiumPurposeNotAllowed"),
+        ("forbid-algorithm", "ConsortiumAlgorithmNotAllowed"),
+    ):
+        effect = parliament.preview(AGENDA[kind](parliament))
+        assert [(c.before, (c.after or "").split("(")[0]) for c in effect.grants] == [(None, error)]
+        assert [(c.before, (c.after or "").split("(")[0]) for c in effect.jobs] == [(None, error)]
+
+
+def test_release_of_the_brake_lets_jobs_go_on(parliament: Parliament) -> None:
+    job = parliament.world.start()
+    effect = parliament.preview(AGENDA["release-brake"](parliament))
+    (change,) = effect.jobs
+    assert (change.job, change.after) == (job, None)
+    assert (change.before or "").startswith("BrakePulled(")
+
+
+def test_only_the_named_jobs_and_grants_are_looked_at(parliament: Parliament) -> None:
+    parliament.world.start()
+    draft = AGENDA["withdraw-purpose"](parliament)
+    effect = parliament.preview(draft, jobs=(), grants=())
+    assert (effect.jobs, effect.grants) == ((), ())
+    assert effect.digest == parliament.preview(draft).digest
+
+
+# ── what drifted, and what is refused
+
+
+def test_proposal_about_a_member_that_was_suspended_meanwhile_is_refused(
+    parliament: Parliament,
+) -> None:
+    draft = a_draft("suspend", member=parliament.member("clinic"))
+    before = parliament.preview(draft)
+    parliament.carry(a_draft("suspend", member=parliament.member("clinic"), title="Sooner"))
+    after = parliament.preview(draft)
+    assert after.refused is not None
+    assert after.refused.error == "MembershipNotActive"
+    assert after.refused.values["id"] == parliament.member("clinic")
+    assert after.digest != before.digest
+    assert after.digest == refused_digest(after.actions, after.refused.data)
+    assert (after.events, after.members) == ((), ())
+
+
+def test_effect_that_another_vote_changed_has_another_digest(parliament: Parliament) -> None:
+    draft = a_draft("set-voting", voting_delay=9)
+    before = parliament.preview(draft)
+    parliament.carry(a_draft("set-voting", voting_delay=4))
+    after = parliament.preview(draft)
+    assert after.refused is None
+    assert after.digest != before.digest
+    assert changes(after) == {"voting voting_delay": (4, 9)}
+
+
+def test_refusal_of_one_action_refuses_them_all(parliament: Parliament) -> None:
+    fine, wrong = (AGENDA["set-minimum"](parliament), a_draft("withdraw-scheme", scheme="lattice"))
+    effect = parliament.preview(fine, wrong)
+    assert effect.refused is not None
+    assert effect.refused.error == "ConsortiumSchemeNotAdmitted"
+    assert (effect.events, effect.parameters) == ((), ())
+
+
+def test_algorithm_that_nobody_reviewed_is_refused(parliament: Parliament) -> None:
+    effect = parliament.preview(a_draft("allow-algorithm", code_digest=TEXT, name="x"))
+    assert effect.refused is not None
+    assert effect.refused.error == "ReviewsNotSubmitted"
+
+
+def test_call_of_a_stranger_is_tried_out_all_the_same(parliament: Parliament) -> None:
+    """An account without code takes any call and does nothing."""
+    effect = parliament.try_out([Action(str(STRANGER.address), "0x12345678")])
+    assert (effect.refused, effect.events) == (None, ())
+    assert not effect.described[0].known
+
+
+# ── nothing happens
+
+
+def test_trying_out_changes_nothing(
+    governed: tuple[InProcessChain, Parliament], parliament: Parliament
+) -> None:
+    chain, _ = governed
+    head = parliament.network.client.head()
+    state = chain.web3.eth.get_block("latest")["stateRoot"]
+    for kind in ("suspend", "move-authority", "set-voting"):
+        parliament.preview(AGENDA[kind](parliament))
+    assert parliament.network.client.head() == head
+    assert chain.web3.eth.get_block("latest")["stateRoot"] == state
+    assert parliament.network.governor.settings().voting_delay == 2
+
+
+def test_effect_is_of_the_block_that_was_newest(parliament: Parliament) -> None:
+    head = parliament.network.client.head().number
+    assert parliament.preview(AGENDA["set-minimum"](parliament)).block == head
+
+
+# ── the digest
+
+
+def test_digest_is_recomputed_by_a_stranger(parliament: Parliament) -> None:
+    """From a receipt and the definition alone."""
+    proposal = parliament.propose(AGENDA["set-minimum"](parliament))
+    parliament.pass_(proposal)
+    receipt = parliament.execute(proposal)
+    raw = parliament.network.client.logs_of(receipt.tx_hash)
+    (event,) = [log for log in raw if log.address == parliament.network.consortium.address.lower()]
+    document = (
+        '{{"actions":[{{"calldata":"{}","target":"{}","value":"0"}}],'
+        '"events":[{{"address":"{}","data":"{}","topics":["{}","{}"]}}]}}'.format(
+            proposal.actions[0].calldata,
+            proposal.actions[0].target.lower(),
+            event.address,
+            event.data,
+            *event.topics,
+        )
+    )
+    expected = canonical.digest(document.encode())
+    assert expected == parliament.executed_digest(proposal, receipt)
+    assert expected == effect_digest(proposal.actions, [event])
+
+
+def test_effect_is_json(parliament: Parliament) -> None:
+    for kind in ("admit", "suspend", "upgrade", "set-voting"):
+        value = parliament.preview(AGENDA[kind](parliament)).to_json()
+        assert canonical.loads(canonical.dumps(value)) == value
+    refused = parliament.preview(a_draft("withdraw-scheme", scheme="lattice")).to_json()
+    assert refused["refused"]["error"] == "ConsortiumSchemeNotAdmitted"
+
+
+# ── upgrades
+
+
+@pytest.fixture(scope="module")
+def versions() -> dict[str, Artifact]:
+    """The brake with a member more, and with its members exchanged."""
+    source = read_sources()["Brake.sol"]
+    members = "        Voice[] voices; // one per member\n        uint64 pausedUntil;\n"
+    first, second = members.splitlines(keepends=True)
+    assert members in source
+    reader = "    function more() external view returns (uint256) { return _state().more; }\n"
+    grown = source.replace(members, members + "        uint256 more;\n")
+    more = {
+        "BrakeGrown.sol": grown.replace(
+            "    function initialize", reader + "    function initialize"
+        ),
+        "BrakeSwapped.sol": source.replace(members, second + first),
+    }
+    named = {
+        name: text.replace("contract Brake is", f"contract {name.removesuffix('.sol')} is")
+        for name, text in more.items()
+    }
+    return compile_contracts(["BrakeGrown", "BrakeSwapped"], named)
+
+
+def created(chain: Chain, artifact: Artifact) -> str:
+    sent = chain.web3.eth.send_transaction(
+        {"from": str(STRANGER.address), "data": artifact.bytecode, "gas": 5_000_000}  # type: ignore[typeddict-item]
+    )
+    return str(chain.web3.eth.get_transaction_receipt(sent)["contractAddress"])
+
+
+@pytest.mark.parametrize(
+    ("version", "is_ok", "why"),
+    [
+        ("BrakeGrown", True, "stays where it is"),
+        ("BrakeSwapped", False, "uint64 pausedUntil stands where struct"),
+        ("Brake", True, "stays where it is"),
+    ],
+)
+def test_upgrade_tells_the_code_and_whether_it_keeps_what_is_stored(
+    governed: tuple[InProcessChain, Parliament],
+    parliament: Parliament,
+    versions: dict[str, Artifact],
+    version: str,
+    is_ok: bool,
+    why: str,
+) -> None:
+    known = {**versions, "Brake": load("Brake")}
+    made = created(governed[0], known[version])
+    hashed = code_hash(parliament, made)
+    draft = a_draft("upgrade", name="brake", implementation=made, code_hash=hashed)
+    effect = parliament.preview(draft, known=known.values())
+    (change,) = effect.contracts
+    assert (change.name, change.to, change.code_hash) == ("brake", made, hashed)
+    assert (change.known_as, change.is_layout_ok) == (version, is_ok)
+    assert why in change.why
+
+
+def test_upgrade_to_code_that_nobody_knows_says_so(
+    governed: tuple[InProcessChain, Parliament],
+    parliament: Parliament,
+    versions: dict[str, Artifact],
+) -> None:
+    made = created(governed[0], versions["BrakeGrown"])
+    hashed = code_hash(parliament, made)
+    draft = a_draft("upgrade", name="brake", implementation=made, code_hash=hashed)
+    (change,) = parliament.preview(draft).contracts
+    assert (change.known_as, change.is_layout_ok) == (None, None)
+    assert "nobody here knows the new code" in change.why
+
+
+def test_upgrade_to_another_contracts_code_loses_what_is_stored(parliament: Parliament) -> None:
+    made = parliament.world.client(STRANGER).transact(Creation("Disputes")).contract_address
+    assert made is not None
+    hashed = code_hash(parliament, made)
+    draft = a_draft("upgrade", name="anchors", implementation=made, code_hash=hashed)
+    (change,) = parliament.preview(draft).contracts
+    assert (change.known_as, change.is_layout_ok) == ("Disputes", False)
+    assert "is gone" in change.why
+
+
+def test_upgrade_to_other_code_than_the_named_is_refused(parliament: Parliament) -> None:
+    draft = AGENDA["upgrade"](parliament)
+    wrong = a_draft("upgrade", **{**draft.params_json(), "code_hash": TEXT})
+    effect = parliament.preview(wrong)
+    assert effect.refused is not None
+    assert effect.refused.error == "ConsortiumCodeMismatch"
+
+
+# ── the copy
+
+
+def test_copy_sees_the_block_after_and_keeps_what_is_made(parliament: Parliament) -> None:
+    head = parliament.network.client.head()
+    with Fork(parliament.network.client) as fork:
+        tried = parliament.network.on(fork.reader)
+        assert fork.reader.head().number == head.number + 1
+        assert tried.governor.clock() == head.number + 1
+        with pytest.raises(ContractRefused, match="MembershipUnknown"):
+            tried.membership.member(TEXT)
+        with pytest.raises(ForkFailed, match="block"):
+            tried.at(head.number).consortium.authority()
+        appoint = parliament.network.reviews.appoint(str(NEWCOMER.address))
+        data = abi.to_hex(abi.encode_call(appoint.contract, appoint.function, appoint.args))
+        bank = str(FOUNDERS["bank"].address)
+        done = fork.play(appoint.address, data, sender=bank)
+        assert (done.reverted, len(done.logs)) == (None, 1)
+        assert tried.reviews.people(parliament.member("bank")) == (NEWCOMER.address,)
+    assert parliament.network.reviews.people(parliament.member("bank")) == ()
+
+
+def test_contract_cannot_be_the_sender(parliament: Parliament) -> None:
+    network = parliament.network
+    with Fork(network.client) as fork, pytest.raises(ForkFailed, match="RejectCallerWithCode"):
+        fork.play(network.jobs.address, "0x", sender=network.timelock.address)
+
+
+def test_chain_that_dies_is_named_in_time(parliament: Parliament) -> None:
+    class Dead(ChainClient):
+        def slot(self, *args: Any) -> int:
+            raise ChainUnavailable("http://user:secret@chain.example", "ConnectionError")
+
+    client = Dead("http://in-process", web3=parliament.network.client._rpc.web3)
+    with pytest.raises(ChainUnavailable, match=r"chain\.example") as caught:
+        parliament_preview(parliament, client)
+    assert "secret" not in str(caught.value)
+
+
+def parliament_preview(parliament: Parliament, client: ChainClient) -> Effect:
+    from chain.effects import simulate
+
+    return simulate(client, parliament.network, ())
+
+
+def test_copy_that_takes_too_long_is_ended(parliament: Parliament) -> None:
+    released = threading.Event()
+
+    class Slow(ChainClient):
+        def slot(self, *args: Any) -> int:
+            released.wait(20)
+            return 0
+
+    client = Slow("http://in-process", web3=parliament.network.client._rpc.web3)
+    fork = Fork(client, seconds=1.0)
+    try:
+        with pytest.raises(ForkFailed, match="longer than 1 s"), fork:
+            parliament.network.on(fork.reader).consortium.authority()
+    finally:
+        released.set()
+
+
+def test_copy_without_its_process_says_what_to_install(
+    parliament: Parliament, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "evm.py"
+    empty.write_text("import no_such_package\n")
+    monkeypatch.setattr("chain.fork._PROGRAM", empty)
+    with pytest.raises(ForkFailed, match="pyrevm"), Fork(parliament.network.client):
+        pass
+
+
+def test_stranger_on_the_machine_reads_nothing_through_the_copy(parliament: Parliament) -> None:
+    import httpx
+
+    with Fork(parliament.network.client) as fork:
+        url = fork._source.url
+        question = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
+        assert httpx.post(url, json=question).json()["result"]
+        assert httpx.post(url.rsplit("/", 1)[0] + "/guess", json=question).status_code == 404
+        sent = {**question, "method": "eth_sendRawTransaction", "params": ["0x00"]}
+        assert "error" in httpx.post(url, json=sent).json()
+
+
+# ── on the engines
+
+
+def on(chain: Chain, url: str) -> Parliament:
+    def connect(account: Any) -> ChainClient:
+        return ChainClient(url, account=account, stuck_after=5.0)
+
+    return Parliament(connect, chain.mine, chain.travel).found()
+
+
+@pytest.fixture(scope="module")
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Chain, Parliament]]:
+    with running(request.param, tmp_path_factory.mktemp(request.param)) as chain:
+        url = str(chain.web3.provider.endpoint_uri)  # type: ignore[attr-defined]
+        yield chain, on(chain, url)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("engine", "kind"),
+    [
+        *(("anvil", kind) for kind in AGENDA),
+        *(("ganache", kind) for kind in ("suspend", "set-voting")),
+    ],
+    indirect=["engine"],
+)
+def test_engine_executes_what_was_previewed(engine: tuple[Chain, Parliament], kind: str) -> None:
+    chain, founded = engine
+    before = chain.snapshot()
+    carried_as_previewed(founded.afresh(), kind)
+    chain.revert(before)
+
+
+@pytest.mark.system
+def test_engines_preview_the_same(tmp_path: Path) -> None:
+    digests = []
+    for name in ("anvil", "ganache"):
+        with running(name, tmp_path / name) as chain:
+            url = str(chain.web3.provider.endpoint_uri)  # type: ignore[attr-defined]
+            parliament = on(chain, url)
+            effect = parliament.preview(AGENDA["suspend"](parliament))
+            digests.append(effect.digest)
+            assert effect.members == (
+                MemberChange(
+                    parliament.member("clinic"),
+                    effect.members[0].before,
+                    {**(effect.members[0].before or {}), "standing": "SUSPENDED"},
+                ),
+            )
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.system
+def test_engine_that_stops_answering_does_not_stop_us(tmp_path: Path) -> None:
+    with running("anvil", tmp_path) as chain:
+        url = str(chain.web3.provider.endpoint_uri)  # type: ignore[attr-defined]
+        parliament = on(chain, url)
+        pid = int((tmp_path / "anvil.pid").read_text())
+        client = ChainClient(url, timeout=1.0)
+        network = replace(parliament.network, client=client)
+        with Fork(client, seconds=20.0) as fork:
+            tried = network.on(fork.reader)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(ChainUnavailable, match="Timeout"):
+                    tried.consortium.authority()
+            finally:
+                os.kill(pid, signal.SIGCONT)
