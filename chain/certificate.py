@@ -403,6 +403,24 @@ def request_key(network: "Network", site: str, block: int, wanted: str | None) -
     return chosen[-1] if chosen else None
 
 
+def signing_key(network: "Network", site: str, block: int, id: str) -> Key | None:
+    """The request key `id`, if the site held it at the end of the job, in `block`, or since then.
+
+    Who signs after the end signs with the key of that day: the one before may have ended meanwhile.
+    A key that ended before the job did has no say in it.
+    """
+    for key in network.sites.keys(site):
+        ended = 0 < key.until_block <= block
+        if (
+            key.id == id
+            and key.purpose == REQUEST
+            and not ended
+            and network.sites.proves(site, key)
+        ):
+            return key
+    return None
+
+
 def model_section(network: "Network", model: str) -> dict[str, Any]:
     """Refused with ModelUnknown."""
     found = network.models.model(model)

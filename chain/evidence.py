@@ -5,7 +5,7 @@ node is asked. What is checked, in this order:
 
     format          the file is exactly the canonical bytes and a newline, and has every field
     sections        each section has the digest that was signed
-    signatures      by request keys that their sites held on chain when the job ended
+    signatures      by request keys that their sites held on chain when the job ended, or since then
     network         the chain, the consortium and the registry are those that the verifier asks
     job             the chain's facts of the job; it succeeded
     parties         members, keys, approvals, dataset commitments; grants at the block of the start,
@@ -48,11 +48,11 @@ from chain.certificate import (
     model_section,
     network_section,
     parties_section,
-    request_key,
     result_digest,
     seal,
     section_digests,
     signed_bytes,
+    signing_key,
 )
 from chain.errors import ChainError, ChainUnavailable, VerificationFailed
 from chain.jobs import Job, JobState
@@ -220,10 +220,12 @@ class _Verifier:
         for number, part in enumerate(self.certificate.signatures):
             where = f"$.signatures[{number}]"
             _require_in(f"{where}.site", part.site, self.sites, "a party of the job")
-            key = request_key(self.network, part.site, self.on_chain.ended_at, part.key_id)
-            if key is None or key.id != part.key_id:
+            key = signing_key(self.network, part.site, self.on_chain.ended_at, part.key_id)
+            if key is None:
                 raise VerificationFailed(
-                    f"{where}.keyId", part.key_id, "a request key that the site held at the end"
+                    f"{where}.keyId",
+                    part.key_id,
+                    "a request key that the site held at the end or since",
                 )
             _require_signed(f"{where}.signature", key.public_key, part.signature, payload)
             yield where, f"site {part.site} signed the sections"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -26,6 +27,16 @@ def write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
+    sync_folder(path.parent)
+
+
+def keep_private(path: Path, content: bytes) -> None:
+    """Make ``path`` whole, or leave the file that is there: of two who try, one succeeds."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_private(temporary, content)
+    with contextlib.suppress(FileExistsError):
+        os.link(temporary, path)
+    temporary.unlink()
     sync_folder(path.parent)
 
 

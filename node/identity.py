@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from node.errors import Conflict, NotFound, Unauthenticated
-from node.files import make_private, sync_folder, write_private
+from node.files import keep_private, make_private, sync_folder, write_private
 from node.settings import Settings
 
 if TYPE_CHECKING:
@@ -83,10 +83,25 @@ class Identity:
             return self
         return self._read(settings, self._chain.password, self._chain)
 
+    def make_next_key(self, settings: Settings, purpose: str) -> Ed25519PrivateKey:
+        """The key that will follow, in a file; one that was made and not used yet is it."""
+        path = next_key_file(settings, purpose)
+        if not path.is_file():
+            new = Ed25519PrivateKey.generate()
+            keep_private(path, _encrypted(new, self._chain.password))
+        return _load_key(path, self._chain.password)
+
+    def next_public_key(self, settings: Settings, purpose: str) -> bytes | None:
+        """Of the key that waits in a file to follow; None where none does."""
+        path = next_key_file(settings, purpose)
+        return public_bytes(_load_key(path, self._chain.password)) if path.is_file() else None
+
     @classmethod
     def _read(cls, settings: Settings, password: bytes, chain: _Keystore) -> Identity:
         stamp = _stamp_of(settings)  # before they are read: a change in between is met again
-        request, audit = (load_key(key_file(settings, each), password) for each in (REQUEST, AUDIT))
+        request, audit = (
+            _load_key(key_file(settings, each), password) for each in (REQUEST, AUDIT)
+        )
         return cls(request, audit, chain, stamp)
 
     @property
@@ -154,14 +169,6 @@ def next_key_file(settings: Settings, purpose: str) -> Path:
     return settings.keys / f"{purpose}.next.pem"
 
 
-def make_next_key(settings: Settings, purpose: str, password: bytes) -> Ed25519PrivateKey:
-    """The key that will follow; one that was made before and not used yet is it."""
-    path = next_key_file(settings, purpose)
-    if not path.is_file():
-        write_private(path, _encrypted(Ed25519PrivateKey.generate(), password))
-    return load_key(path, password)
-
-
 def take_next_key(settings: Settings, purpose: str) -> None:
     """Sign with the next key from now on; the one before is gone."""
     next_key_file(settings, purpose).rename(key_file(settings, purpose))
@@ -199,8 +206,7 @@ def _encrypted(key: Ed25519PrivateKey, password: bytes) -> bytes:
     )
 
 
-def load_key(path: Path, password: bytes) -> Ed25519PrivateKey:
-    """Raises `NotFound` (``KeysMissing``), `Unauthenticated` (``WrongPassword``, ``WrongKey``)."""
+def _load_key(path: Path, password: bytes) -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(_read(path), password)
     except (ValueError, TypeError) as error:

@@ -38,6 +38,7 @@ from node.errors import Failed, NodeError, Unavailable
 from node.events import Events, chain_state
 from node.jobs import intent_refused
 from node.leases import LEASE_SECONDS, Alone, sweep_tasks
+from node.rotation import Rotation
 from node.scheduler import Scheduler
 from node.site import Site
 from node.store import ChainTx
@@ -69,6 +70,7 @@ class Sync:
         self.anchoring = Anchoring(site, clock)
         self.enactment = Enactment(site)
         self.arrival = Arrival(site)
+        self.rotation = Rotation(site, clock)
 
     def step(self) -> None:
         """One pass.  A silent chain holds up the log and the tasks in nothing.
@@ -103,6 +105,7 @@ class Sync:
                 self.watch.hold_to_head(head)
                 self.watch.expire(head)
                 self.anchoring.step(self.network)
+                self.rotation.step(self.network, head)
             self.enactment.step(self.network, head)
             self.read_up_to = head
         except (errors.ChainRegressed, errors.WrongChain) as error:
