@@ -156,8 +156,9 @@ async def _converse(site: Site, task: Task, spec: Specification, owner: str) -> 
 
 def _failed(site: Site, task: Task, owner: str, problem: NodeError) -> bool:
     error = {"code": problem.code, "detail": problem.detail[:400]}
-    if problem.code == "JobStopped" and isinstance(problem.found, str):
-        error["why"] = problem.found[:60]  # a partner stopped: its reason is the one that counts
+    why = problem.found
+    if problem.code == "JobStopped" and isinstance(why, str) and why.isascii() and why.isalnum():
+        error["why"] = why[:60]  # a partner stopped: its reason is the one that counts
     with site.store.begin() as session:
         moved = move_task(
             session, task.id, "RUNNING", "FAILED", owner=owner, error=error, ended_at=time.time()

@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from chain.sites import SiteRole
 from node import jobs, partners
-from node.errors import NodeError
+from node.conversation import _failed
+from node.errors import Conflict, NodeError
 from node.lifecycle import move_task
 from node.partners import hold, taken_slots
 from node.scheduler import FIRST_PAUSE, LONGEST_PAUSE, Pauses, Scheduler
@@ -266,6 +267,38 @@ async def test_a_failed_task_fails_the_job_for_all_parties(world: Consortium) ->
     assert (world.job("bank", job).reason or "").endswith("within 120 s")
     states = {task.state for task in tasks(world, job).values()}
     assert states == {"FAILED", "STOPPED"}
+
+
+async def test_a_partner_that_stopped_ends_the_job_for_its_own_reason(world: Consortium) -> None:
+    job = world.start()
+    scheduler = Scheduler(world.bank)
+    await scheduler.tick()
+    psi = tasks(world, job)["psi"].id
+    with world.bank.store.begin() as session:
+        move_task(session, psi, "READY", "RUNNING", lease_owner="w")
+        task = session.get_one(Task, psi)
+    detail = "site 0x02: this site stopped the job: GrantRevoked"
+    assert _failed(world.bank, task, "w", Conflict("JobStopped", detail, found="GrantRevoked"))
+    await scheduler.tick()
+    await scheduler.tick()
+    world.settle()
+    assert world.network.jobs.job(job).reason == "GrantRevoked"
+    assert world.job("bank", job).reason == f"GrantRevoked: {detail}"
+
+
+@pytest.mark.parametrize("told", ["Grant Revoked", "撤回", "", 7, None, "<b>"])
+def test_a_reason_of_a_partner_that_is_no_code_is_not_repeated(
+    world: Consortium, told: object
+) -> None:
+    job = world.start()
+    psi = tasks(world, job)["psi"].id
+    with world.bank.store.begin() as session:
+        move_task(session, psi, "WAITING", "READY")
+        move_task(session, psi, "READY", "RUNNING", lease_owner="w")
+        task = session.get_one(Task, psi)
+    assert _failed(world.bank, task, "w", Conflict("JobStopped", "stopped", found=told))
+    assert "why" not in (tasks(world, job)["psi"].error or {})
+    end(world, job)
 
 
 async def test_a_job_that_nobody_foresaw_pauses_and_holds_up_no_other(
