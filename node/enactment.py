@@ -49,7 +49,6 @@ class Enactment:
 
         executed = and_(Proposal.state == "EXECUTED", Proposal.executed_digest.is_(None))
         rows = self._rows(or_(Proposal.state.in_(OPEN), executed))
-        self._preview(network, rows, head)
         for row in rows:
             try:
                 if row.state == "EXECUTED":
@@ -62,6 +61,7 @@ class Enactment:
                 # Anybody may propose any bytes: what we stumble over in one proposal must not
                 # keep the node from its other work.
                 log.exception("proposal %s", row.id)
+        self._preview(network, rows, head)  # at last: those that are over by now are left out
 
     def _rows(self, *where: Any) -> list[Proposal]:
         with self.site.store.read() as session:

@@ -397,6 +397,23 @@ def test_another_node_goes_on_when_the_proposers_is_away(council: Council) -> No
     assert council.row("bank", id).state == "EXECUTED"
 
 
+def test_a_node_that_shall_not_carry_on_leaves_it_to_others(council: Council) -> None:
+    id = council.propose("bank", "set-minimum", "not by this node", name="min-rows", value=89)
+    council.pass_(id)
+    council.bank.settings = council.bank.settings.model_copy(update={"execute_proposals": False})
+    council.settle("bank")
+    council.settle("bank")
+    council.bank.settings = council.bank.settings.model_copy(update={"execute_proposals": True})
+    assert not [
+        intent for intent in council.intents("bank") if id in intent and "make" not in intent
+    ]
+    assert council.row("bank", id).state == "SUCCEEDED"
+    queued = governance.queue(council.bank, id)
+    council.settle()
+    assert council.transaction("bank", queued).state == "CONFIRMED"
+    assert council.row("shop", id).state == "QUEUED"
+
+
 def test_what_cannot_be_executed_any_more_says_why(council: Council) -> None:
     """What a proposal needs may be gone when its time has come."""
     request = ProposalRequest("reinstate", {"member": council.members["clinic"]}, "stuck")
