@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from node.cli.work import _request
 from node.errors import Invalid
 from node.settings import Settings
 from node.site import Site
+from node.store import Waiting
 from tests.node.face import (
     add_entries,
     add_evidence,
@@ -364,3 +366,38 @@ def test_a_chain_that_does_not_answer_verifies_nothing(run: Run, tmp_path: Path)
     file.write_text(json.dumps({"network": {"consortium": NETWORK.consortium}}))
     result = run("verify", file, "--rpc", "http://127.0.0.1:9", "--json")
     assert (result.code, result.problem["code"]) == (1, "ChainUnavailable")
+
+
+# ── Approval ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_rule_is_added_listed_and_removed(run: Run, at: tuple[str, ...]) -> None:
+    options = ("--purpose", "training", "--dataset", new_id(), "--max-per-day", "3")
+    made = run("rule", "add", "trainings", *options, *at, "--json").json
+    assert made["conditions"]["max_per_day"] == 3
+    assert made["id"] in [rule["id"] for rule in run("rule", "list", *at, "--json").json]
+    assert run("rule", "remove", made["id"], *at, "--json").json["active"] is False
+    shown = run("rule", "list", *at)
+    assert shown.code == 0
+    assert "trainings" in shown.out
+
+
+def test_what_waits_is_listed_for_a_person(run: Run, at: tuple[str, ...], site: Site) -> None:
+    job, now = add_job(site, "PROPOSED"), time.time()
+    why = [{"rule": "r", "name": "trainings", "why": "2 members take part; the rule asks for 3"}]
+    with site.store.begin() as session:
+        session.add(Waiting(job_id=job, since=now, timeout_at=now + 60, looked_at=now, why=why))
+    shown = run("waiting", *at)
+    assert shown.code == 0
+    assert "Jobs to approve or reject" in shown.out
+    assert "the rule asks for 3" in " ".join(shown.out.split())
+    assert [waiting["id"] for waiting in run("waiting", *at, "--json").json["jobs"]] == [job]
+
+
+def test_a_command_warns_a_person_while_the_chain_is_stale(run: Run, at: tuple[str, ...]) -> None:
+    """The site of these tests has never seen a chain."""
+    assert "THE CHAIN IS STALE" in run("job", "list", *at).err
+    assert "THE CHAIN IS STALE" in run("job", "show", "0x00", *at).err  # a refusal, too
+    quiet = run("job", "list", *at, "--json")
+    assert quiet.err == ""
+    assert run("health", *at, "--json").json["stale"] is True
