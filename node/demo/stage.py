@@ -192,7 +192,7 @@ class Stage:
         [key] = [
             key for key in shown["keys"] if key["purpose"] == "request" and not key["until_block"]
         ]
-        self.run("key", "revoke", key["id"], "--home", str(institution.home))
+        self.run("key", "revoke", key["id"], "--force", "--home", str(institution.home))
 
     def renew_key(self, name: str) -> None:
         """And registers another one."""
