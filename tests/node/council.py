@@ -27,7 +27,7 @@ AWAKE = ("bank", "shop")
 """The others' nodes sleep until a test looks at them: what all of them do costs time."""
 MEMBERS = ("bank", "shop", "clinic")
 SETTINGS = GovernanceSettings(
-    voting_delay=4, voting_period=30, late_quorum=5, quorum_minimum=2, timelock_delay=60
+    voting_delay=4, voting_period=16, late_quorum=2, quorum_minimum=2, timelock_delay=60
 )
 
 
