@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -65,6 +65,43 @@ def line_chart(lines: Sequence[Line], *, title: str, x_label: str) -> Markup:
         parts.append(_curve(places, f"curve-{number % COLOURS}"))
     parts.append(Markup("</svg>"))
     return Markup("").join([*parts, _legend(drawn)])
+
+
+BAR_WIDTH, BAR_HEIGHT = 400, 20
+
+
+def tally_bar(counts: Mapping[str, int], quorum: int | None, *, title: str) -> Markup:
+    """Votes side by side in the order given, against the quorum as a line; `counts` maps a class
+    of the style sheet to a number of votes.  All together are never wider than the bar.
+    """
+    width = max(sum(counts.values()), quorum or 0, 1)
+    parts = [
+        Markup(
+            '<svg class="tally" viewBox="0 0 {} {}" preserveAspectRatio="none" '
+            'role="img" aria-label="{}">'
+        ).format(BAR_WIDTH, BAR_HEIGHT, title),
+        Markup('<rect class="ground" width="{}" height="{}" rx="4"/>').format(
+            BAR_WIDTH, BAR_HEIGHT
+        ),
+    ]
+    start = 0.0
+    for name, count in counts.items():
+        length = count / width * BAR_WIDTH
+        if count:
+            parts.append(
+                Markup('<rect class="{}" x="{:.1f}" width="{:.1f}" height="{}"/>').format(
+                    name, start, length, BAR_HEIGHT
+                )
+            )
+        start += length
+    if quorum is not None:
+        at = min(quorum / width * BAR_WIDTH, BAR_WIDTH - 1)
+        parts.append(
+            Markup('<line class="quorum" x1="{0:.1f}" x2="{0:.1f}" y1="0" y2="{1}"/>').format(
+                at, BAR_HEIGHT
+            )
+        )
+    return Markup("").join([*parts, Markup("</svg>")])
 
 
 def ticks(low: float, high: float) -> list[float]:

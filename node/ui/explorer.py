@@ -15,32 +15,46 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from node.api.auth import require_actor
 from node.api.evidence import enter_reading
 from node.api.headers import WITH_WALLET
 from node.api.problems import problem_response
+from node.api.views import waiting
 from node.api.views.people import in_order
 from node.errors import NodeError
+from node.pause import paused_until
 from node.staleness import silent_seconds
 from node.ui import pages, session
-from node.ui.charts import line_chart
-from node.ui.messages import LANGUAGES, Language, choose, translate, translate_state
+from node.ui.charts import line_chart, tally_bar
+from node.ui.messages import LANGUAGES, MESSAGES, Language, choose, translate, translate_state
 from node.ui.proofs import drawing
 
 FOLDER = Path(__file__).parent
 LANGUAGE_COOKIE = "fatechain_language"
 YEAR_SECONDS = 365 * 24 * 3600
+TOLD = "told."  # begins the keys of what scripts say
 
 router = APIRouter(include_in_schema=False)
 
-WALLET_PAGES = frozenset({"login"})  # sections whose pages load static/wallet.js
+WALLET_PAGES: Mapping[str, tuple[str, ...]] = {
+    "login": ("wallet.js",),
+    "grants": ("wallet.js",),
+    "people": ("wallet.js",),
+    "proposals": ("wallet.js", "countdown.js"),
+    "waiting": ("wallet.js", "countdown.js"),
+}
+"""Section → the modules of static/ that its pages load; the others have no script."""
 
 NAVIGATION = (
     ("overview", "/"),
+    ("waiting", "/waiting"),
+    ("proposals", "/proposals"),
     ("jobs", "/jobs"),
     ("log", "/log"),
     ("datasets", "/datasets"),
     ("grants", "/grants"),
     ("sites", "/sites"),
+    ("people", "/people"),
     ("events", "/events"),
     ("transactions", "/transactions"),
 )
@@ -52,18 +66,32 @@ def install(app: FastAPI) -> None:
     app.state.problem_page = problem_page
 
 
+ONLY_FOR: Mapping[str, tuple[str, ...]] = {
+    "/waiting": (),
+    "/people": ("operator", "auditor"),
+    "/proposals/new": ("delegate",),
+    "/grants/new": ("data-owner",),
+}
+"""Pages that an open explorer shows to nobody else: these roles, () being all who may act here."""
+
+
 def _page(path: str, template: str, section: str) -> Callable[[pages.Read], pages.Read]:
     """Register a reading as a page at `path` and as JSON at ``path.json``."""
+    roles = ONLY_FOR.get(path)
 
     def register(read: pages.Read) -> pages.Read:
         def twin(request: Request) -> Response:
             session.require_reader(request)
+            if roles is not None:
+                require_actor(request, *roles)
             _note(request, section)
             return JSONResponse(jsonable_encoder(read(request)))
 
         def page(request: Request) -> Response:
             if not session.may_read(request):
                 return session.to_login(request)
+            if roles is not None:
+                require_actor(request, *roles)
             _note(request, section)
             return render(request, template, section, read(request))
 
@@ -76,6 +104,10 @@ def _page(path: str, template: str, section: str) -> Callable[[pages.Read], page
 
 for _path, _template, _section, _read in (
     ("/", "overview.html", "overview", pages.overview),
+    ("/waiting", "waiting.html", "waiting", pages.waiting_page),
+    ("/proposals", "proposals.html", "proposals", pages.proposals_page),
+    ("/proposals/new", "propose.html", "proposals", pages.new_proposal_page),
+    ("/proposals/{id}", "proposal.html", "proposals", pages.proposal_page),
     ("/jobs", "jobs.html", "jobs", pages.jobs_page),
     ("/jobs/{id}", "job.html", "jobs", pages.job_page),
     ("/log", "log.html", "log", pages.log_page),
@@ -83,8 +115,10 @@ for _path, _template, _section, _read in (
     ("/datasets", "datasets.html", "datasets", pages.datasets_page),
     ("/datasets/{id}", "dataset.html", "datasets", pages.dataset_page),
     ("/grants", "grants.html", "grants", pages.grants_page),
+    ("/grants/new", "give_grant.html", "grants", pages.new_grant_page),
     ("/grants/{id}", "grant.html", "grants", pages.grant_page),
     ("/sites", "sites.html", "sites", pages.sites_page),
+    ("/people", "people.html", "people", pages.people_page),
     ("/events", "events.html", "events", pages.events_page),
     ("/transactions", "transactions.html", "transactions", pages.transactions_page),
     ("/transactions/{key:path}", "transaction.html", "transactions", pages.transaction_page),
@@ -151,6 +185,11 @@ def wallet() -> Response:
     return _static("wallet.js", "text/javascript")
 
 
+@router.get("/static/countdown.js")
+def countdown() -> Response:
+    return _static("countdown.js", "text/javascript")
+
+
 def problem_page(request: Request, error: NodeError) -> Response:
     """A refusal for a person; to the form where only the token is missing."""
     if error.status == 401:
@@ -171,21 +210,31 @@ def render(
         request.headers.get("accept-language", ""),
     )
     settings = request.app.state.site.settings
+    actor = session.reader(request)
+    scripts = WALLET_PAGES.get(section, ())
     text = (
         _environment()
         .get_template(template)
         .render(
             values,
             line_chart=line_chart,
+            tally_bar=tally_bar,
+            effect_rows=pages.effect_rows,
+            catalogue=MESSAGES,
             drawing=drawing,
             language=language,
             languages=LANGUAGES,
             t=lambda key, **filled: translate(language, key, **filled),
             state_name=lambda state: translate_state(language, state),
             section=section,
-            navigation=NAVIGATION,
+            navigation=[
+                (name, address)
+                for name, address in NAVIGATION
+                if address not in ONLY_FOR or (actor and actor.may(*ONLY_FOR[address]))
+            ],
+            waiting_count=_waiting(request) if actor else 0,
             site_name=settings.name,
-            reader=session.reader(request),
+            reader=actor,
             roles=lambda actor: ", ".join(
                 translate(language, f"role.{role}") for role in in_order(actor)
             ),
@@ -194,12 +243,14 @@ def render(
             twin=_twin(request),
             query=request.query_params,
             stale=_stale(request, language),
+            paused=_paused(request),
             style=_address("explorer.css"),
-            wallet=_address("wallet.js") if section in WALLET_PAGES else None,
+            scripts=[_address(name) for name in scripts],
+            words=words(language) if scripts else {},
         )
     )
     answer = HTMLResponse(text, status)
-    if section in WALLET_PAGES:
+    if scripts:
         answer.headers["Content-Security-Policy"] = WITH_WALLET
     answer.headers["Content-Language"] = language
     answer.headers["Vary"] = "Accept-Language, Cookie"
@@ -226,6 +277,28 @@ def _stale(request: Request, language: Language) -> str | None:
         return translate(language, "stale.unread")
     allowed = site.settings.staleness_seconds
     return translate(language, "stale", seconds=f"{silent:.0f}", allowed=f"{allowed:g}")
+
+
+def _paused(request: Request) -> int | None:
+    """Until when the emergency brake holds; every page says so."""
+    try:
+        return paused_until(request.app.state.site)
+    except NodeError:
+        return None
+
+
+def _waiting(request: Request) -> int:
+    try:
+        return waiting.count(request.app.state.site)
+    except NodeError:
+        return 0
+
+
+def words(language: Language) -> dict[str, str]:
+    """What the scripts may have to say; those named as a problem's code say that problem."""
+    return {
+        key.removeprefix(TOLD): translate(language, key) for key in MESSAGES if key.startswith(TOLD)
+    }
 
 
 def here(request: Request, **changes: str | None) -> str:
@@ -255,6 +328,7 @@ def _environment() -> Environment:
         "short": short,
         "when": when,
         "number": lambda value: f"{value:,}",
+        "duration": duration,
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True),
         "tone": tone,
     }
@@ -290,6 +364,11 @@ def when(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def duration(seconds: int) -> str:
+    """H:MM:SS, as static/countdown.js goes on with it."""
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
 def tone(state: str) -> str:
     """Which colour a state has: a class of the style sheet."""
     for name, states in _TONES.items():
@@ -299,10 +378,21 @@ def tone(state: str) -> str:
 
 
 _TONES: Mapping[str, frozenset[str]] = {
-    "good": frozenset({"SUCCEEDED", "CONFIRMED", "ACTIVE", "STANDING", "APPROVED"}),
-    "busy": frozenset({"RUNNING", "READY", "SIGNED", "SENT", "MINED", "STOPPING"}),
+    "good": frozenset({"SUCCEEDED", "CONFIRMED", "ACTIVE", "STANDING", "APPROVED", "EXECUTED"}),
+    "busy": frozenset({"RUNNING", "READY", "SIGNED", "SENT", "MINED", "STOPPING", "QUEUED"}),
     "wait": frozenset({"SUBMITTED", "PROPOSED", "WAITING", "PENDING"}),
     "bad": frozenset(
-        {"FAILED", "REFUSED", "REJECTED", "REVOKED", "EXPELLED", "SUSPENDED", "WITHDRAWN"}
+        {
+            "FAILED",
+            "REFUSED",
+            "REJECTED",
+            "REVOKED",
+            "EXPELLED",
+            "SUSPENDED",
+            "WITHDRAWN",
+            "DEFEATED",
+            "CANCELED",
+            "DISABLED",
+        }
     ),
 }

@@ -7,19 +7,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from node import governance, people
 from node.api.pages import MAX_LIMIT, Page, from_cursor, to_cursor
-from node.api.views import datasets, entries, grants, health, jobs, messages, network, sites
+from node.api.views import (
+    datasets,
+    entries,
+    grants,
+    health,
+    jobs,
+    messages,
+    network,
+    sites,
+    waiting,
+)
+from node.api.views import proposals as proposals_view
 from node.api.views import transactions as transactions_view
 from node.api.views.jobs import Curve
 from node.api.views.model import ID_PATTERN, Shown
 from node.api.views.names import Names
-from node.errors import NotFound
+from node.api.views.people import key_shown, person_shown
+from node.api.views.proposals import EffectShown
+from node.errors import NodeError, NotFound
 from node.lifecycle import JOB_MOVES
 from node.site import Site
 from node.store import ChainEvent
@@ -33,6 +47,9 @@ Read = Callable[[Request], dict[str, Any]]
 PAGE = 50
 ON_OVERVIEW = 8
 MESSAGES_ON_JOB = 20
+PROPOSAL_STATES: tuple[proposals_view.State, ...] = get_args(proposals_view.State)
+PARAM = "p."  # before the names of a proposal's parameters in an address
+WHOSE: tuple[grants.Whose, ...] = get_args(grants.Whose)
 GRANT_STATES = ("PENDING", "ACTIVE", "EXPIRED", "USED_UP", "REVOKED", "AMENDED")
 
 
@@ -142,14 +159,122 @@ def dataset_page(request: Request) -> dict[str, Any]:
 
 def grants_page(request: Request) -> dict[str, Any]:
     state = _choice(request, "state", GRANT_STATES)
+    whose = next((w for w in WHOSE if w == request.query_params.get("whose")), None)
     page = grants.page(
-        _site(request), _names(request), limit=PAGE, cursor=_cursor(request), state=state
+        _site(request),
+        _names(request),
+        limit=PAGE,
+        cursor=_cursor(request),
+        state=state,
+        whose=whose,
     )
-    return {"page": page, "states": list(GRANT_STATES), "state": state}
+    return {
+        "page": page,
+        "states": list(GRANT_STATES),
+        "state": state,
+        "every_whose": list(WHOSE),
+        "whose": whose,
+    }
 
 
 def grant_page(request: Request) -> dict[str, Any]:
-    return {"grant": grants.show(_site(request), _names(request), _id(request))}
+    site, names, id = _site(request), _names(request), _id(request)
+    return {"grant": grants.show(site, names, id), "uses": grants.uses(site, names, id)}
+
+
+def new_grant_page(request: Request) -> dict[str, Any]:
+    """What a grant may name: datasets, this site's own first, members, purposes, algorithms."""
+    site, names = _site(request), _names(request)
+    found = datasets.page(site, names, limit=MAX_LIMIT).items
+    agreed = network.show(site, names)
+    return {
+        "datasets": sorted(
+            (dataset for dataset in found if dataset.state == datasets.STANDING),
+            key=lambda dataset: not dataset.mine,
+        ),
+        "members": [member for member in agreed.members if member.standing == "ACTIVE"],
+        "purposes": agreed.purposes,
+        "algorithms": [a for a in agreed.algorithms if not a.until_block],
+        "dataset": request.query_params.get("dataset"),
+    }
+
+
+def proposals_page(request: Request) -> dict[str, Any]:
+    state = next((s for s in PROPOSAL_STATES if s == request.query_params.get("state")), None)
+    page = proposals_view.page(
+        _site(request), _names(request), limit=PAGE, cursor=_cursor(request), state=state
+    )
+    return {"page": page, "states": list(PROPOSAL_STATES), "state": state}
+
+
+def proposal_page(request: Request) -> dict[str, Any]:
+    return {"proposal": proposals_view.show(_site(request), _names(request), _id(request))}
+
+
+def new_proposal_page(request: Request) -> dict[str, Any]:
+    """A form for one kind; with ``preview=1`` what the proposal in the address would do."""
+    site, asked = _site(request), request.query_params
+    kinds = proposals_view.kinds()
+    chosen = next((kind for kind in kinds if kind.kind == asked.get("kind")), None)
+    preview, refusal = None, None
+    if chosen is not None and asked.get("preview") == "1":
+        params = {
+            name.removeprefix(PARAM): value
+            for name, value in asked.items()
+            if name.startswith(PARAM) and value
+        }
+        try:
+            made = governance.preview(
+                site,
+                governance.ProposalRequest(chosen.kind, params, asked.get("title", "").strip(), ""),
+            )
+            preview = proposals_view.preview(site.network(), made)
+        except NodeError as error:
+            refusal = error
+    return {
+        "kinds": kinds,
+        "chosen": chosen,
+        "members": sites.members(site.network(), _names(request)) if chosen else [],
+        "preview": preview,
+        "refusal": None if refusal is None else refusal.to_problem(),
+    }
+
+
+def waiting_page(request: Request) -> dict[str, Any]:
+    return {"waiting": waiting.show(_site(request), _names(request))}
+
+
+def people_page(request: Request) -> dict[str, Any]:
+    with _site(request).store.read() as session:
+        return {
+            "people": [person_shown(person) for person in people.everybody(session)],
+            "keys": [
+                key_shown(key, people.find(session, key.person))
+                for key in people.keys(session, None)
+            ],
+            "every_role": list(people.ROLES),
+        }
+
+
+def effect_rows(effect: EffectShown) -> dict[str, list[tuple[str, Any, Any]]]:
+    """What an effect changes, by sort, each as (what, before, after); None: there is no such."""
+
+    def member(facts: dict[str, str] | None) -> str | None:
+        return None if facts is None else f"{facts['name']}: {facts['standing']}"
+
+    return {
+        "members": [
+            (change.member, member(change.before), member(change.after))
+            for change in effect.members
+        ],
+        "parameters": [(change.what, change.before, change.after) for change in effect.parameters],
+        "contracts": [(change.name, change.old, change.new) for change in effect.contracts],
+        "grants": [
+            (f"{change.grant} ({change.purpose})", change.before or "✓", change.after or "✓")
+            for change in effect.grants
+        ],
+        "jobs": [(change.job, change.before or "✓", change.after or "✓") for change in effect.jobs],
+    }
 
 
 def sites_page(request: Request) -> dict[str, Any]:

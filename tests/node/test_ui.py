@@ -23,7 +23,7 @@ from node.lifecycle import JOB_MOVES, TASK_MOVES
 from node.site import Site
 from node.store import Anchor, ChainEvent, ChainTx
 from node.ui import explorer
-from node.ui.charts import Line, line_chart, ticks, whole_ticks
+from node.ui.charts import Line, line_chart, tally_bar, ticks, whole_ticks
 from node.ui.messages import LANGUAGES, MESSAGES, choose, translate, translate_state
 from node.ui.proofs import drawing, steps
 from node.ui.search import search
@@ -214,7 +214,7 @@ async def test_pages_need_no_script_and_nothing_from_elsewhere(
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_templates_hold_no_script_and_no_inline_style(template: Path) -> None:
     text = template.read_text(encoding="utf-8")
-    own = '<script type="module" src="{{ wallet }}"></script>'
+    own = '<script type="module" src="{{ script }}"></script>'
     assert "<script" not in text.replace(own, "")
     assert " style=" not in text
     assert "|safe" not in text.replace(" ", "")
@@ -322,6 +322,14 @@ async def test_jobs_are_filtered_by_a_link(browser: httpx.AsyncClient, site: Sit
 # ── Languages ────────────────────────────────────────────────────────────────────────────────
 
 
+def test_every_proposal_s_kind_and_parameter_has_a_name() -> None:
+    from chain.proposals import PARAMS
+
+    for kind, params in PARAMS.items():
+        assert f"kind.{kind}" in MESSAGES
+        assert {f"param.{name}" for name in params.model_fields} <= set(MESSAGES)
+
+
 def test_every_text_is_there_in_both_languages() -> None:
     for key, texts in MESSAGES.items():
         assert len(texts) == len(LANGUAGES), key
@@ -362,8 +370,19 @@ def test_keys_that_are_put_together_are_in_the_catalogue() -> None:
 def test_no_text_is_without_a_use() -> None:
     sources = [*TEMPLATES, *explorer.FOLDER.glob("*.py")]
     text = "\n".join(p.read_text("utf-8") for p in sources if p.name != "messages.py")
-    built = ("nav.", "state.", "hit.", "part.", "step.", "status.", "role.")
-    put_together = {"log.left", "log.right", "job.train", "job.predict"}
+    built = ("nav.", "state.", "hit.", "part.", "step.", "status.", "role.", "told.", "kind.")
+    built += (
+        "param.",
+        "vote.",
+        "verdict.",
+        "executed.",
+        "warning.",
+        "moment.",
+        "whose.",
+        "grant.column.",
+    )
+    put_together = {f"proposals.{deed}" for deed in ("withdraw", "queue", "execute")}
+    put_together |= {"log.left", "log.right", "job.train", "job.predict"}
     for key in set(MESSAGES) - put_together:
         assert f'"{key}"' in text or f"'{key}'" in text or key.startswith(built), key
 
@@ -414,6 +433,23 @@ def test_a_curve_has_a_point_for_each_value_within_its_frame() -> None:
         assert 0 <= float(dot.attrib["cx"]) <= width
         assert 0 <= float(dot.attrib["cy"]) <= height
     assert "loss: 0.4" in svg.attrib["aria-label"]
+
+
+def test_a_tally_shows_each_vote_and_the_quorum_in_proportion() -> None:
+    bar = tally_bar({"for": 3, "abstain": 0, "against": 1}, 2, title="Votes")
+    svg = ElementTree.fromstring(str(bar))
+    lengths = {rect.attrib["class"]: float(rect.attrib["width"]) for rect in svg.findall("rect")}
+    assert lengths == {"ground": 400, "for": 300, "against": 100}
+    line = svg.find("line")
+    assert line is not None
+    assert float(line.attrib["x1"]) == 200
+    assert svg.attrib["aria-label"] == "Votes"
+
+
+def test_a_tally_of_no_votes_is_an_empty_bar() -> None:
+    svg = ElementTree.fromstring(str(tally_bar({"for": 0}, None, title=HOSTILE)))
+    assert [rect.attrib["class"] for rect in svg.findall("rect")] == ["ground"]
+    assert svg.find("line") is None
 
 
 def test_a_chart_of_nothing_is_nothing() -> None:

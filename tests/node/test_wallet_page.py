@@ -69,12 +69,17 @@ def test_the_wallet_is_shown_a_message_that_the_node_reads(tmp_path: Path) -> No
         ({"accounts": None}, "no wallet"),
         ({"refusal": {"code": 4001, "message": "User rejected"}}, "refused"),
         ({"refusal": {"code": -32603, "message": "locked"}}, "locked"),
+        ({"chain": "0x1"}, "on 1, not on 31337"),
         (
             {
                 "signature": "0x12",
                 "answer": {"status": 403, "detail": "not here", "hint": "ask somebody"},
             },
             "not here — ask somebody",
+        ),
+        (
+            {"signature": "0x12", "answer": {"status": 403, "code": "PersonUnknown"}},
+            "nobody known",
         ),
     ],
 )
@@ -84,3 +89,8 @@ def test_what_went_wrong_is_said_and_leads_nowhere(
     done = click(tmp_path, **plan)
     assert done["said"] == said
     assert done["went"] is None
+
+
+def test_a_wallet_that_switches_to_the_node_s_chain_signs(tmp_path: Path) -> None:
+    done = click(tmp_path, chain="0x1", switched=True, signature="0x12")
+    assert done["went"] == "/jobs"

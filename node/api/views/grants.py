@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import select
 
@@ -14,7 +14,7 @@ from node.api.views.model import Shown
 from node.api.views.names import Named, Names
 from node.api.views.sites import slice_of
 from node.errors import NotFound
-from node.store import Budget, ChainEvent, ChainTx
+from node.store import Budget, ChainEvent, ChainTx, LocalJob
 
 if TYPE_CHECKING:
     from chain.consents import GrantTerms
@@ -68,6 +68,24 @@ class GrantShown(Shown):
     mine: bool
 
 
+class GrantUse(Shown):
+    """A start of a job, the `number`-th use.  `kind`, `algorithm`, `proposer` and `state` are null
+    where this site takes no part in the job."""
+
+    job: str
+    number: int
+    block: int
+    tx_hash: str
+    kind: str | None
+    algorithm: str | None
+    proposer: Named | None
+    state: str | None
+
+
+Whose = Literal["given", "received", "mine"]
+"""By this site's member, to it (or to all), or either."""
+
+
 @dataclass(frozen=True)
 class _Reader:
     """What reading many grants has in common."""
@@ -98,6 +116,7 @@ def page(
     cursor: str | None = None,
     dataset: str | None = None,
     state: str | None = None,
+    whose: Whose | None = None,
 ) -> Page[GrantShown]:
     """In the order of their recording; this site's unconfirmed ones lead the first page."""
     reader = _Reader.open(site, names)
@@ -113,6 +132,7 @@ def page(
         for grant in shown
         if (dataset is None or grant.dataset.id == dataset)
         and (state is None or grant.state == state)
+        and (whose is None or _is(grant, whose, reader.member))
     ]
     return Page(items=kept, next=more)
 
@@ -129,6 +149,34 @@ def show(site: Site, names: Names, id: str) -> GrantShown:
         if terms is None:
             raise NotFound("GrantMissing", "no grant has this id", found=id) from refusal
         return _pending(reader, id, terms)
+
+
+def uses(site: Site, names: Names, id: str) -> list[GrantUse]:
+    """Who used it, oldest first, as the chain has counted it."""
+    query = (
+        select(ChainEvent)
+        .where(ChainEvent.contract == "ConsentRegistry", ChainEvent.name == "ConsentUsed")
+        .order_by(ChainEvent.id)
+    )
+    with site.store.read() as session:
+        found = [
+            (event, session.get(LocalJob, str(event.args["job"])))
+            for event in session.scalars(query)
+            if event.args["id"] == id
+        ]
+    return [
+        GrantUse(
+            job=str(event.args["job"]),
+            number=int(event.args["used"]),
+            block=event.block,
+            tx_hash=event.tx_hash,
+            kind=None if job is None else job.kind,
+            algorithm=None if job is None else job.algorithm,
+            proposer=None if job is None else names.site(job.proposer),
+            state=None if job is None else job.state,
+        )
+        for event, job in found
+    ]
 
 
 def algorithm_names(site: Site) -> dict[str, str]:
@@ -217,6 +265,13 @@ def _waiting(site: Site) -> dict[str, GrantTerms]:
             row.intent.split(":")[1]: GrantTerms.from_struct(row.call["args"][0])
             for row in session.scalars(query)
         }
+
+
+def _is(grant: GrantShown, whose: Whose, member: str | None) -> bool:
+    from chain.consents import ALL_MEMBERS
+
+    received = member is not None and not grant.mine and grant.grantee.id in (member, ALL_MEMBERS)
+    return {"given": grant.mine, "received": received, "mine": grant.mine or received}[whose]
 
 
 def _own_member(site: Site, network: Network) -> str | None:

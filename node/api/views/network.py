@@ -37,6 +37,7 @@ class NetworkShown(Shown):
     members: list[Member]
     algorithms: list[AlgorithmShown]
     schemes: list[str]
+    purposes: list[str]
     minimums: dict[str, int]
 
 
@@ -70,6 +71,7 @@ def show(site: Site, names: Names) -> NetworkShown:
         members=members(network, names),
         algorithms=algorithms,
         schemes=[s for s in named["schemes"] if network.consortium.is_scheme_admitted(s)],
+        purposes=[p for p in named["purposes"] if network.consortium.is_purpose_allowed(p)],
         minimums={name: network.consortium.minimum(name) for name in named["minimums"]},
     )
 
@@ -77,13 +79,14 @@ def show(site: Site, names: Names) -> NetworkShown:
 _NAMED_BY = {
     "AlgorithmAllowed": ("algorithms", "codeDigest"),
     "SchemeAdmitted": ("schemes", "scheme"),
+    "PurposeAllowed": ("purposes", "purpose"),
     "MinimumSet": ("minimums", "name"),
 }
 
 
 def _named(site: Site) -> dict[str, list[str]]:
-    """Every algorithm, scheme and minimum that an event ever named, in that order."""
-    named: dict[str, dict[str, None]] = {"algorithms": {}, "schemes": {}, "minimums": {}}
+    """Every algorithm, scheme, purpose and minimum that an event ever named, in that order."""
+    named: dict[str, dict[str, None]] = {kind: {} for kind, _ in _NAMED_BY.values()}
     query = (
         select(ChainEvent)
         .where(ChainEvent.contract == "Consortium", ChainEvent.name.in_(_NAMED_BY))

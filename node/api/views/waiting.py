@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from node.api.views.model import Shown
@@ -105,6 +105,14 @@ def show(site: Site, names: Names) -> WaitingShown:
         break_glass=opened,
         keys=keys,
     )
+
+
+def count(site: Site) -> int:
+    """As `WaitingShown.count`, for the head of every page."""
+    with site.store.read() as session:
+        jobs = session.scalar(select(func.count()).select_from(Waiting)) or 0
+        proposals = _proposals(session, site.identity.address)
+        return jobs + len(proposals) + len(_reviews(session)) + len(_keys(session))
 
 
 def _job(row: Waiting, job: LocalJob, names: Names) -> JobWaiting:

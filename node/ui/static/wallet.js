@@ -1,16 +1,26 @@
 // Speaks to the wallet in the browser (EIP-1193) and to this node, for pages that need both.
 //
 // A page marks a button with data-deed="name"; a click does what `deeds` has under that name and
-// says how it went in the element with data-said beside it. Words come from data- attributes of
-// the button (data-none, data-busy, data-refused), so that they are in the reader's language.
+// says how it went in the element with data-said of the button's form, or beside the button.
+// data-words holds, as JSON, what there is to say in the reader's language: by name, or by the
+// code of the node's problem (RFC 9457).
 
 const OWN_PAGE = { "X-FateChain-Request": "1" }; // no form and no other origin can send it
+const WAIT = "wait=20"; // seconds that the node waits for the chain before it answers
+const DAY = 24 * 3600;
+const REJECTED = 4001; // EIP-1193: the person said no
 
 /** What went wrong, in words for the person who looks on. */
 export class Told extends Error {}
 
+function filled(text, values) {
+  return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+// ── The node ─────────────────────────────────────────────────────────────────────────────────
+
 /** Ask this node as the person who signed in. Returns the JSON answer; throws `Told`. */
-export async function ask(method, path, body) {
+export async function ask(method, path, body, words = {}) {
   const headers = { Accept: "application/json", ...OWN_PAGE };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, {
@@ -18,17 +28,45 @@ export async function ask(method, path, body) {
     headers,
     body: body === undefined ? undefined : JSON.stringify(body),
     credentials: "same-origin",
+  }).catch(() => {
+    throw new Told(words.away);
   });
   const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Told([found.detail, found.hint].filter(Boolean).join(" — "));
+  if (!answer.ok) {
+    throw new Told(words[found.code] ?? [found.detail, found.hint].filter(Boolean).join(" — "));
+  }
   return found;
 }
+
+/** Ask for something that becomes a transaction, then show `target` (this page where null). */
+async function submit(path, body, words, target = () => null) {
+  const answer = await ask("POST", `${path}?${WAIT}`, body, words);
+  if (answer.state && answer.state !== "CONFIRMED") throw new Told(words.sent);
+  const to = target(answer);
+  if (to) window.location.assign(to);
+  else window.location.reload();
+}
+
+// ── The wallet ───────────────────────────────────────────────────────────────────────────────
 
 /** The account that the person chose in the wallet. Throws `Told`. */
 export async function account(words) {
   if (!window.ethereum) throw new Told(words.none);
   const [address] = await request("eth_requestAccounts", [], words);
   return address;
+}
+
+/** See to it that the wallet is on the node's chain; asks it to switch. Throws `Told`. */
+export async function onChain(wanted, words) {
+  const found = Number(await request("eth_chainId", [], words));
+  if (found === Number(wanted)) return;
+  try {
+    const chainId = "0x" + Number(wanted).toString(16);
+    await window.ethereum.request({ method: "wallet_switchEthereumChain", params: [{ chainId }] });
+  } catch {
+    // It said no, or does not know that chain: either way the person has to see to it.
+    throw new Told(filled(words.chain, { found, wanted }));
+  }
 }
 
 /** Have text signed (EIP-191). Returns 0x-hex. */
@@ -38,8 +76,9 @@ export function signText(text, address, words) {
   return request("personal_sign", [hex, address], words);
 }
 
-/** Have typed data signed (EIP-712). Returns 0x-hex. */
-export function signTyped(typed, address, words) {
+/** Have typed data signed (EIP-712), on the chain that it names. Returns 0x-hex. */
+export async function signTyped(typed, address, words) {
+  await onChain(typed.domain.chainId, words);
   return request("eth_signTypedData_v4", [address, JSON.stringify(typed)], words);
 }
 
@@ -47,10 +86,11 @@ async function request(method, params, words) {
   try {
     return await window.ethereum.request({ method, params });
   } catch (error) {
-    // 4001: the person said no. Anything else is the wallet's own word.
-    throw new Told(error.code === 4001 ? words.refused : error.message || words.refused);
+    throw new Told(error.code === REJECTED ? words.refused : error.message || words.refused);
   }
 }
+
+// ── Signing in ───────────────────────────────────────────────────────────────────────────────
 
 /** A message of Sign-In with Ethereum (ERC-4361) from what the node says it must say. */
 export function message(terms, now = new Date()) {
@@ -68,20 +108,140 @@ export function message(terms, now = new Date()) {
   ].join("\n");
 }
 
-async function signIn(button) {
-  const address = await account(button.dataset);
+async function signIn(button, words) {
+  const address = await account(words);
   const query = new URLSearchParams({ address });
-  const text = message(await ask("GET", `/v1/sign-in/nonce?${query}`));
-  const signature = await signText(text, address, button.dataset);
-  await ask("POST", "/v1/sign-in", { message: text, signature });
+  const terms = await ask("GET", `/v1/sign-in/nonce?${query}`, undefined, words);
+  await onChain(terms.chain_id, words);
+  const text = message(terms);
+  const signature = await signText(text, address, words);
+  await ask("POST", "/v1/sign-in", { message: text, signature }, words);
   window.location.assign(button.dataset.next || "/");
 }
 
-/** Name → what a click on a button with this data-deed does; it gets the button. */
-export const deeds = { "sign-in": signIn };
+// ── Forms ────────────────────────────────────────────────────────────────────────────────────
+
+/** The form of a button, filled in as it must be. Throws `Told`. */
+function whole(button, words) {
+  if (!button.form.reportValidity()) throw new Told(words.incomplete);
+  return new FormData(button.form);
+}
+
+/** POST to data-path with the fields that data-fields names; "roles[]" is a list. */
+async function send(button, words) {
+  const names = (button.dataset.fields ?? "").split(" ").filter(Boolean);
+  const given = names.length ? whole(button, words) : new FormData();
+  const body = {};
+  for (const name of names) {
+    const values = given.getAll(name.replace("[]", ""));
+    if (name.endsWith("[]")) body[name.slice(0, -2)] = values;
+    else if (values[0]) body[name] = values[0];
+  }
+  await submit(button.dataset.path, body, words);
+}
+
+function ballot(button, words) {
+  const given = whole(button, words);
+  return { support: given.get("support"), reason: given.get("reason").trim() };
+}
+
+async function vote(button, words) {
+  await submit(`${button.dataset.path}/votes`, ballot(button, words), words);
+}
+
+async function voteByWallet(button, words) {
+  const said = ballot(button, words);
+  const voter = await account(words);
+  const query = new URLSearchParams({ voter, ...said });
+  const typed = await ask("GET", `${button.dataset.path}/ballot?${query}`, undefined, words);
+  const signature = await signTyped(typed, voter, words);
+  await submit(`${button.dataset.path}/ballots`, { voter, ...said, signature }, words);
+}
+
+/** What the form says, but for fields that are empty; parameters are named "p.…". */
+function proposal(button, words) {
+  const params = {};
+  const given = whole(button, words);
+  for (const [name, value] of given) {
+    if (name.startsWith("p.") && value.trim()) params[name.slice(2)] = value.trim();
+  }
+  const [title, body] = ["title", "body"].map((name) => given.get(name).trim());
+  return { kind: given.get("kind"), title, body, params };
+}
+
+/** Shows in this page what the same page says of the proposal as it would be. */
+async function preview(button, words) {
+  const asked = proposal(button, words);
+  const named = Object.entries(asked.params).map(([name, value]) => [`p.${name}`, value]);
+  const given = [["kind", asked.kind], ["title", asked.title], ["preview", "1"], ...named];
+  const path = `${window.location.pathname}?${new URLSearchParams(given)}`;
+  const answer = await fetch(path, { headers: { Accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const found = page.getElementById("preview");
+  if (!found) throw new Told(words.away);
+  document.getElementById("preview").replaceWith(found);
+}
+
+async function propose(button, words) {
+  const made = proposal(button, words);
+  await submit("/v1/proposals", made, words, (answer) => `/proposals/${answer.id}`);
+}
+
+function grantTerms(button, words) {
+  const given = whole(button, words);
+  const number = (name) => Number(given.get(name));
+  const rules = {};
+  for (const line of given.get("column_rules").split("\n").filter((text) => text.trim())) {
+    const [, column, rule] = line.match(/^\s*(.+?)\s*:\s*(join|protocol|none)\s*$/) ?? [];
+    if (!column) throw new Told(filled(words.columns, { line: line.trim() }));
+    rules[column] = rule;
+  }
+  return {
+    dataset: given.get("dataset"),
+    grantee: given.get("grantee"),
+    purposes: given.getAll("purposes"),
+    algorithms: given.getAll("algorithms"),
+    uses: number("uses"),
+    expires_in: number("days") * DAY,
+    min_parties: number("min_parties"),
+    min_rows: number("min_rows"),
+    column_rules: Object.keys(rules).length ? rules : null,
+  };
+}
+
+const toGrant = (answer) => `/grants/${answer.id}`;
+
+async function grant(button, words) {
+  await submit("/v1/grants", grantTerms(button, words), words, toGrant);
+}
+
+async function grantByWallet(button, words) {
+  const terms = grantTerms(button, words);
+  const found = await account(words);
+  const draft = await ask("POST", "/v1/grants/typed-data", { terms }, words);
+  if (draft.signer.toLowerCase() !== found.toLowerCase()) {
+    throw new Told(filled(words.account, { found, wanted: draft.signer }));
+  }
+  const signature = await signTyped(draft.typed_data, found, words);
+  const signed = { terms: draft.terms, signature, column_rules: draft.column_rules };
+  await submit("/v1/grants/signed", signed, words, toGrant);
+}
+
+/** Name → what a click on a button with this data-deed does; it gets the button and its words. */
+export const deeds = {
+  "sign-in": signIn,
+  send,
+  vote,
+  "vote-by-wallet": voteByWallet,
+  preview,
+  propose,
+  grant,
+  "grant-by-wallet": grantByWallet,
+};
 
 function listen(button) {
-  const said = button.parentElement.querySelector("[data-said]");
+  const words = JSON.parse(button.dataset.words);
+  const said = (button.form ?? button.parentElement).querySelector("[data-said]");
   const say = (text) => {
     said.textContent = text;
     said.hidden = !text;
@@ -89,9 +249,9 @@ function listen(button) {
   button.disabled = false;
   button.addEventListener("click", async () => {
     button.disabled = true;
-    say(button.dataset.busy || "");
+    say(words[button.dataset.busy] ?? "");
     try {
-      await deeds[button.dataset.deed](button);
+      await deeds[button.dataset.deed](button, words);
       say("");
     } catch (error) {
       if (!(error instanceof Told)) throw error;
@@ -100,6 +260,8 @@ function listen(button) {
       button.disabled = false;
     }
   });
+  // Enter in a field is no click: what changes the chain is never done by the way.
+  button.form?.addEventListener("submit", (event) => event.preventDefault());
 }
 
 for (const button of document.querySelectorAll("button[data-deed]")) listen(button);
