@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 # ── Set-up ───────────────────────────────────────────────────────────────────────────────────
 
@@ -55,6 +55,13 @@ $(STAMPS)/testnet: $(STAMPS)/npm ganache/package-lock.json
 $(STAMPS)/compiler: $(STAMPS)/npm contracts/package-lock.json
 	$(call npm_ci,contracts)
 
+# The tools that look into the contracts want other versions of our packages.
+$(STAMPS)/analysis: .requirements/analysis.lock
+	@echo "Installing the pinned analysis tools ..."
+	@$(PYTHON) -m venv .venv-analysis
+	@.venv-analysis/bin/python -m pip install --quiet --requirement .requirements/analysis.lock
+	@mkdir -p $(STAMPS) && touch $@
+
 .PHONY: setup
 setup: $(STAMPS)/runtime $(STAMPS)/testnet ## Install what a node and the testnet need
 
@@ -85,12 +92,30 @@ check: $(STAMPS)/dev ## Lint, format and types
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 
+.PHONY: contracts-check
+contracts-check: $(STAMPS)/contracts-check ## Lint, fuzz, analyse and prove the contracts
+
+CONTRACTS := $(wildcard contracts/*.* contracts/.solhint.json contracts/interfaces/* contracts/libraries/* contracts/test/*)
+# Seeded and pinned: what passed once passes until a contract, a test or a tool changes.
+$(STAMPS)/contracts-check: $(CONTRACTS) $(STAMPS)/compiler $(STAMPS)/analysis
+	@echo "Checking the contracts ..."
+	@PATH="$(CURDIR)/.venv-analysis/bin:$(CURDIR)/contracts/node_modules/.bin:$$PATH:$(CURDIR)/$(BIN)" contracts/check.sh
+	@touch $@
+
 .PHONY: test
-test: check $(STAMPS)/testnet $(STAMPS)/compiler ## Everything that CI runs
+test: check contracts-check $(STAMPS)/testnet $(STAMPS)/compiler ## Everything that CI runs
 	@echo "Testing parts ..."
 	@$(BIN)/python -m pytest -m "not system" -n 2 $(PYTEST_ARGS)
+	$(if $(PYTEST_ARGS),,@$(MAKE) --no-print-directory engines)
 	@echo "Testing real consortia of processes ..."
 	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+
+.PHONY: engines
+engines: $(STAMPS)/dev $(STAMPS)/testnet $(STAMPS)/compiler ## The contracts' tests on Anvil and on Ganache
+	@for engine in anvil ganache; do \
+	  echo "Testing the contracts on $$engine ..."; \
+	  $(BIN)/python -m pytest tests/contracts --ignore tests/contracts/test_artifacts.py \
+	    --engine $$engine -n 2 || exit 1; done
 
 .PHONY: lock
 lock: $(STAMPS)/venv ## Pin again from pyproject.toml
@@ -102,5 +127,5 @@ lock: $(STAMPS)/venv ## Pin again from pyproject.toml
 
 .PHONY: clean
 clean: ## Remove what the other targets made
-	@rm -rf $(VENV) $(STAMPS) .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	@rm -rf $(VENV) .venv-analysis $(STAMPS) .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  ganache/node_modules contracts/node_modules

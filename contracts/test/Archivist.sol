@@ -17,6 +17,7 @@ contract Archivist is Founded {
     uint64[] public sizes;
     bytes32[] public roots;
     string public wrong;
+    uint256 private _operator = NODE + 1;
 
     constructor() {
         _deploy();
@@ -36,7 +37,7 @@ contract Archivist is Founded {
     /// @dev As an honest node does, to any size: only a larger one that is written may be taken.
     function anchor(uint256 seed) public {
         uint64 size = uint64(1 + seed % leaves.length);
-        bool taken = _anchor(_first(size), NODE + 1);
+        bool taken = _anchor(_first(size), _operator);
         if (taken != (size > anchored)) wrong = "an honest head was refused, or one that does not grow taken";
         if (taken) _note(size);
     }
@@ -47,19 +48,31 @@ contract Archivist is Founded {
         uint256 at = place % anchored;
         if (at >= forged.length) return;
         forged[at] = keccak256(abi.encode(forged[at], "forged"));
-        if (_anchor(forged, NODE + 1)) wrong = "a rewritten log was taken";
+        if (_anchor(forged, _operator)) wrong = "a rewritten log was taken";
     }
 
     /// @dev Any bytes at all.
     function forge(uint64 size, bytes32 root, bytes32[] memory proof) external {
-        VM.prank(_account(NODE + 1));
+        VM.prank(_account(_operator));
         try anchors.anchor(site, size, root, proof) {
             wrong = "bytes from nowhere were taken";
         } catch {}
     }
 
+    /// @dev A stranger, the member itself, or an operator that was replaced.
     function intrude(uint256 seed, uint256 person) external {
-        if (_anchor(_first(1 + seed % leaves.length), 2 + person % (NODE - 1))) wrong = "somebody else anchored";
+        uint256 other = 1 + person % (_operator - 1);
+        if (_anchor(_first(1 + seed % leaves.length), other)) wrong = "somebody else anchored";
+    }
+
+    function changeOperator() external {
+        address next = _account(_operator + 1);
+        VM.prank(next);
+        sites.agree(site);
+        VM.prank(_account(1));
+        try sites.changeOperator(site, next) {
+            ++_operator;
+        } catch {}
     }
 
     function suspend() external {

@@ -24,12 +24,26 @@ contract GovernanceTest {
         targets[0] = address(_electorate);
     }
 
-    function invariant_nothing_happened_that_must_not() external view {
+    /// @dev One campaign asks all: four would play the same games four times.
+    function invariant_votes_are_members_and_decisions_are_votes() external {
         require(bytes(_electorate.wrong()).length == 0, _electorate.wrong());
+        (IMembership membership, IGovernor governor, uint256 blockNumber) = _electorate.book();
+        VM.roll(blockNumber);
+        _checkMembers(membership);
+        _checkAccounts(membership);
+        _checkBallots(membership, governor, blockNumber);
     }
 
-    function invariant_votes_are_active_members() external {
-        (IMembership membership,,) = _now();
+    function test_the_electorate_carries_something_out() external {
+        _electorate.propose(1, 3, 4);
+        _electorate.carry(0);
+        _electorate.queue(0);
+        _electorate.wait(1 hours);
+        _electorate.execute(0);
+        require(_electorate.executions() == 1 && _electorate.quorumMinimum() == 4, _electorate.wrong());
+    }
+
+    function _checkMembers(IMembership membership) private view {
         uint256 active = 0;
         for (uint256 i = 0; i < _electorate.memberCount(); ++i) {
             MemberId id = _electorate.members(i);
@@ -42,8 +56,7 @@ contract GovernanceTest {
         require(active >= _electorate.quorumMinimum(), "fewer members than the quorum");
     }
 
-    function invariant_an_account_has_one_vote_or_none() external {
-        (IMembership membership,,) = _now();
+    function _checkAccounts(IMembership membership) private view {
         for (uint256 person = 1; person <= _electorate.PERSONS(); ++person) {
             address account = _electorate.accountOf(person);
             uint256 expected = membership.isActiveAccount(account) ? 1 : 0;
@@ -52,8 +65,11 @@ contract GovernanceTest {
         }
     }
 
-    function invariant_ballots_are_never_more_than_the_members_of_the_snapshot() external {
-        (IMembership membership, IGovernor governor, uint256 blockNumber) = _now();
+    function _checkBallots(
+        IMembership membership,
+        IGovernor governor,
+        uint256 blockNumber
+    ) private view {
         for (uint256 i = 0; i < _electorate.motionCount(); ++i) {
             (uint256 id,,,,,,) = _electorate.motions(i);
             uint256 snapshot = governor.proposalSnapshot(id);
@@ -81,10 +97,5 @@ contract GovernanceTest {
 
     function _votes(IMembership membership, address account) private view returns (uint256) {
         return IVotes(address(membership)).getVotes(account);
-    }
-
-    function _now() private returns (IMembership membership, IGovernor governor, uint256 blockNumber) {
-        (membership, governor, blockNumber) = _electorate.book();
-        VM.roll(blockNumber);
     }
 }
