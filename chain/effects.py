@@ -19,6 +19,7 @@ the actions do something else at another time.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eth_utils.address import to_checksum_address
@@ -27,11 +28,11 @@ from eth_utils.crypto import keccak
 from chain import abi, canonical, layouts
 from chain.calls import Call, RawLog
 from chain.compile import Artifact
-from chain.consents import ALL_MEMBERS, GrantState
-from chain.errors import ContractRefused
+from chain.consents import ALL_MEMBERS, GrantRecord, GrantState
+from chain.contract import Contract
+from chain.errors import ContractRefused, NotDeployed
 from chain.fork import SECONDS, Fork
 from chain.governor import Proposal
-from chain.jobs import JobState
 from chain.membership import Standing
 from chain.proposals import Action, Described, describe
 from chain.timelock import operation_id
@@ -49,6 +50,7 @@ _TIMESTAMPS_SLOT = 1  # TimelockController: mapping(bytes32 id => uint256)
 _CALLS_SLOT = 5  # Governor: Bytes32Deque of the calls of itself that a vote allowed
 _READY = 2  # a time long ago; 0 is "unknown" and 1 "done"
 
+_UNREADABLE = (ContractRefused, NotDeployed)
 _IMPLEMENTATION_SLOT = int.from_bytes(keccak(text="eip1967.proxy.implementation")) - 1
 _NO_SALT = bytes(32)
 
@@ -172,10 +174,7 @@ def simulate(
     described = tuple(describe(network, action) for action in actions)
     with Fork(client, seconds=seconds) as fork:
         tried = network.on(fork.reader)
-        watched = _Watched(
-            _newest(tried.jobs, "jobCount", "jobs") if jobs is None else tuple(jobs),
-            _newest(tried.consents, "grantCount", "grants") if grants is None else tuple(grants),
-        )
+        watched = _Watched(_open_jobs(tried, jobs), _uses(tried, grants))
         before = _look(tried, fork, watched)
         past = network.at(fork.block.number)
         operation = _let_pass(fork, network, actions)
@@ -323,8 +322,34 @@ def _refused(data: str) -> Refused:
 
 @dataclass(frozen=True)
 class _Watched:
+    """Open jobs; and what active grants allow: grant, purpose, algorithm."""
+
     jobs: tuple[str, ...]
-    grants: tuple[str, ...]
+    uses: tuple[tuple[GrantRecord, str, str], ...]
+
+
+def _open_jobs(network: "Network", jobs: Sequence[str] | None) -> tuple[str, ...]:
+    named = _newest(network.jobs, "jobCount", "jobs") if jobs is None else jobs
+    return tuple(job for job in named if not network.jobs.state(job).is_final)
+
+
+def _uses(
+    network: "Network", grants: Sequence[str] | None
+) -> tuple[tuple[GrantRecord, str, str], ...]:
+    consents = network.consents
+    named = _newest(consents, "grantCount", "grants") if grants is None else grants
+    active = [grant for grant in named if consents.state(grant) is GrantState.ACTIVE]
+    return tuple(
+        (record, purpose, algorithm)
+        for record in map(consents.record, active)
+        for purpose in record.terms.purposes
+        for algorithm in record.terms.algorithms
+    )
+
+
+def _newest(contract: Contract, count: str, page: str) -> tuple[str, ...]:
+    total = int(contract._read(count, block=None))
+    return tuple(contract._read(page, max(0, total - LOOK), LOOK, block=None))
 
 
 @dataclass(frozen=True)
@@ -343,32 +368,57 @@ def _look(network: "Network", fork: Fork, watched: _Watched) -> _Look:
         members=_members(network),
         parameters=_parameters(network),
         codes=_codes(network, fork),
-        grants=_usable(network, watched.grants),
-        jobs=_runnable(network, watched.jobs),
+        grants={
+            (record.id, purpose, algorithm): _why(
+                partial(_use, network, record, purpose, algorithm)
+            )
+            for record, purpose, algorithm in watched.uses
+        },
+        jobs={job: _why(partial(network.jobs.require_runnable, job)) for job in watched.jobs},
     )
 
 
 def _members(network: "Network") -> dict[str, Mapping[str, str]]:
+    """Empty where the membership cannot be read any more: then all members are gone."""
     found: dict[str, Mapping[str, str]] = {}
-    for member in network.membership.members():
-        facts = network.membership.member(member)
-        standing = str(network.membership.standing(member))
-        found[member] = {"account": facts.account, "name": facts.name, "standing": standing}
+    try:
+        for member in network.membership.members():
+            facts = network.membership.member(member)
+            standing = str(network.membership.standing(member))
+            found[member] = {"account": facts.account, "name": facts.name, "standing": standing}
+    except _UNREADABLE:
+        return {}
     return found
 
 
 def _parameters(network: "Network") -> dict[str, Any]:
     """Those that have a fixed name; `_named` has the others."""
     book = network.consortium
-    voting = asdict(network.governor.settings())
     return {
-        "authority": book.authority(),
-        "constitution": book.constitution(),
-        **{f"contract {name}": book.find_contract(name) for name in _names(network)},
-        **{f"voting {name}": value for name, value in voting.items()},
-        "required attestations": list(network.attestations.required_kinds()),
-        "brake is pulled": network.brake.is_paused(),
+        "authority": _readable(book.authority),
+        "constitution": _readable(book.constitution),
+        **{
+            f"contract {name}": _readable(partial(book.find_contract, name))
+            for name in _names(network)
+        },
+        **_voting(network),
+        "active members": _readable(network.membership.active_count),
+        "required attestations": _readable(lambda: list(network.attestations.required_kinds())),
+        "brake is pulled": _readable(network.brake.is_paused),
     }
+
+
+def _voting(network: "Network") -> dict[str, Any]:
+    found = asdict(network.governor.settings())
+    return {f"voting {name}": value for name, value in found.items()}
+
+
+def _readable(read: Callable[[], Any]) -> Any:
+    """New code may lack what we ask for, and that is part of the effect."""
+    try:
+        return read()
+    except _UNREADABLE as error:
+        return f"cannot be read ({getattr(error, 'error', 'nothing answers')})"
 
 
 def _names(network: "Network") -> tuple[str, ...]:
@@ -390,31 +440,7 @@ def _implementation(fork: Fork, proxy: str) -> str:
     return str(to_checksum_address(fork.slot(proxy, _IMPLEMENTATION_SLOT).to_bytes(32)[12:]))
 
 
-def _runnable(network: "Network", jobs: Iterable[str]) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for job in jobs:
-        state = network.jobs.state(job)
-        if state is not JobState.NONE and not state.is_final:
-            found[job] = _why(lambda job=job: network.jobs.require_runnable(job))  # type: ignore[misc]
-    return found
-
-
-def _usable(network: "Network", grants: Iterable[str]) -> dict[tuple[str, str, str], str | None]:
-    """Per active grant, purpose and algorithm."""
-    found: dict[tuple[str, str, str], str | None] = {}
-    for grant in grants:
-        if network.consents.state(grant) is not GrantState.ACTIVE:
-            continue
-        record = network.consents.record(grant)
-        for purpose in record.terms.purposes:
-            for algorithm in record.terms.algorithms:
-                found[grant, purpose, algorithm] = _why(
-                    lambda r=record, p=purpose, a=algorithm: _use(network, r, p, a)  # type: ignore[misc]
-                )
-    return found
-
-
-def _use(network: "Network", record: Any, purpose: str, algorithm: str) -> None:
+def _use(network: "Network", record: GrantRecord, purpose: str, algorithm: str) -> None:
     """What a job would need of the grant, but for the job's own."""
     terms = record.terms
     network.membership.require_active(record.owner)
@@ -448,15 +474,12 @@ def _why(question: Callable[[], None]) -> str | None:
     """None where nothing is refused, else the refusal."""
     try:
         question()
+    except NotDeployed as error:
+        return str(error)
     except ContractRefused as refusal:
         told = ", ".join(f"{name}={value}" for name, value in refusal.values.items())
         return f"{refusal.error}({told})"
     return None
-
-
-def _newest(contract: Any, count: str, page: str) -> tuple[str, ...]:
-    total = int(contract._read(count, block=None))
-    return tuple(contract._read(page, max(0, total - LOOK), LOOK, block=None))
 
 
 def _named(past: "Network", now: "Network", events: Sequence[Event]) -> tuple[Change, ...]:

@@ -6,6 +6,7 @@ within a namespace may not change at all: that is safe for some (values of a map
 cannot say for which without knowing the code.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from chain.compile import CONTRACTS, Artifact, load
 # a proxy is UUPSUpgradeable's own address.
 _PUSH32 = b"\x7f"
 _UNSET = _PUSH32 + bytes(32)
+
+_DECLARED = re.compile(r"\b(struct|enum|contract) \w+\.")
 
 
 def artifacts() -> tuple[Artifact, ...]:
@@ -60,18 +63,22 @@ def _why_not(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
         found = after["members"][index]
         if _place(found) != _place(member):
             return f"{_told(found)} stands where {_told(member)} stood"
+    kept = {_plain(name): members for name, members in after["structs"].items()}
     for name, members in before["structs"].items():
-        found_members = after["structs"].get(name)
-        if found_members is not None and list(map(_place, found_members)) != list(
-            map(_place, members)
-        ):
+        found = kept.get(_plain(name))
+        if found is not None and list(map(_place, found)) != list(map(_place, members)):
             return f"the members of {name} changed"
     return None
 
 
 def _place(member: Mapping[str, Any]) -> tuple[Any, ...]:
     """A new name for the same thing changes nothing."""
-    return member["slot"], member["offset"], member["type"]
+    return member["slot"], member["offset"], _plain(member["type"])
+
+
+def _plain(label: str) -> str:
+    """Without the contract that declares a struct: the next version may be called otherwise."""
+    return _DECLARED.sub(r"\1 ", label)
 
 
 def _told(member: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import pytest
 from chain import abi, canonical
 from chain.calls import Creation
 from chain.client import ChainClient
-from chain.compile import Artifact, compile_contracts, load, read_sources
-from chain.effects import Effect, MemberChange, effect_digest, refused_digest
+from chain.compile import CONTRACTS, load
+from chain.effects import Effect, effect_digest, refused_digest, simulate
 from chain.errors import ChainUnavailable, ContractRefused, ForkFailed
 from chain.fork import Fork
 from chain.proposals import PARAMS, Action
@@ -297,73 +297,34 @@ def test_effect_is_json(parliament: Parliament) -> None:
 # ── upgrades
 
 
-@pytest.fixture(scope="module")
-def versions() -> dict[str, Artifact]:
-    """The brake with a member more, and with its members exchanged."""
-    source = read_sources()["Brake.sol"]
-    members = "        Voice[] voices; // one per member\n        uint64 pausedUntil;\n"
-    first, second = members.splitlines(keepends=True)
-    assert members in source
-    reader = "    function more() external view returns (uint256) { return _state().more; }\n"
-    grown = source.replace(members, members + "        uint256 more;\n")
-    more = {
-        "BrakeGrown.sol": grown.replace(
-            "    function initialize", reader + "    function initialize"
-        ),
-        "BrakeSwapped.sol": source.replace(members, second + first),
-    }
-    named = {
-        name: text.replace("contract Brake is", f"contract {name.removesuffix('.sol')} is")
-        for name, text in more.items()
-    }
-    return compile_contracts(["BrakeGrown", "BrakeSwapped"], named)
-
-
-def created(chain: Chain, artifact: Artifact) -> str:
-    sent = chain.web3.eth.send_transaction(
-        {"from": str(STRANGER.address), "data": artifact.bytecode, "gas": 5_000_000}  # type: ignore[typeddict-item]
-    )
-    return str(chain.web3.eth.get_transaction_receipt(sent)["contractAddress"])
-
-
-@pytest.mark.parametrize(
-    ("version", "is_ok", "why"),
-    [
-        ("BrakeGrown", True, "stays where it is"),
-        ("BrakeSwapped", False, "uint64 pausedUntil stands where struct"),
-        ("Brake", True, "stays where it is"),
-    ],
-)
-def test_upgrade_tells_the_code_and_whether_it_keeps_what_is_stored(
-    governed: tuple[InProcessChain, Parliament],
-    parliament: Parliament,
-    versions: dict[str, Artifact],
-    version: str,
-    is_ok: bool,
-    why: str,
-) -> None:
-    known = {**versions, "Brake": load("Brake")}
-    made = created(governed[0], known[version])
-    hashed = code_hash(parliament, made)
-    draft = a_draft("upgrade", name="brake", implementation=made, code_hash=hashed)
-    effect = parliament.preview(draft, known=known.values())
-    (change,) = effect.contracts
-    assert (change.name, change.to, change.code_hash) == ("brake", made, hashed)
-    assert (change.known_as, change.is_layout_ok) == (version, is_ok)
-    assert why in change.why
-
-
-def test_upgrade_to_code_that_nobody_knows_says_so(
-    governed: tuple[InProcessChain, Parliament],
-    parliament: Parliament,
-    versions: dict[str, Artifact],
-) -> None:
-    made = created(governed[0], versions["BrakeGrown"])
-    hashed = code_hash(parliament, made)
-    draft = a_draft("upgrade", name="brake", implementation=made, code_hash=hashed)
+def test_upgrade_tells_the_code_and_that_it_keeps_what_is_stored(parliament: Parliament) -> None:
+    draft = AGENDA["upgrade"](parliament)
     (change,) = parliament.preview(draft).contracts
+    params = draft.params_json()
+    assert (change.name, change.to) == ("jobs", params["implementation"])
+    assert (change.code_hash, change.known_as) == (params["code_hash"], "JobRegistry")
+    assert change.is_layout_ok
+
+
+def test_upgrade_to_code_that_nobody_knows_says_so(parliament: Parliament) -> None:
+    draft = AGENDA["upgrade"](parliament)
+    known = [load(name) for name in CONTRACTS if name != "JobRegistry"]
+    (change,) = parliament.preview(draft, known=known).contracts
     assert (change.known_as, change.is_layout_ok) == (None, None)
     assert "nobody here knows the new code" in change.why
+
+
+def test_upgrade_that_breaks_a_contract_says_what_cannot_be_read(parliament: Parliament) -> None:
+    made = parliament.world.client(STRANGER).transact(Creation("Disputes")).contract_address
+    assert made is not None
+    for name in ("brake", "membership"):
+        hashed = code_hash(parliament, made)
+        draft = a_draft("upgrade", name=name, implementation=made, code_hash=hashed)
+        effect = parliament.preview(draft)
+        told = changes(effect)["brake is pulled" if name == "brake" else "active members"]
+        assert str(told[1]).startswith("cannot be read")
+        assert effect.contracts[0].is_layout_ok is False
+        assert [change.after for change in effect.members] == [None] * 3 * (name == "membership")
 
 
 def test_upgrade_to_another_contracts_code_loses_what_is_stored(parliament: Parliament) -> None:
@@ -419,14 +380,8 @@ def test_chain_that_dies_is_named_in_time(parliament: Parliament) -> None:
 
     client = Dead("http://in-process", web3=parliament.network.client._rpc.web3)
     with pytest.raises(ChainUnavailable, match=r"chain\.example") as caught:
-        parliament_preview(parliament, client)
+        simulate(client, parliament.network, ())
     assert "secret" not in str(caught.value)
-
-
-def parliament_preview(parliament: Parliament, client: ChainClient) -> Effect:
-    from chain.effects import simulate
-
-    return simulate(client, parliament.network, ())
 
 
 def test_copy_that_takes_too_long_is_ended(parliament: Parliament) -> None:
@@ -478,48 +433,19 @@ def on(chain: Chain, url: str) -> Parliament:
     return Parliament(connect, chain.mine, chain.travel).found()
 
 
-@pytest.fixture(scope="module")
-def engine(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Chain, Parliament]]:
-    with running(request.param, tmp_path_factory.mktemp(request.param)) as chain:
-        url = str(chain.web3.provider.endpoint_uri)  # type: ignore[attr-defined]
-        yield chain, on(chain, url)
-
-
 @pytest.mark.system
 @pytest.mark.parametrize(
-    ("engine", "kind"),
-    [
-        *(("anvil", kind) for kind in AGENDA),
-        *(("ganache", kind) for kind in ("suspend", "set-voting")),
-    ],
-    indirect=["engine"],
+    ("engine", "kinds"), [("anvil", tuple(AGENDA)), ("ganache", ("suspend", "set-voting"))]
 )
-def test_engine_executes_what_was_previewed(engine: tuple[Chain, Parliament], kind: str) -> None:
-    chain, founded = engine
-    before = chain.snapshot()
-    carried_as_previewed(founded.afresh(), kind)
-    chain.revert(before)
-
-
-@pytest.mark.system
-def test_engines_preview_the_same(tmp_path: Path) -> None:
-    digests = []
-    for name in ("anvil", "ganache"):
-        with running(name, tmp_path / name) as chain:
-            url = str(chain.web3.provider.endpoint_uri)  # type: ignore[attr-defined]
-            parliament = on(chain, url)
-            effect = parliament.preview(AGENDA["suspend"](parliament))
-            digests.append(effect.digest)
-            assert effect.members == (
-                MemberChange(
-                    parliament.member("clinic"),
-                    effect.members[0].before,
-                    {**(effect.members[0].before or {}), "standing": "SUSPENDED"},
-                ),
-            )
-    assert digests[0] == digests[1]
+def test_engine_executes_what_was_previewed(
+    engine: str, kinds: Sequence[str], tmp_path: Path
+) -> None:
+    with running(engine, tmp_path) as chain:
+        founded = on(chain, str(chain.web3.provider.endpoint_uri))  # type: ignore[attr-defined]
+        for kind in kinds:
+            before = chain.snapshot()
+            carried_as_previewed(founded.afresh(), kind)
+            chain.revert(before)
 
 
 @pytest.mark.system
