@@ -8,6 +8,11 @@ a last line what a program needs to build the same calls again:
     It signed its admission on …
     <empty line>
     <!-- fatechain-proposal {"effect":"0x…","kind":"admit","params":{…},"version":1} -->
+    <empty line>
+    #proposer=0x…
+
+The very last words are the governor's: who sees the proposal on its way cannot make it first, and
+kill it for good by withdrawing it.
 
 Nobody has to believe the words: `matches` builds the calls from the parameters and compares, and
 `describe` says what any call does, from the interfaces alone.
@@ -59,7 +64,8 @@ _DESCRIPTION = re.compile(
     r"# (?P<title>[^\n]+)\n\n(?P<body>.*)\n\n"
     + re.escape(_MARK)
     + r"(?P<json>\{[^\n]*\})"
-    + re.escape(_END),
+    + re.escape(_END)
+    + r"(?P<end>(?:\n\n#proposer=0x[0-9a-fA-F]{40})?)",
     re.DOTALL,
 )
 
@@ -376,8 +382,11 @@ def draft(kind: str, params: Mapping[str, Any], *, title: str, body: str = "") -
     return made
 
 
-def description(draft: Draft, effect_digest: str | None) -> str:
-    """The text that goes on the chain; `effect_digest` is that of the effect that was previewed."""
+def description(draft: Draft, effect_digest: str | None, proposer: str | None = None) -> str:
+    """The text that goes on the chain; `effect_digest` is that of the effect that was previewed.
+
+    With a `proposer` the governor takes it from that account alone.
+    """
     stated: dict[str, Any] = {
         "version": VERSION,
         "kind": draft.kind,
@@ -385,7 +394,8 @@ def description(draft: Draft, effect_digest: str | None) -> str:
         "effect": effect_digest,
     }
     hidden = canonical.dumps(stated).decode()
-    return f"# {draft.title}\n\n{draft.body}\n\n{_MARK}{hidden}{_END}"
+    end = "" if proposer is None else f"\n\n#proposer={to_checksum_address(proposer)}"
+    return f"# {draft.title}\n\n{draft.body}\n\n{_MARK}{hidden}{_END}{end}"
 
 
 def parse(text: str) -> tuple[Draft, str | None]:
@@ -414,7 +424,7 @@ def parse(text: str) -> tuple[Draft, str | None]:
     if effect is not None and not (isinstance(effect, str) and _is_digest(effect)):
         raise ProposalInvalid("effect", str(effect)[:80], "null, or 0x and 64 lower hex digits")
     made = draft(stated["kind"], stated["params"], title=found["title"], body=found["body"])
-    if description(made, effect) != text:
+    if description(made, effect) + found["end"] != text:
         raise ProposalInvalid("description", text[:80], "the form that this program writes")
     return made, effect
 

@@ -15,11 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import select
+
 from node.errors import Conflict, Invalid, NodeError, NotFound, Refused, Unavailable
 from node.refusals import chain_errors
 from node.registration import code_digest_of, member_id_of
 from node.store import Proposal, Vote
 from node.submission import Submitted, is_open, rehearse, submit
+from node.votes import OPEN
 
 if TYPE_CHECKING:
     from chain.effects import Effect
@@ -108,12 +111,13 @@ def propose(site: Site, request: ProposalRequest, *, force: bool = False) -> Sub
             hint="correct the parameters; or propose it with force if what is missing will be "
             "there when the vote is over",
         )
-    text = description(made.draft, made.effect.digest)
+    text = description(made.draft, made.effect.digest, site.identity.address)
     id = Made(made.actions, text).id
     submitted = Submitted(id, f"proposal.make:{id}")
     if is_open(site, submitted.intent) and row_of(site, id).state == "SUBMITTED":
         return submitted
     _require_new(network, id)
+    _require_no_twin(site, made)
     call = network.governor.propose(made.actions, text)
     rehearse(site, call)
     facts = {"kind": request.kind, "title": request.title, "effect": made.effect.digest}
@@ -176,12 +180,35 @@ def _require_new(network: Network, id: str) -> None:
         found = network.governor.proposal(id)
     except ContractRefused:
         return  # the governor knows none of this id
-    raise Conflict(
+    raise _exists(id, str(found.state))
+
+
+def _require_no_twin(site: Site, made: Preview) -> None:
+    """The governor takes the same from two members; one open vote about it is enough."""
+    from chain.errors import ProposalInvalid
+    from chain.proposals import parse
+
+    calls = [action.to_json() for action in made.actions]
+    with site.store.read() as session:
+        open_ones = list(session.scalars(select(Proposal).where(Proposal.state.in_(OPEN))))
+    for row in open_ones:
+        if row.actions != calls:
+            continue
+        try:
+            draft = parse(row.description)[0]
+        except ProposalInvalid:
+            continue  # another program's words: ours say more
+        if (draft.title, draft.body) == (made.draft.title, made.draft.body):
+            raise _exists(row.id, row.state)
+
+
+def _exists(id: str, state: str) -> Conflict:
+    return Conflict(
         "ProposalExists",
         "this very proposal was made before, word for word",
-        found={"id": id, "state": str(found.state)},
-        hint=f"see `fatechain proposal show {id}`; to propose the same again after it failed, "
-        "change the title or the text",
+        found={"id": id, "state": state},
+        hint=f"see `fatechain proposal show {id}`; to propose the same again, change the title or "
+        "the text",
     )
 
 

@@ -232,6 +232,13 @@ def test_no_text_makes_the_parser_fail_otherwise(text: str) -> None:
             parse(found)
 
 
+def test_description_that_names_its_proposer_ends_with_the_governors_words() -> None:
+    made, proposer = example("suspend"), "0x" + "ab" * 20
+    text = description(made, None, proposer)
+    assert text[-52:].lower() == f"#proposer={proposer}"
+    assert parse(text) == (made, None)
+
+
 def test_what_stands_in_the_body_is_no_second_description() -> None:
     first = description(example("suspend"), None)
     with pytest.raises(ProposalInvalid):

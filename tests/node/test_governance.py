@@ -126,11 +126,16 @@ def test_the_same_proposal_twice_is_one(council: Council) -> None:
     assert "change the title" in str(problem.hint)
 
 
-def test_a_proposal_of_another_member_is_the_same_one(council: Council) -> None:
+def test_nobody_can_make_anothers_proposal_first_and_withdraw_it(council: Council) -> None:
     id = council.propose("bank", "set-minimum", "whoever asks", name="min-rows", value=62)
-    request = minimum(62, "whoever asks")
-    problem = refused(Conflict, "ProposalExists", governance.propose, council.shop, request)
-    assert problem.found["id"] == id
+    text = council.row("bank", id).description
+    assert text.endswith(f"#proposer={council.bank.identity.address}")
+    copied = council.network.governor.propose(
+        governance.made_of(council.row("bank", id)).actions, text
+    )
+    with pytest.raises(ContractRefused) as refusal:
+        council.network.client.simulate(copied, sender=council.shop.identity.address)
+    assert refusal.value.error == "GovernorRestrictedProposer"
 
 
 def test_a_node_of_no_member_cannot_propose(council: Council) -> None:
