@@ -55,6 +55,16 @@ $(STAMPS)/testnet: $(STAMPS)/npm ganache/package-lock.json
 $(STAMPS)/compiler: $(STAMPS)/npm contracts/package-lock.json
 	$(call npm_ci,contracts)
 
+# A person's browser, for the tests of the pages.
+$(STAMPS)/browser:
+	@command -v chromium >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+	       && echo "No chromium here: installing it ..." \
+	       && apt-get update -qq >/dev/null \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
+	  || { echo "The tests of the pages need chromium on the PATH; install it (Debian: apt-get install chromium)" >&2; exit 1; }
+	@mkdir -p $(STAMPS) && touch $@
+
 # The tools that look into the contracts want other versions of our packages.
 $(STAMPS)/analysis: .requirements/analysis.lock
 	@echo "Installing the pinned analysis tools ..."
@@ -103,12 +113,12 @@ $(STAMPS)/contracts-check: $(CONTRACTS) $(STAMPS)/compiler $(STAMPS)/analysis
 	@touch $@
 
 .PHONY: test
-test: check contracts-check $(STAMPS)/testnet $(STAMPS)/compiler ## Everything that CI runs
+test: check contracts-check $(STAMPS)/testnet $(STAMPS)/compiler $(STAMPS)/browser ## Everything that CI runs
 	@echo "Testing parts ..."
-	@$(BIN)/python -m pytest -m "not system" -n 2 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "not system and not browser" -n 2 $(PYTEST_ARGS)
 	$(if $(PYTEST_ARGS),,@$(MAKE) --no-print-directory engines)
-	@echo "Testing real consortia of processes ..."
-	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+	@echo "Testing real consortia of processes, and their pages in a browser ..."
+	@$(BIN)/python -m pytest -m "system or browser" $(PYTEST_ARGS)
 
 .PHONY: engines
 engines: $(STAMPS)/dev $(STAMPS)/testnet $(STAMPS)/compiler ## The contracts' tests on Anvil and on Ganache
