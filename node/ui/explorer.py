@@ -180,6 +180,11 @@ def style() -> Response:
     return _static("explorer.css", "text/css")
 
 
+@router.get("/static/icon.svg")
+def icon() -> Response:
+    return _static("icon.svg", "image/svg+xml")
+
+
 @router.get("/static/wallet.js")
 def wallet() -> Response:
     return _static("wallet.js", "text/javascript")
@@ -245,6 +250,7 @@ def render(
             stale=_stale(request, language),
             paused=_paused(request),
             style=_address("explorer.css"),
+            icon=_address("icon.svg"),
             scripts=[_address(name) for name in scripts],
             words=words(language) if scripts else {},
         )

@@ -348,8 +348,8 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     # What waits
     "waiting.title": ("Waiting for you", "待您处理"),
     "waiting.intro": (
-        "What nobody answers in time is refused; nothing is agreed to by silence.",
-        "逾期未答复的一律视为拒绝；沉默不代表同意。",
+        "A job that nobody answers in time is rejected: silence agrees to nothing.",
+        "逾期无人答复的任务将被否决：沉默不代表同意。",
     ),
     "waiting.nothing": ("Nothing waits for anybody here.", "没有待处理事项。"),
     "waiting.jobs": ("Jobs that ask for this site's data", "请求使用本站点数据的任务"),

@@ -38,10 +38,11 @@ export async function ask(method, path, body, words = {}) {
   return found;
 }
 
-/** Ask for something that becomes a transaction, then show `target` (this page where null). */
+/** Ask for a change and, if it becomes a transaction, wait for it; then show `target`, or this page
+ * anew where that is null. */
 async function submit(path, body, words, target = () => null) {
   const answer = await ask("POST", `${path}?${WAIT}`, body, words);
-  if (answer.state && answer.state !== "CONFIRMED") throw new Told(words.sent);
+  if ("transaction" in answer && answer.state !== "CONFIRMED") throw new Told(words.sent);
   const to = target(answer);
   if (to) window.location.assign(to);
   else window.location.reload();

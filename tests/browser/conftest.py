@@ -1,0 +1,87 @@
+"""A person's browser: headless Chromium, in which nothing may go wrong unseen."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests.browser.world import Stage, Wallet, staged
+
+ARGUMENTS = (
+    "--no-sandbox",  # containers have none to offer
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PROVIDER = """
+window.ethereum = {
+  request: async ({ method, params }) => {
+    const { result, error } = await window.walletRequest(method, params ?? []);
+    if (error) throw error;
+    return result;
+  },
+};
+"""
+WATCH = """
+document.addEventListener("securitypolicyviolation", (event) =>
+  console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
+"""
+
+Open = Callable[..., Page]
+
+
+def is_wrong(said: ConsoleMessage) -> bool:
+    """Errors; but that the node refused something is for the page to tell, and tests read it."""
+    refused = urlsplit(said.location["url"]).path.startswith("/v1/")
+    return said.type == "error" and not (refused and said.text.startswith("Failed to load"))
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged(tmp_path_factory.mktemp("browser")) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.fail("no chromium on the PATH: `make test` installs it; or apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Browser, stage: Stage) -> Iterator[Open]:
+    """A window of a browser of its own with this wallet, or none.
+
+    The test fails if a page logs an error or breaks its Content-Security-Policy.
+    """
+    contexts, wrong = [], []
+
+    def open_page(wallet: Wallet | None = None, **options: object) -> Page:
+        context = chromium.new_context(base_url=stage.url, **options)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        context.add_init_script(WATCH)
+        if wallet is not None:
+            context.expose_function("walletRequest", wallet.request)
+            context.add_init_script(PROVIDER)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda said: wrong.append(said.text) if is_wrong(said) else None)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong

@@ -1,0 +1,378 @@
+"""The node's pages as people use them: in a browser, with a wallet that really signs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from sqlalchemy import select
+
+from node import people
+from node.store import Approval, Vote
+from node.ui.explorer import NAVIGATION
+from node.ui.messages import LANGUAGES, MESSAGES
+from tests.browser.world import CLINIC, NOBODY, OWNER, SCIENTIST, Stage, Wallet
+from tests.node.consortium import ALGORITHM
+from tests.node.face import token_of
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Page]
+
+
+def sign_in(page: Page, path: str = "/") -> Page:
+    """With the wallet of this window, to a page."""
+    page.goto(path)
+    button = page.get_by_role("button", name=re.compile("Sign in with your wallet|使用钱包登录"))
+    button.click()
+    expect(page.get_by_role("navigation").first).to_be_visible()
+    assert page.url.endswith(path)
+    return page
+
+
+def with_token(page: Page, stage: Stage, path: str = "/") -> Page:
+    """As whoever holds the site's token."""
+    page.goto(path)
+    page.get_by_label("Operator's token").fill(token_of(stage.shop))
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.get_by_role("navigation").first).to_be_visible()
+    return page
+
+
+def said(page: Page) -> Locator:
+    return page.get_by_role("status").filter(visible=True)
+
+
+def visible(place: Locator) -> Callable[[], bool]:
+    """For `Stage.carry`; a page that is just being loaded anew has nothing to see."""
+    return lambda: place.count() > 0
+
+
+# ── Signing in ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_person_signs_in_with_a_wallet_and_sees_who_and_which_roles(
+    stage: Stage, open_page: Open
+) -> None:
+    page = sign_in(open_page(stage.wallet(CLINIC)), "/proposals")
+    expect(page.get_by_text("Signed in: Chen")).to_be_visible()
+    expect(page.get_by_text("operator, delegate")).to_be_visible()
+    page.get_by_role("link", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
+
+
+def test_what_keeps_a_wallet_from_signing_in_is_told(stage: Stage, open_page: Open) -> None:
+    wallet = stage.wallet(CLINIC)
+    wallet.refuses = True
+    page = open_page(wallet)
+    page.goto("/login")
+    button = page.get_by_role("button", name="Sign in with your wallet")
+    button.click()
+    expect(said(page)).to_have_text("The wallet did not sign.")
+    wallet.refuses, wallet.account = False, stage.wallet(NOBODY).account
+    button.click()
+    expect(said(page)).to_contain_text("This account may not act at this site")
+    wallet.chain_id, wallet.knows_other_chains = 1, False
+    button.click()
+    expect(said(page)).to_contain_text("on chain 1, this node on chain 31337")
+
+
+def test_without_a_wallet_the_page_says_what_to_do(open_page: Open) -> None:
+    page = open_page()
+    page.goto("/login")
+    page.get_by_role("button", name="Sign in with your wallet").click()
+    expect(said(page)).to_contain_text("This browser has no wallet")
+
+
+def test_a_wallet_on_another_chain_is_asked_to_switch(stage: Stage, open_page: Open) -> None:
+    wallet = stage.wallet(CLINIC)
+    wallet.chain_id = 1
+    sign_in(open_page(wallet), "/proposals")
+    assert wallet.chain_id == 31337
+    assert "wallet_switchEthereumChain" in wallet.asked
+
+
+def test_who_lacks_the_roles_sees_no_button_and_may_not_come_in_by_the_address(
+    stage: Stage, open_page: Open
+) -> None:
+    id = stage.propose("Seen by all", 71)
+    page = sign_in(open_page(stage.wallet(SCIENTIST)), f"/proposals/{id}")
+    expect(page.get_by_role("heading", name="Seen by all")).to_be_visible()
+    expect(page.get_by_role("button", name="Vote with your wallet")).to_have_count(0)
+    expect(page.get_by_role("link", name="People", exact=True)).to_have_count(0)
+    assert page.request.get("/people.json").status == 403
+    assert page.request.get("/proposals/new.json").status == 403
+
+
+# ── Proposals ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_delegate_votes_with_a_wallet_and_the_reason_stands_on_the_page(
+    stage: Stage, open_page: Open
+) -> None:
+    id = stage.propose("At least 60 common rows", 60)
+    page = sign_in(open_page(stage.wallet(CLINIC)), "/proposals")
+    page.get_by_role("link", name="At least 60 common rows").click()
+    expect(page.get_by_role("cell", name="60", exact=True)).to_be_visible()  # what would change
+    page.get_by_role("radio", name="against").check()
+    page.get_by_label("Why (optional)").fill("Our patients are few.")
+    page.get_by_role("button", name="Vote with your wallet").click()
+    row = page.get_by_role("row", name=re.compile("clinic"))
+    stage.carry(visible(row), "the vote")
+    expect(row).to_contain_text("against")
+    expect(row).to_contain_text("Our patients are few.")
+    with stage.shop.store.read() as session:
+        vote = session.scalars(select(Vote).where(Vote.proposal_id == id)).one()
+    assert vote.voter == stage.wallet(CLINIC).account.address
+    page.get_by_role("radio", name="for", exact=True).check()
+    page.get_by_role("button", name="Vote with your wallet").click()
+    expect(said(page)).to_have_text("This account has voted on it already.")
+
+
+def test_a_vote_that_the_wallet_refuses_is_none(stage: Stage, open_page: Open) -> None:
+    id = stage.propose("Refused in the wallet", 72)
+    wallet = stage.wallet(CLINIC)
+    page = sign_in(open_page(wallet), f"/proposals/{id}")
+    wallet.refuses = True
+    page.get_by_role("radio", name="for", exact=True).check()
+    page.get_by_role("button", name="Vote with your wallet").click()
+    expect(said(page)).to_have_text("The wallet did not sign.")
+    wallet.refuses, wallet.account = False, stage.wallet(NOBODY).account
+    page.get_by_role("button", name="Vote with your wallet").click()
+    expect(said(page)).to_contain_text("This account has no vote on it")
+
+
+def test_a_vote_with_the_site_s_account_needs_no_mouse(stage: Stage, open_page: Open) -> None:
+    id = stage.propose("By keyboard alone", 73)
+    page = with_token(open_page(), stage, f"/proposals/{id}")
+    page.get_by_role("link", name="To the content").focus()
+    button = page.get_by_role("button", name="Vote with this site's account")
+    page.get_by_role("radio", name="for", exact=True).focus()
+    page.keyboard.press("Space")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        if button.evaluate("button => button === document.activeElement"):
+            break
+    expect(button).to_be_focused()
+    page.keyboard.press("Enter")
+    row = page.get_by_role("row", name=re.compile("shop"))
+    stage.carry(visible(row), "the vote")
+    expect(row).to_contain_text("for")
+
+
+def test_time_left_is_counted_down(stage: Stage, open_page: Open) -> None:
+    id = stage.propose("Before it is too late", 74)
+    page = open_page()
+    page.clock.install()
+    with_token(page, stage, f"/proposals/{id}")
+    timer = page.get_by_role("timer")
+    before = timer.inner_text()
+    page.clock.run_for(3000)
+    assert timer.inner_text() < before
+
+
+def test_a_proposal_is_tried_out_and_put_to_the_members(stage: Stage, open_page: Open) -> None:
+    page = sign_in(open_page(stage.wallet(CLINIC)), "/proposals")
+    page.get_by_role("link", name="New proposal").click()
+    page.get_by_role("link", name="Set a minimum").click()
+    page.get_by_role("button", name="Show what it would do").click()
+    expect(said(page)).to_have_text("Fill in what is marked first.")
+    page.get_by_label("Title").fill("Bigger keys")
+    page.get_by_label("Why").fill("2048 bits end in 2030.")
+    page.get_by_label("Name").fill("key-bits")
+    page.get_by_label("Value").fill("3072")
+    page.get_by_role("button", name="Show what it would do").click()
+    expect(page.get_by_role("row", name="minimum key-bits 2048 3072")).to_be_visible()
+    page.get_by_label("Value").fill("many")
+    page.get_by_role("button", name="Show what it would do").click()
+    expect(page.get_by_role("alert")).to_contain_text("ProposalInvalid")
+    page.get_by_label("Value").fill("3072")
+    page.get_by_role("button", name="Propose", exact=True).click()
+    made = page.get_by_role("heading", name="Bigger keys")
+    stage.carry(visible(made), "the proposal")
+    expect(page.get_by_text("2048 bits end in 2030.").first).to_be_visible()
+    expect(page.get_by_text("It would do what its description declares.")).to_be_visible()
+
+
+# ── Grants and jobs ──────────────────────────────────────────────────────────────────────────
+
+
+def test_an_owner_grants_with_a_wallet_and_revokes_with_a_button(
+    stage: Stage, open_page: Open
+) -> None:
+    wallet = stage.wallet(OWNER)
+    page = sign_in(open_page(wallet), "/grants")
+    page.get_by_role("link", name="New grant").click()
+    page.get_by_label("Dataset").select_option(label="shop rows · shop")
+    page.get_by_label("Grantee").select_option(label="bank")
+    page.get_by_label("Purpose").select_option("training")
+    page.get_by_label("Algorithm").select_option(label=ALGORITHM)
+    page.get_by_label("Rules for columns").fill("spent protocol")
+    button = page.get_by_role("button", name="Sign with your wallet")
+    button.click()
+    expect(said(page)).to_contain_text("“spent protocol” is no rule")
+    page.get_by_label("Rules for columns").fill("spent: protocol")
+    button.click()
+    expect(said(page)).to_contain_text(f"{stage.shop.identity.address} has to sign")
+    wallet.account = stage.shop.identity.account  # the institution's own key, in a wallet
+    button.click()
+    heading = page.get_by_role("heading", name=re.compile("^Grant 0x"))
+    stage.carry(visible(heading), "the grant")
+    expect(page.get_by_text("spent: inside the protocol")).to_be_visible()
+    page.get_by_role("button", name="Revoke this grant").click()
+    revoked = page.get_by_text("revoked in block")
+    stage.carry(visible(revoked), "the revocation")
+    expect(page.get_by_role("button", name="Revoke this grant")).to_have_count(0)
+
+
+def test_grants_are_told_apart_by_who_gave_them(stage: Stage, open_page: Open) -> None:
+    page = sign_in(open_page(stage.wallet(OWNER)), "/grants")
+    page.get_by_role("link", name="given by us").click()
+    expect(page.get_by_role("row")).not_to_have_count(1)
+    page.get_by_role("link", name="given to us").click()
+    expect(page.get_by_text("Nothing yet.")).to_be_visible()
+
+
+def test_a_waiting_job_is_approved_and_another_rejected_with_a_reason(
+    stage: Stage, open_page: Open
+) -> None:
+    jobs = [stage.ask_for_data() for _ in range(2)]
+    page = sign_in(open_page(stage.wallet(OWNER)), "/")
+    page.get_by_role("link", name=re.compile("Waiting for you")).click()
+    cards = page.get_by_role("listitem").filter(has=page.get_by_role("button", name="Approve"))
+    expect(cards).to_have_count(2)
+    for job, name in zip(jobs, ("Approve", "Reject"), strict=True):
+        card = cards.filter(has_text=f"{job[:8]}…{job[-4:]}")
+        card.get_by_label("Reason for a rejection").fill("TooManyRows")
+        card.get_by_role("button", name=name).click()
+        stage.carry(lambda card=card: card.count() == 0, name)
+        stage.world.settle()
+        stage.step()
+    chain = stage.world.network.jobs
+    assert [str(chain.state(job)) for job in jobs] == ["APPROVED", "REJECTED"]
+    assert chain.job(jobs[1]).reason == "TooManyRows"
+    with stage.shop.store.read() as session:
+        approval = session.get_one(Approval, jobs[0])
+    assert approval.by == stage.wallet(OWNER).account.address.lower()
+
+
+# ── People ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_operator_adds_changes_and_disables_a_person(stage: Stage, open_page: Open) -> None:
+    address = "0x" + "5e" * 20
+    page = sign_in(open_page(stage.wallet(CLINIC)), "/people")
+    page.get_by_label("Name").fill("Ada")
+    page.get_by_label("Account").fill(address)
+    add = page.locator("form").filter(has=page.get_by_role("button", name="Add a person"))
+    add.get_by_role("checkbox", name="auditor").check()
+    add.get_by_role("button", name="Add a person").click()
+    row = page.get_by_role("row", name=re.compile("Ada"))
+    expect(row).to_contain_text("auditor")
+    row.get_by_text("Change").click()
+    row.get_by_role("checkbox", name="delegate").check()
+    row.get_by_role("button", name="Set these roles").click()
+    expect(row.get_by_role("cell", name="delegate, auditor")).to_be_visible()
+    row.get_by_text("Change").click()
+    row.get_by_role("button", name="Disable").click()
+    expect(row).to_contain_text("disabled")
+
+
+def test_an_operator_revokes_an_api_key(stage: Stage, open_page: Open) -> None:
+    people.create_key(
+        stage.shop.store,
+        stage.wallet(SCIENTIST).account.address,
+        "nightly",
+        ["data-scientist"],
+        3600,
+        by=people.token_actor(),
+    )
+    page = sign_in(open_page(stage.wallet(CLINIC)), "/people")
+    row = page.get_by_role("row", name=re.compile("nightly"))
+    row.get_by_role("button", name="Revoke this key").click()
+    expect(row).to_contain_text("revoked")
+
+
+# ── Everything, in both languages ────────────────────────────────────────────────────────────
+
+TEXTS = """() => {
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode())
+    if (!walker.currentNode.parentElement.closest(".args, pre"))
+      found.push(walker.currentNode.textContent.trim());
+  for (const element of document.querySelectorAll("*"))
+    for (const name of ["aria-label", "placeholder", "alt"])
+      if (element.hasAttribute(name)) found.push(element.getAttribute(name));
+  return [document.title, ...found];
+}"""
+DATA = {"training", "prediction", "operator", "English"}
+"""Names of things that are words of the catalogue, too: purposes, an actor, the other language."""
+
+
+def every_page(stage: Stage, title: str) -> list[str]:
+    id = stage.propose(title, 75)
+    job = stage.ask_for_data()
+    return [
+        *(address for _, address in NAVIGATION),
+        f"/proposals/{id}",
+        "/proposals/new?kind=set-minimum",
+        "/grants/new",
+        f"/grants/{stage.world.grant}",
+        f"/jobs/{job}",
+        f"/datasets/{stage.world.datasets['shop']}",
+        "/log/0",
+        "/search?q=shop",
+    ]
+
+
+def test_all_pages_are_whole_in_chinese_and_the_language_stays(
+    stage: Stage, open_page: Open
+) -> None:
+    paths = every_page(stage, "Everything in Chinese")
+    page = with_token(open_page(), stage)
+    page.get_by_role("link", name=LANGUAGES["zh"]).click()
+    english = {texts[0] for texts in MESSAGES.values() if "{" not in texts[0]} - DATA
+    for path in paths:
+        page.goto(path)
+        assert page.locator("html").get_attribute("lang") == "zh-Hans", path
+        left = english & set(page.evaluate(TEXTS))
+        assert not left, path
+
+
+def test_all_pages_fit_a_telephone(stage: Stage, open_page: Open) -> None:
+    paths = every_page(stage, "Everything narrow")
+    page = open_page(viewport={"width": 390, "height": 844})
+    with_token(page, stage)
+    for path in paths:
+        page.goto(path)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, f"{path} is {width} wide"
+
+
+def test_a_wallet_s_refusal_is_told_in_chinese(stage: Stage, open_page: Open) -> None:
+    wallet = stage.wallet(CLINIC)
+    wallet.refuses = True
+    page = open_page(wallet, locale="zh-CN")
+    page.goto("/login")
+    page.get_by_role("button", name="使用钱包登录").click()
+    expect(said(page)).to_have_text("钱包未签名。")
+
+
+def test_the_pulled_brake_is_told_on_every_page(stage: Stage, open_page: Open) -> None:
+    world = stage.world
+    page = with_token(open_page(), stage)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    for name in ("bank", "shop"):
+        world.act(name, world.network.brake.pull("0x" + "01" * 32))
+    world.settle()
+    try:
+        for path in ("/", "/jobs", "/proposals"):
+            page.goto(path)
+            expect(page.get_by_role("alert")).to_contain_text("The emergency brake is pulled until")
+    finally:
+        until = world.network.brake.paused_until()
+        cast(Any, world.chain).travel(until - world.network.client.head().timestamp)
