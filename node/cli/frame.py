@@ -13,15 +13,17 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 
 from chain.errors import ChainError
 from ml.errors import MlError
@@ -34,9 +36,32 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+
+class Screen(Console):
+    """Members, sites and strangers wrote much of what is shown: none of it commands the terminal.
+
+    Their control characters would clear the screen, write into the clipboard, or show a vote's
+    effect as another one; characters that turn the direction of writing would, too.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def visible(text: str) -> str:
+    """The text with a mark in the place of each character that would not be seen as one."""
+    return "".join(
+        char if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "\ufffd"
+        for char in text
+    )
+
+
 # Where no person looks on, lines are as long as their content needs.
-console = Console(width=None if sys.stdout.isatty() else 200)
-errors = Console(stderr=True, width=None if sys.stderr.isatty() else 200)
+console = Screen(width=None if sys.stdout.isatty() else 200)
+errors = Screen(stderr=True, width=None if sys.stderr.isatty() else 200)
 
 
 @dataclass(frozen=True)
