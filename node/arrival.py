@@ -12,9 +12,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from node.audit.entries import acting_as
-from node.errors import NodeError
+from node.errors import Conflict, NodeError
 from node.refusals import from_error
-from node.registration import register_site, site_on_chain
+from node.registration import is_known, register_site, site_on_chain
+from node.takeover import orphans
 
 if TYPE_CHECKING:
     from chain.calls import BlockRef
@@ -32,7 +33,7 @@ class Arrival:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.is_done = not site.settings.roles
-        self.told = ""
+        self.told = self.hint = ""
 
     def step(self, network: Network, head: BlockRef) -> None:
         """One look at a new head.  Raises `chain.errors.ChainError` for a chain that is silent."""
@@ -40,15 +41,18 @@ class Arrival:
 
         if self.is_done:
             return
-        account = self.site.identity.address
+        own, account = self.site.settings.site_id, self.site.identity.address
         id, stands = site_on_chain(network, account)
-        if stands:
-            if self.site.settings.site_id != id:
-                self.site.change(site_id=id)
-            self.is_done = True
+        if stands and own != id:
+            self.site.change(site_id=id)
+        if stands or (own is not None and is_known(network, own)):
+            self.is_done = True  # also under an account that followed the one that registered it
             return
         confirmed = max(0, head.number - self.site.settings.confirmations)
         if not network.membership.is_active_account(account, block=confirmed):
+            return
+        if lost := orphans(network, account):
+            self._tell(orphaned(lost[0]))
             return
         try:
             with acting_as(SYNC):
@@ -59,5 +63,15 @@ class Arrival:
     def _tell(self, refusal: NodeError) -> None:
         """Once for each reason; `fatechain check` says it, too."""
         if str(refusal) != self.told:
-            self.told = str(refusal)
-            log.warning("the site cannot be registered: %s", refusal)
+            self.told, self.hint = str(refusal), refusal.hint or ""
+            log.warning("the site cannot be registered: %s; %s", refusal, self.hint)
+
+
+def orphaned(site: str) -> NodeError:
+    return Conflict(
+        "SiteOrphaned",
+        "the member has a site that the account it lost operated",
+        found=site,
+        hint="run the home of that site with the new account; or, if the home is lost, end the "
+        f"site with `fatechain site retire {site}`, and this one registers itself",
+    )

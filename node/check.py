@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 from sqlalchemy import select
 
+from node.arrival import orphaned
 from node.errors import Conflict, NodeError
 from node.identity import AUDIT, REQUEST
 from node.joining import FILE_NAME as REQUEST_FILE
 from node.refusals import from_error
-from node.registration import site_on_chain
+from node.registration import is_known, site_on_chain
 from node.store import ChainTx
+from node.takeover import orphans
 
 if TYPE_CHECKING:
     from chain.network import Network
@@ -224,7 +226,7 @@ class _Checker:
             until = network.brake.paused_until()
             left = max(0, until - network.client.head().timestamp)
             found = f"the consortium's brake is pulled for {left} s more: nothing runs"
-            yield Item("pause", WARN, found, "see `fatechain brake show`")
+            yield Item("pause", WARN, found, "see `fatechain brake status`")
 
     # ── The institution and its site ─────────────────────────────────────────────────────────
 
@@ -251,10 +253,12 @@ class _Checker:
 
     def registered(self, network: Network) -> Iterator[Item]:
         id = self.settings.site_id or site_on_chain(network, self.account)[0]
-        if not _is_known(network, id):
+        if not is_known(network, id):
             todo = "start the node: it registers the site by itself (fatechain up)"
             if not self.settings.roles:
                 todo = "fatechain site register --role data-owner …"
+            if lost := orphans(network, self.account):
+                todo = orphaned(lost[0]).hint or todo
             yield Item("site", FAIL, "not registered on the chain", self._refusal() or todo)
             return
         found = network.sites.site(id)
@@ -399,16 +403,6 @@ class _Checker:
             assert row.error is not None
             found = f"{row.intent} waits: {row.error['detail']}"
             yield Item("transactions", WARN, found, "see `fatechain transaction list`")
-
-
-def _is_known(network: Network, site: str) -> bool:
-    from chain.errors import ContractRefused
-
-    try:
-        network.sites.site(site)
-    except ContractRefused:
-        return False
-    return True
 
 
 def _failed(name: str, error: NodeError) -> Item:

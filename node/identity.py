@@ -11,6 +11,7 @@ place of the old one's; `node.site.Site.identity` then is another `Identity`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from functools import cached_property
@@ -34,8 +35,6 @@ SCRYPT_COST = 2**18  # half a second to open the keystore; tests hand in less
 
 def create_keys(home: Path, password: bytes, *, scrypt_cost: int = SCRYPT_COST) -> None:
     """Make the three keys of a new site; raises `Conflict` (``KeysExist``), replaces none."""
-    from eth_account import Account
-
     folder = make_private(home / "keys")
     if existing := sorted(path.name for path in folder.iterdir()):
         raise Conflict(
@@ -45,9 +44,15 @@ def create_keys(home: Path, password: bytes, *, scrypt_cost: int = SCRYPT_COST) 
         )
     for purpose in (REQUEST, AUDIT):
         write_private(folder / f"{purpose}.pem", _encrypted(Ed25519PrivateKey.generate(), password))
-    account = Account.create()
-    keystore = Account.encrypt(account.key, password.decode(), kdf="scrypt", iterations=scrypt_cost)
-    write_private(folder / "chain.json", json.dumps(keystore).encode())
+    write_private(folder / "chain.json", _new_account(password, scrypt_cost))
+
+
+def _new_account(password: bytes, scrypt_cost: int) -> bytes:
+    from eth_account import Account
+
+    key = Account.create().key
+    keystore = Account.encrypt(key, password.decode(), kdf="scrypt", iterations=scrypt_cost)
+    return json.dumps(keystore).encode()
 
 
 class Identity:
@@ -75,13 +80,16 @@ class Identity:
         """``password`` is the one of `Settings.password` unless given."""
         if password is None:
             password = settings.password()
-        return cls._read(settings, password, _Keystore(settings.keys / "chain.json", password))
+        return cls._read(settings, password, _Keystore(account_file(settings), password))
 
     def as_they_are(self, settings: Settings) -> Identity:
         """The keys that lie in the home now: this object unless one was replaced."""
-        if _stamp_of(settings) == self.stamp:
+        if (stamp := _stamp_of(settings)) == self.stamp:
             return self
-        return self._read(settings, self._chain.password, self._chain)
+        password, chain = self._chain.password, self._chain
+        if stamp[-1] != self.stamp[-1]:  # opening an account takes half a second: not for others
+            chain = _Keystore(account_file(settings), password)
+        return self._read(settings, password, chain)
 
     def make_next_key(self, settings: Settings, purpose: str) -> Ed25519PrivateKey:
         """The key that will follow, in a file; one that was made and not used yet is it."""
@@ -95,6 +103,16 @@ class Identity:
         """Of the key that waits in a file to follow; None where none does."""
         path = next_key_file(settings, purpose)
         return public_bytes(_load_key(path, self._chain.password)) if path.is_file() else None
+
+    def make_next_account(
+        self, settings: Settings, *, scrypt_cost: int | None = None
+    ) -> LocalAccount:
+        """The account that will follow, in a file; one that was made and not used yet is it."""
+        path = next_account_file(settings)
+        if not path.is_file():
+            cost = scrypt_cost or self._chain.scrypt_cost
+            keep_private(path, _new_account(self._chain.password, cost))
+        return _Keystore(path, self._chain.password).account
 
     @classmethod
     def _read(cls, settings: Settings, password: bytes, chain: _Keystore) -> Identity:
@@ -141,6 +159,11 @@ class _Keystore:
         self._path, self.password = path, password
         self._stored = json.loads(_read(path))
 
+    @property
+    def scrypt_cost(self) -> int:
+        """What opening it costs: the next account costs the same."""
+        return int(self._stored["crypto"]["kdfparams"]["n"])
+
     @cached_property
     def address(self) -> str:
         from eth_utils.address import to_checksum_address
@@ -169,6 +192,33 @@ def next_key_file(settings: Settings, purpose: str) -> Path:
     return settings.keys / f"{purpose}.next.pem"
 
 
+def account_file(settings: Settings) -> Path:
+    """Where the account lies that this site's transactions come from."""
+    return settings.keys / "chain.json"
+
+
+def next_account_file(settings: Settings) -> Path:
+    """Where the account lies that will take its place."""
+    return settings.keys / "chain.next.json"
+
+
+def next_account_address(settings: Settings) -> str | None:
+    """Of the account that waits in a file to follow; None where none does."""
+    path = next_account_file(settings)
+    return _Keystore(path, b"").address if path.is_file() else None
+
+
+def take_next_account(settings: Settings) -> None:
+    """Send with the next account from now on; the one before stays in a file of its address."""
+    path = account_file(settings)
+    kept = settings.keys / f"chain.{_Keystore(path, b'').address.lower()}.json"
+    with contextlib.suppress(FileExistsError):
+        os.link(path, kept)
+    sync_folder(settings.keys)
+    next_account_file(settings).rename(path)
+    sync_folder(settings.keys)
+
+
 def take_next_key(settings: Settings, purpose: str) -> None:
     """Sign with the next key from now on; the one before is gone."""
     next_key_file(settings, purpose).rename(key_file(settings, purpose))
@@ -187,7 +237,7 @@ def public_bytes(key: Ed25519PrivateKey) -> bytes:
 
 
 def _stamp_of(settings: Settings) -> Stamp:
-    files = (key_file(settings, purpose) for purpose in (REQUEST, AUDIT))
+    files = (*(key_file(settings, each) for each in (REQUEST, AUDIT)), account_file(settings))
     return tuple((found.st_mtime_ns, found.st_ino) for found in map(_stat, files))
 
 

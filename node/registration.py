@@ -73,15 +73,21 @@ def register_site(site: Site, roles: tuple[str, ...], name: str | None = None) -
 
 def site_on_chain(network: Network, account: str) -> tuple[str, bool]:
     """The id of the site that `account` registers, and whether it is on the chain."""
-    from chain.errors import ContractRefused
     from chain.sites import site_id
 
     id = site_id(network.client.chain_id, network.sites.address, account, SITE_NONCE)
+    return id, is_known(network, id)
+
+
+def is_known(network: Network, id: str) -> bool:
+    """Whether there is such a site, retired or not."""
+    from chain.errors import ContractRefused
+
     try:
         network.sites.site(id)
     except ContractRefused:
-        return id, False
-    return id, True
+        return False
+    return True
 
 
 def _says(network: Network, id: str, name: str, roles: Any) -> bool:
@@ -157,7 +163,7 @@ def register_dataset(
 
     _check_name(name)
     network = site.network()
-    nonce = _nonce(key)
+    nonce = nonce_of(key)
     id = dataset_id(network.client.chain_id, network.datasets.address, site.identity.address, nonce)
     submitted = Submitted(id, f"dataset.register:{id}")
     if is_open(site, submitted.intent):
@@ -321,7 +327,7 @@ def sign_grant(site: Site, request: GrantRequest, *, key: str | None = None) -> 
     from chain.consents import grant_id
 
     network = site.network()
-    nonce = _nonce(key)
+    nonce = nonce_of(key)
     terms, rules = grant_terms(site, network, request, nonce)
     consents = network.consents
     id = grant_id(network.client.chain_id, consents.address, site.identity.address, nonce)
@@ -478,7 +484,7 @@ def _budget(network: Network, request: GrantRequest, to_version: int) -> int:
 # ── What they share ──────────────────────────────────────────────────────────────────────────
 
 
-def _nonce(key: str | None) -> int:
+def nonce_of(key: str | None) -> int:
     """A fresh nonce; from a request's key always the same one."""
     if key is None:
         return new_nonce()

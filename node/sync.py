@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from node import votes
@@ -42,6 +43,7 @@ from node.rotation import Rotation
 from node.scheduler import Scheduler
 from node.site import Site
 from node.store import ChainTx
+from node.takeover import TakeOver
 from node.withdrawal import Watch
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class Sync:
         self.enactment = Enactment(site)
         self.arrival = Arrival(site)
         self.rotation = Rotation(site, clock)
+        self.take_over = TakeOver(site)
 
     def step(self) -> None:
         """One pass.  A silent chain holds up the log and the tasks in nothing.
@@ -92,6 +95,9 @@ class Sync:
             assert self.sender is not None
             assert self.indexer is not None
             assert self.network is not None
+            if self.client.address != self.site.identity.address:
+                self._follow_account()
+                return
             head = self.client.head()
             if head == self.read_up_to:
                 self.sender.send_new()  # nothing else can have changed
@@ -106,6 +112,7 @@ class Sync:
                 self.watch.expire(head)
                 self.anchoring.step(self.network)
                 self.rotation.step(self.network, head)
+            self.take_over.step(self.network)
             self.enactment.step(self.network, head)
             self.read_up_to = head
         except (errors.ChainRegressed, errors.WrongChain) as error:
@@ -145,6 +152,15 @@ class Sync:
         )
         with self.site.store.begin() as session:
             chain_state(session).chain_id = self.client.chain_id
+
+    def _follow_account(self) -> None:
+        """Another account took the place of ours: what it had signed, the new one signs anew."""
+        with self.site.store.begin() as session:
+            anew = {"state": "WAITING", "nonce": None, "raw": None, "tx_hash": None}
+            unmined = ChainTx.state.in_(("SIGNED", "SENT"))
+            session.execute(update(ChainTx).where(unmined).values(**anew))
+        self.client = self.network = None  # opened with the new account at the next pass
+        self.read_up_to = None
 
     def _seen(self, head: BlockRef) -> None:
         """Note a new head; the first one after an outage goes into the audit log."""

@@ -22,6 +22,7 @@ from node.api import (
     health,
     jobs,
     joining,
+    keys,
     models,
     network,
     people,
@@ -107,6 +108,7 @@ def _operator_interface() -> APIRouter:
     for module in (
         check,
         sites,
+        keys,
         network,
         datasets,
         grants,

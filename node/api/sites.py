@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ConfigDict, Field
 
-from node import registration
+from node import registration, takeover
 from node.api.accepted import Accepted, Wait, accepted
 from node.api.auth import require
 from node.api.operator import OperatorRoute
@@ -77,7 +77,23 @@ async def change_endpoint(
     return await accepted(request, response, submitted, wait)
 
 
+@router.post("/operator", status_code=202, summary="Replace a lost account that operates this site")
+async def replace_operator(request: Request, response: Response, wait: Wait = 0) -> Accepted:
+    """A new account agrees; then the member's account, which is not here, makes it the operator."""
+    site = request.app.state.site
+    submitted = await run_sync(takeover.replace_operator, site)
+    return await accepted(request, response, submitted, wait)
+
+
 @router.get("/{id}", summary="One site with its keys")
 def show_site(request: Request, id: IdInPath) -> SiteShown:
     state = request.app.state
     return sites.show(state.site.network(), id, state.names, state.site.settings.site_id)
+
+
+@router.post("/{id}/retire", status_code=202, summary="End a site of this institution for ever")
+async def retire_site(
+    request: Request, response: Response, id: IdInPath, wait: Wait = 0
+) -> Accepted:
+    submitted = await run_sync(takeover.retire, request.app.state.site, id)
+    return await accepted(request, response, submitted, wait)

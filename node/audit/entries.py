@@ -26,6 +26,9 @@ MAX_ENTRY_BYTES = 65_535  # what a bundle of entries can hold
 KINDS = frozenset(
     {
         "site.registered",
+        "site.agreed",
+        "site.taken_over",
+        "site.retired",
         "admission.requested",
         "admission.dismissed",
         "key.rotating",

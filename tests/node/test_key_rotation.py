@@ -16,7 +16,7 @@ from node import rotation
 from node.audit.checkpoint import open_checkpoint
 from node.certificate import certify
 from node.errors import Conflict, Invalid, NodeError, NotFound, Refused
-from node.identity import AUDIT, REQUEST, next_key_file
+from node.identity import AUDIT, REQUEST, next_key_file, take_next_key
 from node.rotation import revoke, rotate, rotations
 from node.signatures import sign, verify
 from node.store import ChainTx, KeyRotation, LocalJob
@@ -254,7 +254,7 @@ def test_a_node_killed_between_file_and_row_of_the_switch_goes_on(
     new = rotate(world.bank, REQUEST).id
     sync_of(world.bank).step()
     world.chain.mine(6)
-    take = rotation.take_next_key
+    take = take_next_key
 
     def die(*arguments: object) -> None:
         take(*arguments)  # type: ignore[arg-type]
