@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from eth_account.messages import encode_defunct, encode_typed_data
-
 from sqlalchemy import func, select
 
 from chain.client import ChainClient
@@ -33,9 +32,9 @@ from tests.node.face import serving
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
+    from web3.types import RPCEndpoint
 
     from chain.testing import InProcessChain
-    from web3.types import RPCEndpoint
 
 DEPLOYER, FUNDS, CLINIC, OWNER, SCIENTIST, NOBODY = 0, 19, 3, 4, 5, 6
 OPEN = ("WAITING", "SIGNED", "SENT", "MINED")

@@ -163,6 +163,21 @@ async def test_an_open_explorer_is_read_by_anybody(tmp_path: Path) -> None:
             assert (await client.get("/v1/jobs")).status_code == 401
 
 
+async def test_an_open_explorer_keeps_what_is_for_those_who_act(tmp_path: Path) -> None:
+    with make_site(tmp_path / "open", explorer_open=True) as site:
+        app = create_app(site.settings.home, site)
+        add(site, 3, "data-scientist")
+        async with visitor(site, app, **HTML) as stranger:
+            for path in explorer.ONLY_FOR:
+                assert (await stranger.get(path)).status_code == 303
+                assert (await stranger.get(f"{path}.json")).status_code == 401
+                assert f'href="{path}"' not in (await stranger.get("/jobs")).text
+        async with program(app, key_for(site, 3, "data-scientist").secret) as scientist:
+            assert (await scientist.get("/waiting.json")).status_code == 200
+            for path in ("/people", "/proposals/new", "/grants/new"):
+                assert (await scientist.get(f"{path}.json")).status_code == 403
+
+
 # ── What a page is made of ───────────────────────────────────────────────────────────────────
 
 
