@@ -13,8 +13,8 @@ from typing import Any
 
 from eth_abi.abi import encode
 from eth_abi.codec import ABIDecoder
-from eth_abi.decoding import StringDecoder
-from eth_abi.exceptions import DecodingError
+from eth_abi.decoding import ContextFramesBytesIO, StringDecoder
+from eth_abi.exceptions import DecodingError, InsufficientDataBytes
 from eth_abi.registry import BaseEquals
 from eth_abi.registry import registry as standard_types
 from eth_utils.address import to_checksum_address
@@ -38,12 +38,35 @@ class _Text(StringDecoder):
         super().__init__(handle_string_errors="replace")  # type: ignore[no-untyped-call]
 
 
+class _Once(ContextFramesBytesIO):
+    """Bytes that are read about once, as an honest encoding is.
+
+    Its pointers may all lead to one long element, and a stranger's kilobytes would become
+    gigabytes here.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)  # type: ignore[no-untyped-call]
+        self._left = 4 * len(data) + 1024  # pointers are read twice
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self._left -= len(found)
+        if self._left < 0:
+            raise InsufficientDataBytes("the bytes lead to the same place again and again")
+        return found
+
+
+class _Decoder(ABIDecoder):
+    stream_class = _Once
+
+
 def _decoder() -> ABIDecoder:
     types = standard_types.copy()  # type: ignore[no-untyped-call]
     types.unregister_decoder("string")
     text = BaseEquals("string")  # type: ignore[no-untyped-call]
     types.register_decoder(text, _Text, label="string")
-    return ABIDecoder(types)
+    return _Decoder(types)
 
 
 _DECODER = _decoder()
