@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RETRY_BLOCKS = 20  # before a proposal that could not be tried out is tried out again
+RETRY_BLOCKS = 20  # before a proposal that could not be tried out is tried out again; then twice
+# as many, and so on: one that takes long, or comes to nothing, must not take all our time.
 TURN_BLOCKS = 5  # that a node leaves to those whose turn comes before its own
 SYNC = "sync"
 
@@ -40,7 +41,7 @@ class Enactment:
     def __init__(self, site: Site) -> None:
         self.site = site
         self._ready: dict[tuple[str, str], int] = {}  # (proposal, what) → head when it became due
-        self._tried: dict[str, int] = {}  # proposal → head when it was tried out
+        self._tried: dict[str, tuple[int, int]] = {}  # proposal → head when, and how often
         self._trying: Thread | None = None
 
     def step(self, network: Network, head: BlockRef) -> None:
@@ -81,14 +82,17 @@ class Enactment:
         due = [
             row
             for row in rows
-            if row.state in OPEN
-            and row.effect is None
-            and head.number - self._tried.get(row.id, -RETRY_BLOCKS) >= RETRY_BLOCKS
+            if row.state in OPEN and row.effect is None and self._may_try(row, head)
         ]
         if due:
-            self._tried |= {row.id: head.number for row in due}
+            for row in due:
+                self._tried[row.id] = head.number, self._tried.get(row.id, (0, 0))[1] + 1
             self._trying = Thread(target=self._try_out, args=(network, due), daemon=True)
             self._trying.start()
+
+    def _may_try(self, row: Proposal, head: BlockRef) -> bool:
+        at, times = self._tried.get(row.id, (0, 0))
+        return not times or head.number - at >= RETRY_BLOCKS * 2 ** (times - 1)
 
     def _try_out(self, network: Network, rows: Sequence[Proposal]) -> None:
         for row in rows:

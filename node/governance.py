@@ -12,6 +12,7 @@ relays it, and pays for it.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from chain.network import Network
     from chain.proposals import Action, Draft
     from node.site import Site
+
+log = logging.getLogger(__name__)
 
 MAX_REASON = 2000  # characters; a reason is stored on the chain by whoever votes
 
@@ -470,13 +473,22 @@ def is_what_it_says(network: Network, row: Proposal) -> bool:
 
 
 def effect_of(site: Site, network: Network, row: Proposal) -> Effect | None:
-    """What a proposal would do now; None where it cannot be tried out."""
-    from chain.errors import ForkFailed
+    """What a proposal would do now; None where it cannot be tried out.
+
+    Anybody may propose code that answers what no contract of ours does: what reading it comes to
+    must not keep the proposal, and the warnings of it, from those who vote.
+    """
+    from chain.errors import ChainUnavailable, ForkFailed
 
     try:
         return site.simulate(network, made_of(row).actions)
-    except ForkFailed:
-        return None
+    except ChainUnavailable:
+        raise
+    except ForkFailed as error:
+        log.info("proposal %s cannot be tried out: %s", row.id, error)
+    except Exception:
+        log.warning("proposal %s cannot be tried out", row.id, exc_info=True)
+    return None
 
 
 def _wrong_state(found: ProposalView, what: str, allowed: str) -> Conflict:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from chain.abi import encode_call, to_hex
+from chain.calls import BlockRef
 from chain.errors import ContractRefused
 from chain.governor import Proposal as Made
 from chain.governor import sign_ballot
 from chain.membership import sign_admission
 from chain.proposals import PARAMS, Action, description
-from node import governance
+from node import governance, previews
 from node.api.views import proposals
 from node.api.views.names import Names
 from node.api.views.proposals import ProposalShown
 from node.audit.entries import type_of
+from node.enactment import RETRY_BLOCKS, Enactment
 from node.errors import Conflict, Invalid, NodeError, NotFound, Refused
 from node.governance import Ballot, ProposalRequest
 from node.refusals import from_contract
@@ -216,6 +219,46 @@ def test_words_that_do_not_fit_the_calls_are_flagged(council: Council) -> None:
     assert {"DescriptionDiffers", "EffectDiffers"} <= codes
     assert view.effect_check.verdict == "differs"
     assert view.actions[0].text.startswith("expel the member")
+
+
+def test_a_proposal_that_cannot_be_read_when_tried_out_is_shown_with_a_warning(
+    council: Council, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other code behind an address may answer, and log, what no contract of ours does."""
+
+    def answers_nonsense(*_: Any) -> Any:
+        raise ContractRefused("Unknown", {"data": "0x"}, "Consortium", "isAlgorithmAllowed")
+
+    monkeypatch.setattr(council.bank, "simulate", answers_nonsense)
+    call = council.network.consortium.set_minimum("min-rows", 68)
+    id = foreign(council, [Action.of(call)], "# Answers nonsense")
+    view = shown(council, "bank", id)
+    assert view.effect is None
+    assert view.actions[0].text == "set the minimum 'min-rows' to 68"
+    assert council.row("bank", id).state == "PENDING"
+
+
+def test_a_page_does_not_wait_for_a_proposal_that_takes_long(
+    council: Council, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = council.propose("shop", "set-minimum", "waits for nobody", name="min-rows", value=69)
+    monkeypatch.setattr(previews, "WAIT_SECONDS", 0.0)
+    kept = council.clinic.previews
+    with kept._lock:  # as while another proposal is tried out
+        view = shown(council, "clinic", id)
+    assert view.effect_check.verdict == "not known"
+    assert [warned.code for warned in view.warnings] == ["EffectNotKnown"]
+    assert shown(council, "clinic", id).effect_check.verdict == "as proposed"
+
+
+def test_a_proposal_that_comes_to_nothing_is_tried_out_ever_more_seldom(council: Council) -> None:
+    enactment, at = Enactment(council.bank), BlockRef(1000, "0x" + "00" * 32, 0)
+    row = Proposal(id="0x" + "77" * 32)
+    assert enactment._may_try(row, at)
+    for times, pause in ((1, RETRY_BLOCKS), (2, 2 * RETRY_BLOCKS), (3, 4 * RETRY_BLOCKS)):
+        enactment._tried[row.id] = at.number, times
+        assert not enactment._may_try(row, replace(at, number=at.number + pause - 1))
+        assert enactment._may_try(row, replace(at, number=at.number + pause))
 
 
 # ── Voting ───────────────────────────────────────────────────────────────────────────────────
