@@ -15,6 +15,7 @@ from tests.chain.world import CODE
 
 NEWCOMER = dev_account(6)
 PEOPLE = (dev_account(7), dev_account(8))
+DOCTORS = (dev_account(10), dev_account(11))
 NEW_CODE = canonical.digest(b"another algorithm")
 TEXT = canonical.digest(b"a text that the members have elsewhere")
 
@@ -80,7 +81,7 @@ def _remove_issuer(p: Parliament) -> Draft:
 
 
 def _review_break_glass(p: Parliament) -> Draft:
-    net, people = p.network, PEOPLE
+    net, people = p.network, DOCTORS
     for person in people:
         p.send(FOUNDERS["shop"], net.reviews.appoint(str(person.address)))
     terms = p.world.terms(purposes=("emergency",), until=p.world.now() + 3600, uses=1, nonce=2**100)

@@ -1,16 +1,23 @@
 """The client of the governor says what the governor says, and its ballots are taken."""
 
+import re
 from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
 
 import pytest
 from eth_account.signers.local import LocalAccount
 
+from chain.breakglass import EmergencyState
 from chain.calls import Call
+from chain.disputes import DisputeState
 from chain.errors import ContractRefused
 from chain.governor import Proposal, ProposalState, proposal_id_text, sign_ballot
+from chain.indexer import Indexer
 from chain.proposals import actions, description
 from chain.testing import InProcessChain
 from chain.timelock import ADMIN_ROLE, ANYONE, CANCELLER_ROLE, EXECUTOR_ROLE, PROPOSER_ROLE
+from tests.chain.agenda import AGENDA, DOCTORS, NEW_CODE, TEXT
 from tests.chain.parliament import (
     DEPLOYER,
     FOUNDERS,
@@ -19,6 +26,7 @@ from tests.chain.parliament import (
     Parliament,
     a_draft,
 )
+from tests.chain.test_indexer import Memory
 
 BITS = a_draft("set-minimum", name="key-bits", value=4096)
 
@@ -178,3 +186,96 @@ def test_nobody_has_power_of_its_own(parliament: Parliament, account: LocalAccou
         call = Call(contract.artifact, function, args, contract.address)
         with pytest.raises(ContractRefused, match=refusal):
             net.client.simulate(call, own)
+
+
+def test_events_of_governance_are_indexed_by_name(parliament: Parliament) -> None:
+    for kind in ("allow-algorithm", "rule-dispute", "release-brake", "review-break-glass"):
+        parliament.carry(AGENDA[kind](parliament))
+    parliament.carry(AGENDA["name-issuer"](parliament), AGENDA["require-attestation"](parliament))
+    attest = parliament.network.attestations.attest(
+        parliament.member("bank"), "iso27001", TEXT, parliament.world.now() + 3600
+    )
+    parliament.send(STRANGER, attest)
+    store, client = Memory(), parliament.network.client
+    first = parliament.world.deployment.from_block
+    Indexer(client, parliament.network, store, 0, first_block=first).step()
+    told = {(event.contract, event.name) for event in store.events}
+    assert {name for _, name in told if name == "Unknown"} == set()
+    assert told >= {
+        ("ConsortiumGovernor", "ProposalCreated"),
+        ("ConsortiumGovernor", "VoteCast"),
+        ("ConsortiumGovernor", "ProposalQueued"),
+        ("ConsortiumGovernor", "ProposalExecuted"),
+        ("TimelockController", "CallScheduled"),
+        ("TimelockController", "CallExecuted"),
+        ("Reviews", "CodeSubmitted"),
+        ("Reviews", "CodeReviewed"),
+        ("Attestations", "AttestationGiven"),
+        ("Attestations", "AttestationRequirementSet"),
+        ("Disputes", "DisputeOpened"),
+        ("Disputes", "DisputeRuling"),
+        ("Brake", "BrakePaused"),
+        ("Brake", "BrakeReleased"),
+        ("BreakGlass", "BreakGlassOpened"),
+        ("BreakGlass", "BreakGlassReviewed"),
+    }
+
+
+def test_facts_of_the_new_contracts_are_read_as_written(parliament: Parliament) -> None:
+    net, shop, clinic = parliament.network, parliament.member("shop"), parliament.member("clinic")
+    AGENDA["allow-algorithm"](parliament)
+    net.reviews.require_reviewed(NEW_CODE)
+    assert net.reviews.submissions() == (NEW_CODE,)
+    assert net.reviews.submission(NEW_CODE).author == parliament.member("bank")
+    opinions = net.reviews.reviews_of(NEW_CODE)
+    assert [(o.member, o.approves, o.report) for o in opinions] == [
+        (shop, True, TEXT),
+        (clinic, True, TEXT),
+    ]
+    assert net.reviews.member_of_person(opinions[0].person) == shop
+
+    ruled = AGENDA["rule-dispute"](parliament).params_json()["dispute"]
+    assert net.disputes.disputes() == (ruled,)
+    dispute = net.disputes.dispute(ruled)
+    assert (dispute.respondent, dispute.about, dispute.answer, dispute.ruling) == (
+        shop,
+        "dataset",
+        None,
+        None,
+    )
+    parliament.send(FOUNDERS["shop"], net.disputes.answer(ruled, TEXT))
+    assert net.disputes.dispute(ruled).answer == TEXT
+    assert net.disputes.state(ruled) is DisputeState.ANSWERED
+
+    AGENDA["release-brake"](parliament)
+    assert net.brake.paused_until() > parliament.world.now()
+    assert (net.brake.voices(), net.brake.members_needed()) == ((), 2)
+    assert net.brake.pause_seconds() == 24 * 3600
+    with pytest.raises(ContractRefused, match="BrakePulled"):
+        net.brake.require_released()
+
+    assert net.attestations.attestation(shop, "iso27001", str(STRANGER.address)) is None
+    net.attestations.require_all(shop)
+
+
+def test_emergency_is_read_as_it_was_opened(parliament: Parliament) -> None:
+    opened = AGENDA["review-break-glass"](parliament).params_json()["emergency"]
+    glass = parliament.network.breakglass
+    found = glass.emergency(opened)
+    assert glass.emergencies() == (opened,)
+    assert (found.owner, found.purpose) == (parliament.member("shop"), TEXT)
+    assert (found.first, found.second) == tuple(str(person.address) for person in DOCTORS)
+    assert found.review_by == found.until + 7 * 24 * 3600
+    assert glass.state(opened) is EmergencyState.UNREVIEWED
+
+
+@pytest.mark.parametrize(
+    ("interface", "states"),
+    [("IDisputes", DisputeState), ("IBreakGlass", EmergencyState)],
+)
+def test_states_stand_in_the_contracts_order(interface: str, states: type[StrEnum]) -> None:
+    folder = Path(__file__).parents[2] / "contracts" / "interfaces"
+    text = (folder / f"{interface}.sol").read_text()
+    body = re.search(r"enum State \{(.*?)\}", text, re.DOTALL)
+    assert body is not None
+    assert [name.strip().upper() for name in body[1].split(",")] == [str(s) for s in states]
