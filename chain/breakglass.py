@@ -51,6 +51,14 @@ class Emergency:
     reasons: str
 
 
+def opening_document(
+    chain_id: int, contract: str, grant_digest: str, purpose: str
+) -> dict[str, Any]:
+    """As `BreakGlass.typed_opening`, where no chain is at hand."""
+    message = {"grantDigest": grant_digest, "purpose": purpose}
+    return typed_data.document(_DOMAIN, chain_id, contract, "BreakGlass", _OPENING, message)
+
+
 class BreakGlass(Contract):
     artifact = "BreakGlass"
 
@@ -88,9 +96,7 @@ class BreakGlass(Contract):
 
         `grant_digest` is `Consents.digest(terms)`.
         """
-        message = {"grantDigest": grant_digest, "purpose": purpose}
-        chain_id, at = self.client.chain_id, self.address
-        return typed_data.document(_DOMAIN, chain_id, at, "BreakGlass", _OPENING, message)
+        return opening_document(self.client.chain_id, self.address, grant_digest, purpose)
 
     def sign_opening(self, account: "LocalAccount", grant_digest: str, purpose: str) -> str:
         """0x-hex of 65 bytes."""

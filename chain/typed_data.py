@@ -50,3 +50,15 @@ def sign(document: Mapping[str, Any], account: "LocalAccount") -> str:
     """0x-hex of 65 bytes."""
     signature: str = account.sign_typed_data(full_message=dict(document)).signature.to_0x_hex()
     return signature
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """What is signed of it: keccak256(0x19 01 ‖ domain ‖ message), 0x-hex of 32 bytes.
+
+    Raises ValueError, KeyError, TypeError for what is no such document.
+    """
+    from eth_account.messages import encode_typed_data
+    from eth_utils.crypto import keccak
+
+    made = encode_typed_data(full_message=dict(document))
+    return "0x" + keccak(b"\x19" + made.version + made.header + made.body).hex()

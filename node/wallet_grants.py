@@ -46,9 +46,9 @@ def draft(site: Site, request: GrantRequest) -> Draft:
     with chain_errors():
         network = site.network()
         terms, rules = grant_terms(site, network, request, new_nonce())
-        id, signer = _identify(network, terms)
+        id, signer = identify(network, terms)
         document = network.consents.typed_data(terms)
-    return Draft(id, signer, terms.to_json(), _plain(document), rules)
+    return Draft(id, signer, terms.to_json(), plain(document), rules)
 
 
 def relay(
@@ -62,10 +62,10 @@ def relay(
     Raises `Unauthenticated` (``SignatureInvalid``) where the owner did not sign them, and `Invalid`
     where the node that holds the data lacks the document which the terms name.
     """
-    _check_rules(site, terms, column_rules)
+    check_rules(site, terms, column_rules)
     with chain_errors():
         network = site.network()
-        id, signer = _identify(network, terms)
+        id, signer = identify(network, terms)
         submitted = Submitted(id, f"grant.record:{id}")
         if is_open(site, submitted.intent):
             return submitted
@@ -76,7 +76,8 @@ def relay(
     return submit(site, submitted, call, "grant.signed", facts, *kept)
 
 
-def _check_rules(site: Site, terms: GrantTerms, column_rules: Mapping[str, str] | None) -> None:
+def check_rules(site: Site, terms: GrantTerms, column_rules: Mapping[str, str] | None) -> None:
+    """Raises `Invalid` unless the document is the one that the terms name, where it is needed."""
     found = ZERO_ID if column_rules is None else digest_of(dict(column_rules))
     with site.store.read() as session:
         query = select(LocalDataset.id).where(LocalDataset.id == terms.dataset_id)
@@ -92,7 +93,7 @@ def _check_rules(site: Site, terms: GrantTerms, column_rules: Mapping[str, str] 
         )
 
 
-def _identify(network: Network, terms: GrantTerms) -> tuple[str, str]:
+def identify(network: Network, terms: GrantTerms) -> tuple[str, str]:
     """The grant's id, and the account that has to sign."""
     from chain.consents import grant_id
 
@@ -102,12 +103,12 @@ def _identify(network: Network, terms: GrantTerms) -> tuple[str, str]:
     return grant_id(network.client.chain_id, address, account, terms.nonce), account
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """As JSON that every reader takes exactly: no number beyond 2**53."""
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, bytes):
         return "0x" + value.hex()
     return str(value) if type(value) is int and abs(value) >= 2**53 else value

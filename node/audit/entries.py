@@ -86,6 +86,12 @@ KINDS = frozenset(
         "proposal.executed",
         "vote.cast",
         "ballot.relayed",
+        "brake.pulled",
+        "emergency.opened",
+        "emergency.lapsed",
+        "dispute.opened",
+        "dispute.answered",
+        "dispute.withdrawn",
     }
 )
 

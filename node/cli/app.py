@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from node.cli import consortium, data, evidence, governance, identity, joining, people, rules, setup, work
+from node.cli import (
+    consortium,
+    data,
+    disputes,
+    emergency,
+    evidence,
+    governance,
+    identity,
+    joining,
+    people,
+    rules,
+    setup,
+    work,
+)
 
 app = typer.Typer(
     name="fatechain",
@@ -13,5 +26,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its traces show local variables: keys among them
     rich_markup_mode="rich",
 )
-for module in (setup, joining, identity, consortium, governance, data, rules, work, evidence, people):
+for module in (
+    setup,
+    joining,
+    identity,
+    consortium,
+    governance,
+    emergency,
+    disputes,
+    data,
+    rules,
+    work,
+    evidence,
+    people,
+):
     module.register(app)

@@ -195,13 +195,13 @@ def sign_grant(
         "min_parties": min_parties,
         "min_rows": min_rows,
         "product_budget": product_budget,
-        "column_rules": _column_rules(column) if column else None,
+        "column_rules": column_rules(column) if column else None,
         "amends": amends,
     }
     submit(place, "/v1/grants", body, wait, f"Granted to {grantee}")
 
 
-def _column_rules(given: list[str]) -> dict[str, str]:
+def column_rules(given: list[str]) -> dict[str, str]:
     """NAME=RULE, each; a name may hold "=" itself."""
     rules = {}
     for text in given:

@@ -10,6 +10,7 @@ from node.api.views.names import Names
 
 if TYPE_CHECKING:
     from chain.network import Network
+    from node.site import Site
 
 
 class SiteKey(Shown):
@@ -125,6 +126,12 @@ def members(network: Network, names: Names) -> list[Member]:
             )
         )
     return found
+
+
+def is_own(site: Site, network: Network, member: str) -> bool:
+    """Whether this site's account is the member's."""
+    account = network.membership.member(member).account
+    return account.lower() == site.identity.address.lower()
 
 
 def slice_of(ids: tuple[str, ...], limit: int, cursor: str | None) -> tuple[list[str], str | None]:
