@@ -43,11 +43,14 @@ FLOORS = {"min_bin_rows": "min-bin-rows", "min_samples_leaf": "min-samples-leaf"
 """Parameter of an algorithm → the consortium's minimum for it."""
 
 
-def gather(site: Site, job_id: str, moment: Moment, *, ask_policy: bool = True) -> Facts:
+def gather(
+    site: Site, job_id: str, moment: Moment, *, ask_policy: bool = True, running: bool = False
+) -> Facts:
     """The facts about a job here and now; never raises for what the chain does not tell.
 
-    The operator's policy is asked only where the chain answered, and never for work that runs: what
-    it said before that work began stands.
+    The operator's policy is asked only where the chain answered.  Of work that is ``running`` the
+    head alone is read, since its permissions were confirmed before it began, and the policy is not
+    asked: what it said then stands.
     """
     from chain.errors import BlockUnknown, ChainError, ChainUnavailable
 
@@ -59,7 +62,8 @@ def gather(site: Site, job_id: str, moment: Moment, *, ask_policy: bool = True) 
         head = network.client.head()
         silent = max(0.0, time.time() - head.timestamp)
         confirmed = max(0, head.number - site.settings.confirmations)
-        numbers = (confirmed, head.number) if confirmed < head.number else (head.number,)
+        alone = running or confirmed == head.number
+        numbers = (head.number,) if alone else (confirmed, head.number)
         views = tuple(
             view(network, number, job_id, specification, moment=moment) for number in numbers
         )
@@ -94,7 +98,7 @@ def gather(site: Site, job_id: str, moment: Moment, *, ask_policy: bool = True) 
         ),
         column_rules=column_rules(site, views),
     )
-    if not ask_policy or not views:
+    if running or not ask_policy or not views:
         return facts
     return dataclasses.replace(facts, policy=policy.ask(site.settings, facts))
 

@@ -103,12 +103,13 @@ class Sync:
                 self.sender.send_new()  # nothing else can have changed
                 return
             self._seen(head)
+            if self.site.is_registered:
+                self.watch.hold_to_head(head)  # first of all: who withdrew waits for this
             self.sender.step(head.number)
             if self.indexer.step() and isinstance(self.site.directory, ChainDirectory):
                 self.site.directory.forget()
             self.arrival.step(self.network, head)
             if self.site.is_registered:
-                self.watch.hold_to_head(head)
                 self.watch.expire(head)
                 self.anchoring.step(self.network)
                 self.rotation.step(self.network, head)

@@ -6,7 +6,6 @@ sites of a job see the same block, so both stop without hearing of each other.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -72,9 +71,7 @@ class Watch:
 
     def _recheck(self, job_id: str, head: BlockRef) -> None:
         """Admission of running work: permissions were confirmed before, withdrawals count now."""
-        facts = gather(self.site, job_id, "task", ask_policy=False)
-        facts = dataclasses.replace(facts, views=facts.views[-1:])
-        decision = decide(facts)
+        decision = decide(gather(self.site, job_id, "task", running=True))
         if decision.allowed or all(isinstance(why, Unavailable) for why in decision.reasons):
             return  # a silent chain pauses work, it does not end it
         self._stop(job_id, decision, head)

@@ -119,7 +119,10 @@ def test_the_policy_is_asked_for_each_moment_and_not_for_work_that_runs(
         found = gather(world.shop, job, moment)
         assert "PolicyRefused" in decide(found).codes
     assert asked == ["approve", "start", "task"]
-    assert gather(world.shop, job, "task", ask_policy=False).policy is None
+    assert gather(world.shop, job, "approve", ask_policy=False).policy is None
+    running = gather(world.shop, job, "task", running=True)
+    assert running.policy is None
+    assert [view.block for view in running.views] == [world.network.client.head().number]
     sync_of(world.shop).watch._recheck(job, world.network.client.head())
     assert asked == ["approve", "start", "task"]
 
