@@ -152,7 +152,8 @@ def test_an_outage_is_entered_once_and_its_end_once(world: Consortium) -> None:
     present = sync.client
     assert present is not None
     count = entry_counts(world)
-    sync.client = Silent("http://in-process", web3=world.chain.web3)
+    account = world.bank.identity.account
+    sync.client = Silent("http://in-process", account=account, web3=world.chain.web3)
     for _ in range(3):
         sync.step()
     assert entry_counts(world) == (count[0] + 1, count[1])
@@ -174,7 +175,8 @@ def entry_counts(world: Consortium) -> tuple[int, int]:
 def test_the_log_is_ordered_while_the_chain_is_silent(world: Consortium) -> None:
     sync = Sync(world.bank)
     sync.step()
-    sync.client = Silent("http://in-process", web3=world.chain.web3)
+    account = world.bank.identity.account
+    sync.client = Silent("http://in-process", account=account, web3=world.chain.web3)
     size = world.bank.log.size
     with world.bank.store.begin() as session:
         record(session, "request.refused", "0x01", {}, "operator")
