@@ -25,7 +25,22 @@ contract ConsortiumGovernor is
     GovernorPreventLateQuorum,
     GovernorTimelockControl
 {
+    /// @dev Every node reads every proposal and tries it out: a member that made ever more of them, or ever longer
+    /// ones, would leave nobody time for the others, nor for the vote that expels it.
+    error GovernorTooManyProposals(address proposer, uint256 limit);
+    error GovernorProposalTooLong(uint256 found, uint256 limit);
+
+    struct Recent {
+        uint256 count;
+        uint256[16] ids; // the newest, in turn
+    }
+
+    uint256 private constant MAX_OPEN = 16; // of one proposer whose vote is not over, withdrawn ones too
+    uint256 private constant MAX_CALLS = 64;
+    uint256 private constant MAX_LENGTH = 256 * 1024; // bytes of all calls and the text
+
     mapping(uint256 proposalId => bool) private _withdrawn;
+    mapping(address proposer => Recent) private _recent;
 
     /// @param votingDelay_ Blocks between the proposal and the block whose members vote.
     /// @param votingPeriod_ Blocks in which they vote.
@@ -77,7 +92,29 @@ contract ConsortiumGovernor is
         address proposer
     ) internal override returns (uint256) {
         _requireActive(proposer);
-        return super._propose(targets, values, calldatas, description, proposer);
+        _requireShort(calldatas, description);
+        uint256 id = super._propose(targets, values, calldatas, description, proposer);
+        _countRecent(proposer, id);
+        return id;
+    }
+
+    function _requireShort(bytes[] memory calldatas, string memory description) private pure {
+        if (calldatas.length > MAX_CALLS) revert GovernorProposalTooLong(calldatas.length, MAX_CALLS);
+        uint256 length = bytes(description).length;
+        for (uint256 i = 0; i < calldatas.length; ++i) {
+            length += calldatas[i].length;
+        }
+        if (length > MAX_LENGTH) revert GovernorProposalTooLong(length, MAX_LENGTH);
+    }
+
+    /// @dev The oldest of the newest ones leaves its place when its vote is over.
+    function _countRecent(address proposer, uint256 id) private {
+        Recent storage recent = _recent[proposer];
+        uint256 place = recent.count % MAX_OPEN;
+        uint256 oldest = recent.ids[place];
+        if (oldest != 0 && proposalDeadline(oldest) >= clock()) revert GovernorTooManyProposals(proposer, MAX_OPEN);
+        recent.count += 1;
+        recent.ids[place] = id;
     }
 
     function _requireActive(address account) private view {

@@ -51,6 +51,8 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     # ConsortiumGovernor
     "GovernorQuorumMinimumTooHigh": (Invalid, "InvalidRequest"),
     "GovernorThresholdIsOne": (Invalid, "InvalidRequest"),
+    "GovernorTooManyProposals": (Conflict, "Conflict"),
+    "GovernorProposalTooLong": (Invalid, "InvalidRequest"),
     "GovernorVoterNotActive": (Refused, "MemberNotActive"),
     # Reviews
     "ReviewsTaken": (Conflict, "Conflict"),

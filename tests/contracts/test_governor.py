@@ -334,6 +334,34 @@ def test_the_threshold_stays_one_vote(government: Government, world: World, thre
     assert refused == Refusal("GovernorThresholdIsOne", (threshold,))
 
 
+def test_a_member_cannot_flood_the_others_with_proposals(
+    government: Government, world: World
+) -> None:
+    """Withdrawing does not make room; the end of the vote does; other members are not held up."""
+    first = government.propose(minimum(world), description="flood 0")
+    world.send(government.governor.functions.withdraw(first.id), "bank")
+    for number in range(1, 16):
+        government.propose(minimum(world), description=f"flood {number}")
+    too_many = government.proposing(government.drafted(minimum(world), description="too many"))
+    refused = world.refusal(too_many, "bank")
+    assert refused == Refusal("GovernorTooManyProposals", (world.address("bank").lower(), 16))
+    government.propose(minimum(world), by="shop", description="another's")
+    government.close(first)
+    world.send(too_many, "bank")
+
+
+@pytest.mark.parametrize(
+    ("calls", "letters", "found", "limit"), [(65, 3, 65, 64), (1, 2**18, 2**18 + 68, 2**18)]
+)
+def test_a_proposal_is_no_longer_than_nodes_can_read(
+    government: Government, world: World, calls: int, letters: int, found: int, limit: int
+) -> None:
+    call = minimum(world)
+    proposal = government.drafted(*[call] * calls, description="x" * letters)
+    refused = world.refusal(government.proposing(proposal), "bank")
+    assert refused == Refusal("GovernorProposalTooLong", (found, limit))
+
+
 def test_a_quorum_reached_late_leaves_time_to_answer(government: Government, world: World) -> None:
     read = government.governor.functions
     proposal = government.opened(minimum(world))
