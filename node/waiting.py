@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,10 @@ class WaitingList:
                 log.info("proposal %s is looked at again: %s", job_id, problem)
             except NodeError as problem:
                 log.warning("proposal %s: %s", job_id, problem)
+            except Exception as error:
+                # Where it happened, not what it said: the text of an error may quote a row.
+                place = "".join(traceback.format_tb(error.__traceback__))
+                log.error("proposal %s: %s\n%s", job_id, type(error).__name__, place)
 
     def _undecided(self) -> list[tuple[str, Waiting | None]]:
         """Proposals of others whose specification is here, oldest first, with what waits of them.

@@ -134,6 +134,22 @@ def test_without_a_rule_a_proposal_waits_and_nothing_is_approved(
     assert len(entries(world, "job.waiting", job)) == 1
 
 
+def test_a_proposal_that_nobody_foresaw_holds_up_no_other(
+    world: Consortium, waiting: WaitingList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange, plain = world.propose(), world.propose()
+
+    def of(site: Any, job_id: str, *args: Any, **named: Any) -> Any:
+        if job_id == strange:
+            raise KeyError("what no contract of ours answers")
+        return gather(site, job_id, *args, **named)
+
+    monkeypatch.setattr("node.waiting.gather", of)
+    waiting.step()
+    assert row(world, strange) is None
+    assert row(world, plain) is not None
+
+
 def test_each_rule_that_did_not_match_is_told_with_its_reason(
     world: Consortium, waiting: WaitingList
 ) -> None:
