@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ FIELDS = frozenset(
 )
 MAX_BYTES = 16 * 1024  # of a receipt
 MAX_DETAIL = 300
+_KEY_ID = re.compile(r"0x[0-9a-f]{64}")
 TASKS_UNDER_WAY = ("RUNNING", "STOPPING")
 
 OURS = frozenset({"PolicyRefused", "PolicyUnavailable", "ColumnNotAllowed", "ColumnRulesMissing"})
@@ -230,6 +232,8 @@ def _parsed(job_id: str, body: bytes) -> dict[str, Any]:
         numbers.append(receipt["blockTime"])
     if not all(type(number) is int and 0 <= number < 2**53 for number in numbers):
         raise _invalid("a number is none")
+    if not _KEY_ID.fullmatch(receipt["keyId"]):
+        raise _invalid("its key is none")
     if receipt["type"] != TYPE or receipt["job"] != job_id:
         raise _invalid("it is for another job")
     if not receipt["reason"].isalnum() or not 1 <= len(receipt["reason"]) <= 60:

@@ -290,6 +290,7 @@ BAD: dict[str, Callable[[Pair, str], bytes]] = {
     "InvalidRequest 9": lambda p, j: a_receipt(p.host, j, attempt=True),
     "InvalidRequest 10": lambda p, j: a_receipt(p.host, j, endedAt="yesterday"),
     "InvalidRequest 11": lambda p, j: a_receipt(p.host, j, endedAt="2026-01-01T00:00:00"),
+    "InvalidRequest 12": lambda p, j: a_receipt(p.host, j, keyId="no key"),
 }
 
 
