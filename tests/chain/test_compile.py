@@ -22,7 +22,7 @@ def test_an_artifact_is_complete(name: str) -> None:
     artifact = load(name)
     assert artifact.name == name
     assert artifact.abi
-    assert artifact.bytecode.startswith("0x60")
+    assert artifact.bytecode.startswith(("0x60", "0x61"))  # PUSH1 or PUSH2 of free memory
     assert len(artifact.deployed_bytecode) // 2 - 1 <= CODE_LIMIT
     assert artifact.compiler == "0.8.37+commit.f401782d"
     assert Artifact.from_json(artifact.to_json()) == artifact
@@ -33,7 +33,10 @@ def test_an_unknown_artifact_is_refused() -> None:
         load("Treasury")
 
 
-@pytest.mark.parametrize("name", [name for name in CONTRACTS if name != "ERC1967Proxy"])
+WITHOUT_PROXY = ("ERC1967Proxy", "ConsortiumGovernor", "TimelockController")
+
+
+@pytest.mark.parametrize("name", [name for name in CONTRACTS if name not in WITHOUT_PROXY])
 def test_a_contract_keeps_its_state_in_namespaces(name: str) -> None:
     spaces = {space["namespace"]: space for space in load(name).storage}
     assert f"fatechain.storage.{name}" in spaces
@@ -56,7 +59,7 @@ def test_a_namespace_in_the_sources_begins_where_the_standard_says() -> None:
                 namespace = line.rsplit("erc7201:", 1)[1].strip()
                 assert erc7201(namespace) in text
                 found += 1
-    assert found == 9
+    assert found == 9 + 5  # with reviews, attestations, disputes, brake and break-glass
 
 
 def test_sources_are_named_from_the_contracts_folder() -> None:

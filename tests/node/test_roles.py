@@ -30,6 +30,7 @@ OPERATOR, EVERYBODY = ("operator",), ROLES
 MAY: dict[str, tuple[str, ...]] = {
     "POST /v1/sites": OPERATOR,
     "POST /v1/sites/endpoint": OPERATOR,
+    "POST /v1/sites/operator": OPERATOR,
     "POST /v1/datasets": OWNER,
     "POST /v1/datasets/{id}/versions": OWNER,
     "POST /v1/datasets/{id}/versions/{version}/withdraw": OWNER,
