@@ -120,7 +120,8 @@ def draft(site: Site, request: GrantRequest, purpose: str) -> Opening:
                 "PersonNotAppointed",
                 "it takes two people whom the dataset's owner has appointed",
                 found=list(people),
-                hint="the owner appoints people from its own account before there is an emergency",
+                hint="the owner appoints people before there is an emergency: "
+                "`fatechain review appoint`",
             )
         grant_digest = network.consents.digest(terms)
         typed = network.breakglass.typed_opening(grant_digest, said.digest)
