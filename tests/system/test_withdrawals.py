@@ -10,11 +10,22 @@ from chain import canonical
 from node.demo.stage import Institution
 from node.demo.story import Story
 from node.errors import NodeError
-from tests.system.test_failures import ended_at, processes, running
+from tests.system.test_failures import ended_at, processes
 
 pytestmark = pytest.mark.system
 
 LONG = {"n_estimators": 400, "max_depth": 3, "learning_rate": 0.1}  # longer than a vote
+
+
+def trains(story: Story, job_id: str) -> None:
+    """Wait until the first tree is being grown at the bank, however busy the machine is."""
+    bank = story.institution("bank")
+
+    def has_begun() -> bool:
+        tasks = {task["step"]: task for task in bank.api.get(f"/v1/jobs/{job_id}")["tasks"]}
+        return "train" in tasks and tasks["train"]["done"] > 0
+
+    story.stage.until("training has begun", has_begun, within=900)
 
 
 def stops(story: Story, site: Institution, job_id: str) -> dict[str, dict[str, Any]]:
@@ -57,14 +68,14 @@ def test_a_revoked_grant_is_acknowledged_by_both_and_the_initiator_sees_why(stor
         job_id = story.agree(params=LONG)
     finally:
         story.grant = kept
-    running(story, job_id, story.institution("bank"))
+    trains(story, job_id)
     story.institution("retailer").api.post(f"/v1/grants/{revoked}/revoke", wait=60)
     stopped_everywhere(story, job_id, "GrantRevoked")
 
 
 def test_a_suspension_by_vote_stops_the_members_running_job(story: Story) -> None:
     job_id = story.agree(params=LONG)
-    running(story, job_id, story.institution("bank"))
+    trains(story, job_id)
     story.stage.suspend("retailer")
     try:
         stopped_everywhere(story, job_id, "MemberNotActive")
@@ -73,6 +84,18 @@ def test_a_suspension_by_vote_stops_the_members_running_job(story: Story) -> Non
         assert refusal.value.code == "MemberNotActive"
     finally:
         story.stage.reinstate("retailer")
+    job = story.await_end(story.agree())
+    assert job["state"] == "SUCCEEDED", job["reason"]
+
+
+def test_a_revoked_request_key_stops_the_job_and_its_holder_still_says_so(story: Story) -> None:
+    job_id = story.agree(params=LONG)
+    trains(story, job_id)
+    story.stage.revoke_key("retailer")
+    try:
+        stopped_everywhere(story, job_id, "KeyRevoked")
+    finally:
+        story.stage.renew_key("retailer")
     job = story.await_end(story.agree())
     assert job["state"] == "SUCCEEDED", job["reason"]
 
