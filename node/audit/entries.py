@@ -26,6 +26,10 @@ MAX_ENTRY_BYTES = 65_535  # what a bundle of entries can hold
 KINDS = frozenset(
     {
         "site.registered",
+        "review.submitted",
+        "review.relayed",
+        "person.appointed",
+        "person.dismissed",
         "site.agreed",
         "site.taken_over",
         "site.retired",
