@@ -115,7 +115,7 @@ $(STAMPS)/contracts-check: $(CONTRACTS) $(STAMPS)/compiler $(STAMPS)/analysis
 .PHONY: test
 test: check contracts-check $(STAMPS)/testnet $(STAMPS)/compiler $(STAMPS)/browser ## Everything that CI runs
 	@echo "Testing parts ..."
-	@$(BIN)/python -m pytest -m "not system and not browser" -n 2 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "not system and not browser" -n 2 --dist loadfile $(PYTEST_ARGS)
 	$(if $(PYTEST_ARGS),,@$(MAKE) --no-print-directory engines)
 	@echo "Testing real consortia of processes, and their pages in a browser ..."
 	@$(BIN)/python -m pytest -m "system or browser" $(PYTEST_ARGS)
@@ -125,7 +125,7 @@ engines: $(STAMPS)/dev $(STAMPS)/testnet $(STAMPS)/compiler ## The contracts' te
 	@for engine in anvil ganache; do \
 	  echo "Testing the contracts on $$engine ..."; \
 	  $(BIN)/python -m pytest tests/contracts --ignore tests/contracts/test_artifacts.py \
-	    --engine $$engine -n 2 || exit 1; done
+	    --engine $$engine -n 2 --dist loadfile || exit 1; done
 
 .PHONY: lock
 lock: $(STAMPS)/venv ## Pin again from pyproject.toml

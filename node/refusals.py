@@ -51,8 +51,6 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     # ConsortiumGovernor
     "GovernorQuorumMinimumTooHigh": (Invalid, "InvalidRequest"),
     "GovernorThresholdIsOne": (Invalid, "InvalidRequest"),
-    "GovernorTooManyProposals": (Conflict, "Conflict"),
-    "GovernorProposalTooLong": (Invalid, "InvalidRequest"),
     "GovernorVoterNotActive": (Refused, "MemberNotActive"),
     # Reviews
     "ReviewsTaken": (Conflict, "Conflict"),
@@ -174,7 +172,9 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
 }
 
 STANDARD: dict[str, tuple[type[NodeError], str]] = {
-    # OpenZeppelin's Governor and TimelockController, which no interface of ours declares
+    # The governor's and the timelock's, which no interface of ours declares
+    "GovernorTooManyProposals": (Conflict, "Conflict"),
+    "GovernorProposalTooLong": (Invalid, "InvalidRequest"),
     "GovernorAlreadyCastVote": (Conflict, "AlreadyVoted"),
     "GovernorInsufficientProposerVotes": (Refused, "NotAVoter"),
     "GovernorInvalidProposalLength": (Invalid, "InvalidRequest"),
