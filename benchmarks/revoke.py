@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chain.network import Network
 
 LOOK_SECONDS = 0.02
+BEGIN_SECONDS = 900.0  # given up after: rows are matched and encrypted first
 PARAMS = {"n_estimators": 1000, "max_depth": 3, "learning_rate": 0.1}  # longer than any vote
 ROUND = "vertical.secureboost.Histograms"  # said once a level
 KINDS = ("grant", "member", "key")
@@ -83,7 +84,8 @@ class Trial:
         """(seconds to standstill of each party, lengths of the rounds before)."""
         bank = self.parties[0]
         job_id = self.story.agree(params=self.story.params | PARAMS)
-        self.story.stage.until("training has begun", lambda: self._trains(bank, job_id))
+        stage = self.story.stage
+        stage.until("training has begun", lambda: self._rounds(bank, job_id), within=BEGIN_SECONDS)
         withdraw()
         stops = {site.name: self._stop(site, job_id) for site in self.parties}
         block = min(stop["block"] for stop in stops.values())
@@ -95,10 +97,6 @@ class Trial:
         print(f"  block {block}, {'/'.join(sorted(reasons))}: {told}", flush=True)
         return seconds, self._rounds(bank, job_id)
 
-    def _trains(self, site: Institution, job_id: str) -> bool:
-        tasks = {task["step"]: task for task in site.api.get(f"/v1/jobs/{job_id}")["tasks"]}
-        return "train" in tasks and tasks["train"]["done"] >= 1
-
     def _stop(self, site: Institution, job_id: str) -> dict[str, Any]:
         """The party's own receipt, once it is signed."""
 
@@ -106,7 +104,9 @@ class Trial:
             shown = site.api.get(f"/v1/jobs/{job_id}")["stops"]
             return next((stop for stop in shown if stop["mine"] and stop["receipt"]), None)
 
-        found: dict[str, Any] = self.story.stage.until(f"{site.name} has stopped", own)
+        found: dict[str, Any] = self.story.stage.until(
+            f"{site.name} has stopped", own, within=BEGIN_SECONDS
+        )
         return found
 
     def _rounds(self, site: Institution, job_id: str) -> list[float]:
@@ -123,7 +123,7 @@ class Trial:
 def main(argv: list[str]) -> int:
     """Run it, print lines to read and then the JSON object."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks revoke", description=__doc__)
-    parser.add_argument("--rows", type=int, default=3000, help="of the demonstration's data")
+    parser.add_argument("--rows", type=int, default=900, help="of the demonstration's data")
     parser.add_argument("--grants", type=int, default=5, help="revocations of a grant")
     parser.add_argument("--members", type=int, default=2, help="suspensions by a vote")
     parser.add_argument("--keys", type=int, default=2, help="revocations of a request key")
