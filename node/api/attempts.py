@@ -53,6 +53,14 @@ class Attempts:
                 hint=f"try again in {int(wait) + 1} seconds",
             )
 
+    def give_back(self, address: str) -> None:
+        """Uncount one that turned out well: many who share an address may all sign in."""
+        key = network_of(address)
+        with self._lock:
+            if key in self._windows:
+                began, count = self._windows[key]
+                self._windows[key] = (began, max(count - 1, 0))
+
     def __len__(self) -> int:
         return len(self._windows)
 

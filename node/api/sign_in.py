@@ -81,6 +81,7 @@ async def begin(request: Request, response: Response, body: SignIn) -> SignedInS
             done = sign_in.sign_in(site, gate.cookies, body.message, body.signature)
         except (Unauthenticated, Refused) as error:
             raise refused(request, UNKNOWN, error) from None
+        gate.sign_ins.give_back(address_of(request))
         if before := request.cookies.get(COOKIE):  # whoever used this browser until now
             people.end_session(site.store, gate.cookies.digest(before))
         set_cookie(response, done.cookie, site)

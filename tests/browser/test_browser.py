@@ -170,6 +170,7 @@ def test_time_left_is_counted_down(stage: Stage, open_page: Open) -> None:
     with_token(page, stage, f"/proposals/{id}")
     timer = page.get_by_role("timer")
     before = timer.inner_text()
+    page.wait_for_load_state()  # the script has run
     page.clock.run_for(3000)
     assert timer.inner_text() < before
 

@@ -290,6 +290,11 @@ async def test_attempts_of_one_address_are_counted(page: httpx.AsyncClient) -> N
     is_problem(codes[-1], 429, "TooManyAttempts")
 
 
+async def test_colleagues_behind_one_address_may_all_sign_in(page: httpx.AsyncClient) -> None:
+    for _ in range(12):
+        assert (await sign_in(page, ADA)).status_code == 200
+
+
 async def test_a_refusal_is_entered_without_the_message(
     page: httpx.AsyncClient, site: Site
 ) -> None:
