@@ -84,8 +84,8 @@ def test_a_model_scores_new_rows_under_a_grant_for_prediction(finished: Story) -
         {
             "dataset": finished.datasets["retailer"],
             "grantee": bank.member,
-            "purpose": "prediction",
-            "algorithm": "secureboost",
+            "purposes": ["prediction"],
+            "algorithms": ["secureboost"],
             "uses": 1,
         },
         wait=60,
@@ -114,10 +114,10 @@ def test_refusals_name_their_reason(finished: Story) -> None:
 
 def test_a_grant_for_training_is_none_for_prediction(finished: Story) -> None:
     bank = finished.institution("bank")
-    request = finished.request() | {"purpose": "marketing"}
-    with pytest.raises(NodeError) as refusal:
-        bank.api.post("/v1/jobs", request, wait=60)
-    assert refusal.value.code == "GrantWrongPurpose"
+    for purpose, code in (("credit-risk", "GrantWrongPurpose"), ("marketing", "PurposeNotAllowed")):
+        with pytest.raises(NodeError) as refusal:
+            bank.api.post("/v1/jobs", finished.request() | {"purpose": purpose}, wait=60)
+        assert refusal.value.code == code
 
 
 def test_a_rejected_job_never_runs(finished: Story) -> None:
