@@ -75,8 +75,8 @@ def ended_at(story: Story, job_id: str, site: Institution) -> dict[str, Any]:
 
 
 def stop_receipts(site: Institution, job_id: str) -> list[dict[str, Any]]:
-    """The entries in which a site says that it stopped a task of the job."""
-    kind = "fatechain.task.stopped.v1"
+    """The entries in which a site acknowledges that its part of the job was stopped."""
+    kind = "fatechain.job.stopped.v1"
     return list(site.api.items("/v1/audit/entries", type=kind, subject=job_id))
 
 
