@@ -1,23 +1,28 @@
 """Signing in with a wallet: a nonce is handed out, a message comes back signed, a session begins.
 
-A nonce is good once and for `NONCE_SECONDS`; it is taken before the signature is looked at, so a
-message is tried once, whatever comes of it.  The message must name this node by the endpoint of its
-settings (never by what the request says of itself) and the chain that the node works on.
+A nonce says itself when it was given, under a key that the site's processes share: what strangers
+ask for costs no memory.  It is good once and for `NONCE_SECONDS`: the transaction that begins the
+session enters it among the used ones, which the database holds once each.  The message must name
+this node by the endpoint of its settings (never by what the request says of itself) and the chain
+that the node works on.
 """
 
 from __future__ import annotations
 
+import hmac
 import re
 import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from node import people, siwe
 from node.audit.entries import record
-from node.errors import Refused, TooMany
+from node.errors import NodeError, Refused
 from node.origins import origin_of
 from node.people import Actor, Cookies
 from node.siwe import Expected, Message, refused
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from node.site import Site
 
 NONCE_SECONDS = 300
-MAX_NONCES = 10_000  # handed out and not used
+NONCE = re.compile(r"([0-9a-f]{8})[0-9a-f]{16}([0-9a-f]{32})")  # seconds, chance, seal
 SIGNATURE = re.compile(r"0x([0-9a-fA-F]{2}){1,4096}")
 KEY_SIGNATURE_BYTES = 65
 
@@ -41,6 +46,35 @@ class SignedIn:
     expires_at: float
 
 
+class Nonces:
+    """Gives nonces and knows them again, with nothing kept; a new token ends those that were given.
+
+    Letters and digits alone, as the ERC wants them: 4 bytes of Unix seconds, 8 of chance and the
+    first 16 of an HMAC-SHA-256 over both, in hex.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._key = hmac.digest(token.encode(), b"fatechain sign-in nonce v1", "sha256")
+
+    def give(self, now: float) -> tuple[str, float]:
+        """A nonce and when it ends."""
+        said = f"{int(now):08x}{secrets.token_hex(8)}"
+        return said + self._seal(said), int(now) + NONCE_SECONDS
+
+    def given_at(self, nonce: str, now: float) -> float:
+        """When it was given.  Raises `Unauthenticated` (``SignInRefused``)."""
+        form = NONCE.fullmatch(nonce)
+        if form is None or not hmac.compare_digest(form[2], self._seal(nonce[: -len(form[2])])):
+            raise _not_good("was not given by this node")
+        given_at = int(form[1], 16)
+        if now >= given_at + NONCE_SECONDS:
+            raise _not_good("is too old")
+        return given_at
+
+    def _seal(self, said: str) -> str:
+        return hmac.digest(self._key, said.encode(), "sha256")[:16].hex()
+
+
 def expected(site: Site) -> Expected:
     """What a message to this node must say.  Raises `chain.errors.ChainUnavailable`."""
     endpoint = site.settings.endpoint
@@ -48,22 +82,7 @@ def expected(site: Site) -> Expected:
     return Expected(scheme, domain, endpoint, _chain_id(site))
 
 
-def new_nonce(site: Site) -> tuple[str, float]:
-    """A nonce and when it ends.  Raises `TooMany` where too many wait for their use."""
-    now = time.time()
-    nonce = secrets.token_hex(16)
-    with site.store.begin() as session:
-        session.execute(delete(SignInNonce).where(SignInNonce.expires_at <= now))
-        waiting = session.scalar(select(func.count()).select_from(SignInNonce)) or 0
-        if waiting >= MAX_NONCES:
-            raise TooMany(
-                "TooManyAttempts", "too many sign-ins are under way", hint="try again in a minute"
-            )
-        session.add(SignInNonce(nonce=nonce, expires_at=now + NONCE_SECONDS))
-    return nonce, now + NONCE_SECONDS
-
-
-def sign_in(site: Site, cookies: Cookies, text: str, signature: str) -> SignedIn:
+def sign_in(site: Site, nonces: Nonces, cookies: Cookies, text: str, signature: str) -> SignedIn:
     """Begin a session for whoever signed the message.
 
     Raises `Invalid` (``SignInMessageMalformed``), `Unauthenticated` (``SignInRefused``), `Refused`
@@ -74,7 +93,8 @@ def sign_in(site: Site, cookies: Cookies, text: str, signature: str) -> SignedIn
     if not SIGNATURE.fullmatch(signature):
         raise refused("the signature is not 0x-hex")
     wanted = expected(site)
-    ends = wanted.check(message, now, _take(site, message, now))
+    given_at = nonces.given_at(message.nonce, now)
+    ends = wanted.check(message, now, given_at)
     if not is_signed(site, message, bytes.fromhex(signature[2:])):
         raise refused("the signature is not that of the account", found=message.address)
     with site.store.begin() as session:
@@ -86,6 +106,7 @@ def sign_in(site: Site, cookies: Cookies, text: str, signature: str) -> SignedIn
                 found=message.address,
                 hint="an operator of the site adds people: `fatechain person add`",
             )
+        _use(session, message.nonce, given_at + NONCE_SECONDS, now)
         end = ends if person.until is None else min(ends, person.until)
         cookie, expires_at = people.start_session(session, cookies, person.address, now, end)
         data = {"how": "wallet", "until": int(expires_at)}
@@ -124,22 +145,19 @@ def _signer(text: str, signature: bytes) -> str | None:
     return found
 
 
-def _take(site: Site, message: Message, now: float) -> float:
-    """Take the message's nonce out of those that may be used; when it was handed out."""
-    # One statement: of two who bring the same nonce at once, one finds it.
-    take = (
-        delete(SignInNonce)
-        .where(SignInNonce.nonce == message.nonce)
-        .returning(SignInNonce.expires_at)
-    )
-    with site.store.begin() as session:
-        expires_at = session.scalar(take)
-    if expires_at is None or expires_at <= now:
-        raise refused(
-            "the nonce was not given by this node, was used already, or is too old",
-            hint="try again: the page asks for a new one",
-        )
-    return expires_at - NONCE_SECONDS
+def _use(session: Session, nonce: str, ends: float, now: float) -> None:
+    """Enter the nonce among the used ones; of two who bring the same at once, one can."""
+    # A minute more than needed: a clock that was set back must not make a used one good again.
+    session.execute(delete(SignInNonce).where(SignInNonce.expires_at < now - siwe.SKEW_SECONDS))
+    session.add(SignInNonce(nonce=nonce, expires_at=ends))
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise _not_good("was used already") from error
+
+
+def _not_good(why: str) -> NodeError:
+    return refused(f"the nonce {why}", hint="try again: the page asks for a new one")
 
 
 def _chain_id(site: Site) -> int:

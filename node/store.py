@@ -529,7 +529,7 @@ class ApiKey(Base):
 
 
 class SignInNonce(Base):
-    """What a sign-in message must quote, once."""
+    """A nonce that began a session, until it would be too old anyway (node.sign_in)."""
 
     __tablename__ = "sign_in_nonce"
     nonce: Mapped[str] = mapped_column(String(64), primary_key=True)

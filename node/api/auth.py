@@ -33,6 +33,7 @@ from node.audit.entries import record
 from node.errors import NodeError, Refused, Unauthenticated
 from node.origins import origin_of
 from node.people import ROLES, Actor, Cookies
+from node.sign_in import Nonces
 from node.site import Site
 
 __all__ = [
@@ -83,8 +84,9 @@ class Gate:
     def __init__(self, token: str) -> None:
         self._digest = hashlib.sha256(token.encode()).digest()
         self.cookies = Cookies(token)
+        self.nonces = Nonces(token)
         self.bad_credentials = Attempts(limit=20, seconds=60)
-        self.nonces = Attempts(limit=30, seconds=60)
+        self.nonces_asked = Attempts(limit=30, seconds=60)
         self.sign_ins = Attempts(limit=10, seconds=60)
         self.refusals_entered = Attempts(limit=60, seconds=3600)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from anyio.to_thread import run_sync
@@ -55,9 +56,9 @@ def give_nonce(
     ] = None,
 ) -> SignInTerms:
     gate, site = _parts(request)
-    gate.nonces.count(address_of(request))
+    gate.nonces_asked.count(address_of(request))
     terms = sign_in.expected(site)
-    nonce, expires_at = sign_in.new_nonce(site)
+    nonce, expires_at = gate.nonces.give(time.time())
     return SignInTerms(
         address=None if address is None else checksummed(address),
         nonce=nonce,
@@ -78,7 +79,7 @@ async def begin(request: Request, response: Response, body: SignIn) -> SignedInS
         gate.sign_ins.count(address_of(request))
         forgery_guard(request)
         try:
-            done = sign_in.sign_in(site, gate.cookies, body.message, body.signature)
+            done = sign_in.sign_in(site, gate.nonces, gate.cookies, body.message, body.signature)
         except (Unauthenticated, Refused) as error:
             raise refused(request, UNKNOWN, error) from None
         gate.sign_ins.give_back(address_of(request))

@@ -15,13 +15,14 @@ from eth_account.messages import defunct_hash_message
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import func, select
 
 from chain.testing import InProcessChain
 from node import people, siwe
 from node.api.app import create_app
 from node.api.auth import COOKIE
 from node.errors import Invalid
-from node.sign_in import NONCE_SECONDS
+from node.sign_in import NONCE_SECONDS, Nonces
 from node.site import Site
 from node.siwe import MAX_MESSAGE, MAX_VALID_SECONDS, SKEW_SECONDS, Message, parse
 from node.store import SignInNonce
@@ -134,6 +135,11 @@ async def page(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield page
 
 
+def used_nonces(site: Site) -> int:
+    with site.store.read() as session:
+        return session.scalar(select(func.count()).select_from(SignInNonce)) or 0
+
+
 async def test_a_signed_message_begins_a_session(page: httpx.AsyncClient, site: Site) -> None:
     answer = await sign_in(page, ADA)
     assert answer.status_code == 200, answer.text
@@ -178,24 +184,65 @@ async def test_of_two_at_once_with_one_message_one_signs_in(page: httpx.AsyncCli
     assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401]
 
 
-async def test_a_nonce_is_spent_by_a_failure_too(page: httpx.AsyncClient) -> None:
+async def test_what_a_stranger_asks_for_and_tries_leaves_nothing_behind(
+    page: httpx.AsyncClient, site: Site
+) -> None:
+    before = used_nonces(site)
+    for _ in range(3):
+        await terms(page)
+    is_problem(await sign_in(page, ADA + 1), 403, "PersonUnknown")
     message = message_for(await terms(page), wallet(ADA).address)
-    wrong = signed(message, ADA + 1)
-    is_problem(await page.post("/v1/sign-in", json=wrong, headers=OWN_PAGE), 401, "SignInRefused")
-    right = signed(message, ADA)
-    is_problem(await page.post("/v1/sign-in", json=right, headers=OWN_PAGE), 401, "SignInRefused")
+    answer = await page.post("/v1/sign-in", json=signed(message, ADA + 1), headers=OWN_PAGE)
+    is_problem(answer, 401, "SignInRefused")
+    assert used_nonces(site) == before
 
 
-async def test_a_nonce_of_ones_own_is_refused(page: httpx.AsyncClient) -> None:
-    is_problem(await sign_in(page, ADA, nonce="a" * 32), 401, "SignInRefused")
+async def test_a_message_signs_in_once_whichever_process_takes_it(
+    page: httpx.AsyncClient, site: Site
+) -> None:
+    body = signed(message_for(await terms(page), wallet(ADA).address), ADA)
+    assert (await page.post("/v1/sign-in", json=body, headers=OWN_PAGE)).status_code == 200
+    async with browser(create_app(site.settings.home, site)) as other:
+        answer = await other.post("/v1/sign-in", json=body, headers=OWN_PAGE)
+    assert "used" in is_problem(answer, 401, "SignInRefused")["detail"]
 
 
-async def test_an_old_nonce_is_refused(page: httpx.AsyncClient, site: Site) -> None:
-    given = await terms(page)
+async def test_used_nonces_are_kept_until_they_are_too_old(
+    page: httpx.AsyncClient, site: Site
+) -> None:
     with site.store.begin() as session:
-        session.get_one(SignInNonce, given["nonce"]).expires_at -= NONCE_SECONDS
-    body = signed(message_for(given, wallet(ADA).address), ADA)
-    is_problem(await page.post("/v1/sign-in", json=body, headers=OWN_PAGE), 401, "SignInRefused")
+        session.add(SignInNonce(nonce="0" * 56, expires_at=time.time() - 2 * SKEW_SECONDS))
+    await sign_in(page, ADA)
+    with site.store.read() as session:
+        assert session.get(SignInNonce, "0" * 56) is None
+    assert used_nonces(site) > 0
+
+
+async def test_nonces_of_our_own_making_are_refused(page: httpx.AsyncClient) -> None:
+    given = (await terms(page))["nonce"]
+    later = f"{int(given[:8], 16) + 1:08x}{given[8:]}"
+    other = given[:-1] + ("1" if given[-1] == "0" else "0")
+    for nonce in ("a" * 32, "a" * 56, later, other, given.upper()):
+        answer = await sign_in(page, ADA, nonce=nonce)
+        assert "not given by this node" in is_problem(answer, 401, "SignInRefused")["detail"]
+
+
+async def test_a_nonce_of_another_token_is_refused(page: httpx.AsyncClient) -> None:
+    nonce, _ = Nonces("another token").give(time.time())
+    is_problem(await sign_in(page, ADA, nonce=nonce), 401, "SignInRefused")
+
+
+async def test_an_old_nonce_is_refused(page: httpx.AsyncClient, app: FastAPI) -> None:
+    nonce, ends = app.state.gate.nonces.give(time.time() - NONCE_SECONDS)
+    assert ends <= time.time()
+    answer = await sign_in(page, ADA, nonce=nonce)
+    assert "too old" in is_problem(answer, 401, "SignInRefused")["detail"]
+
+
+async def test_a_nonce_has_the_form_that_the_standard_asks_for(page: httpx.AsyncClient) -> None:
+    given = [(await terms(page))["nonce"] for _ in range(10)]
+    assert len(set(given)) == 10
+    assert all(nonce.isalnum() and nonce.isascii() and len(nonce) >= 8 for nonce in given)
 
 
 @pytest.mark.parametrize(
