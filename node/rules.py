@@ -8,8 +8,8 @@ and the site's policy are asked as ever, and a rule can allow nothing that they 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -59,31 +59,47 @@ class Rule:
     conditions: Conditions
 
 
-def matches(rule: Rule, facts: Facts, now: float) -> str | None:
-    """Why the rule does not approve the job, in a sentence; None: it does.  Pure."""
+@dataclass(frozen=True)
+class Mismatch:
+    """The condition that does not hold; ``str()`` is a sentence for a person."""
+
+    code: str
+    text: str
+    values: Mapping[str, str | int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text.format(**self.values)
+
+
+def matches(rule: Rule, facts: Facts, now: float) -> Mismatch | None:
+    """Why the rule does not approve the job; None: it does.  Pure."""
     wanted = rule.conditions
     if now >= rule.until:
-        return "the rule has ended"
+        return Mismatch("ended", "the rule has ended")
     view = facts.views[-1] if facts.views else None
     if view is None or view.job is None:
-        return "the chain does not tell what the job is"
+        return Mismatch("unknown", "the chain does not tell what the job is")
     job = view.job
     if facts.specification is None:
-        return "the specification has not arrived"
+        return Mismatch("specification", "the specification has not arrived")
     mine = {use.dataset for use in view.uses if use.holder == facts.me}
-    for what, found, allowed in (
-        ("the proposer", {job.member}, wanted.proposers),
-        ("the algorithm", {job.algorithm}, wanted.algorithms),
-        ("the purpose", {job.purpose}, wanted.purposes),
-        ("a dataset", mine, wanted.datasets),
+    for code, what, found, allowed in (
+        ("proposer", "the proposer", {job.member}, wanted.proposers),
+        ("algorithm", "the algorithm", {job.algorithm}, wanted.algorithms),
+        ("purpose", "the purpose", {job.purpose}, wanted.purposes),
+        ("dataset", "a dataset", mine, wanted.datasets),
     ):
         if allowed is not None and (others := sorted(found - set(allowed))):
-            return f"{what} is {others[0]}, which the rule does not name"
+            text = f"{what} is {{found}}, which the rule does not name"
+            return Mismatch(code, text, {"found": others[0]})
     if wanted.max_products is not None and facts.products > wanted.max_products:
-        return f"{facts.products} products are asked for; the rule allows {wanted.max_products}"
+        text = "{found} products are asked for; the rule allows {allowed}"
+        values = {"found": facts.products, "allowed": wanted.max_products}
+        return Mismatch("products", text, values)
     members = len({party.member for party in view.parties})
     if members < wanted.min_parties:
-        return f"{members} members take part; the rule asks for {wanted.min_parties}"
+        text = "{found} members take part; the rule asks for {allowed}"
+        return Mismatch("members", text, {"found": members, "allowed": wanted.min_parties})
     return None
 
 

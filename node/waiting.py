@@ -34,7 +34,7 @@ LOOK_AGAIN_SECONDS = 15.0  # a grant or an attestation that was missing may be t
 TIMED_OUT = "ApprovalTimedOut"
 
 Why = list[dict[str, Any]]
-"""{"rule", "name", "why"}: of a rule, or with rule null of admission itself."""
+"""{"rule", "name", "why", "code", "values"}: of a rule, or with rule null of admission itself."""
 
 
 class WaitingList:
@@ -116,7 +116,8 @@ class WaitingList:
             for rule in rules:
                 mismatch = matches(rule, facts, looked_at)
                 if mismatch is not None:
-                    why.append({"rule": rule.id, "name": rule.name, "why": mismatch})
+                    told = {"code": mismatch.code, "values": dict(mismatch.values)}
+                    why.append({"rule": rule.id, "name": rule.name, "why": str(mismatch), **told})
                 elif (refusal := self._approve(job_id, rule)) is None:
                     return
                 else:
@@ -175,4 +176,6 @@ def _told(rule: Rule | None, reason: NodeError) -> dict[str, Any]:
         "rule": None if rule is None else rule.id,
         "name": None if rule is None else rule.name,
         "why": f"{reason.code}: {reason.detail}"[:400],
+        "code": reason.code,
+        "values": {},
     }

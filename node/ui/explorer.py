@@ -21,10 +21,11 @@ from node.api.headers import WITH_WALLET
 from node.api.problems import problem_response
 from node.api.views import waiting
 from node.api.views.people import in_order
+from node.api.views.proposals import ActionShown
 from node.errors import NodeError
 from node.pause import paused_until
 from node.staleness import silent_seconds
-from node.ui import pages, session
+from node.ui import pages, phrases, session
 from node.ui.charts import line_chart, tally_bar
 from node.ui.messages import LANGUAGES, MESSAGES, Language, choose, translate, translate_state
 from node.ui.proofs import drawing
@@ -231,6 +232,11 @@ def render(
             languages=LANGUAGES,
             t=lambda key, **filled: translate(language, key, **filled),
             state_name=lambda state: translate_state(language, state),
+            say_call=lambda action: phrases.call(language, action, _names(request, action)),
+            say_why=lambda told: phrases.why(language, told),
+            title_of=lambda code: phrases.title(language, code),
+            hint_of=lambda code, said: phrases.hint(language, code, said),
+            code_of=phrases.code_of,
             section=section,
             navigation=[
                 (name, address)
@@ -301,10 +307,26 @@ def _waiting(request: Request) -> int:
 
 
 def words(language: Language) -> dict[str, str]:
-    """What the scripts may have to say; those named as a problem's code say that problem."""
-    return {
+    """What the scripts may have to say; those named as a problem's code say that problem.
+
+    In English the node's own words need no title before them.
+    """
+    told = {
         key.removeprefix(TOLD): translate(language, key) for key in MESSAGES if key.startswith(TOLD)
     }
+    if language == "en":
+        return told
+    codes = [key for key in MESSAGES if key.startswith("code.") and key[5:] not in told]
+    return told | {key: translate(language, key) for key in codes}
+
+
+def _names(request: Request, action: ActionShown) -> dict[str, str]:
+    """Names of the members that a call is about."""
+    id = action.args.get("id")
+    if action.contract != "Membership" or not isinstance(id, str):
+        return {}
+    name = request.app.state.names.member(id).name
+    return {} if name is None else {id: name}
 
 
 def here(request: Request, **changes: str | None) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
@@ -19,10 +20,14 @@ from hypothesis import strategies as st
 from chain import merkle
 from node.api.app import create_app
 from node.api.auth import COOKIE
+from node.api.views.proposals import ActionShown
+from node.api.views.waiting import WhyNot
 from node.lifecycle import JOB_MOVES, TASK_MOVES
+from node.refusals import HINTS, REASONS, STANDARD
+from node.rules import Mismatch
 from node.site import Site
-from node.store import Anchor, ChainEvent, ChainTx
-from node.ui import explorer
+from node.store import Anchor, ChainEvent, ChainTx, StopReceipt
+from node.ui import explorer, phrases
 from node.ui.charts import Line, line_chart, tally_bar, ticks, whole_ticks
 from node.ui.messages import LANGUAGES, MESSAGES, choose, translate, translate_state
 from node.ui.proofs import drawing, steps
@@ -47,6 +52,7 @@ from tests.node.newcomers import ALGORITHM, Newcomers, gather
 
 TEMPLATES = sorted((explorer.FOLDER / "templates").glob("*.html"))
 HTML = {"Accept": "text/html"}
+RULES = (Path(explorer.__file__).parents[1] / "rules.py").read_text("utf-8")
 HOSTILE = "<script>alert(1)</script>\"'"
 
 
@@ -345,6 +351,135 @@ def test_every_proposal_s_kind_and_parameter_has_a_name() -> None:
         assert {f"param.{name}" for name in params.model_fields} <= set(MESSAGES)
 
 
+def documented_codes() -> set[str]:
+    """The codes of the table of problems in docs/operations.md."""
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[A-Z][^|]*) \|", text.split("## Problems")[1], re.MULTILINE)
+    return {code for row in rows for code in re.findall(r"`([A-Z]\w+)`", row)}
+
+
+def test_every_code_of_a_problem_has_a_title() -> None:
+    codes = documented_codes() | {code for _, code in (REASONS | STANDARD).values()}
+    assert len(codes) > 100
+    assert {f"code.{code}" for code in codes} <= set(MESSAGES)
+
+
+def test_what_to_do_is_said_in_both_languages() -> None:
+    assert {code: translate("en", f"hint.{code}") for code in HINTS} == HINTS
+    assert phrases.hint("zh", "GrantExpired", HINTS["GrantExpired"]) == "请向数据所有者申请新的授权"
+    assert phrases.hint("zh", "Unheard", "do this") == "do this"
+
+
+def test_the_calls_of_a_proposal_have_the_words_of_the_chain_in_english() -> None:
+    from chain.proposals import _TEXTS
+
+    told = {f"call.{name}": re.sub(r"{(\w+)!r}", r"“{\1}”", text) for name, text in _TEXTS.items()}
+    assert {key: MESSAGES[key][0] for key in told} == told
+
+
+def a_call(contract: str, function: str, known: bool = True, **args: Any) -> ActionShown:
+    return ActionShown(
+        target="0x" + "11" * 20,
+        value="0",
+        calldata="0x",
+        contract=contract,
+        function=function,
+        args=args,
+        text="as the node says",
+        known=known,
+    )
+
+
+def test_a_call_is_told_in_chinese_with_the_name_of_whom_it_is_about() -> None:
+    told = phrases.call("zh", a_call("Membership", "suspend", id=OWN), {OWN: "clinic"})
+    assert told == f"暂停成员 clinic ({OWN})"
+    required = a_call("Attestations", "setRequired", kind="audit", required=True)
+    assert phrases.call("zh", required, {}).endswith("是")
+
+
+def test_a_call_that_nobody_knows_says_so_in_both_languages() -> None:
+    assert "UNKNOWN" in phrases.call("en", a_call("", "", known=False), {})
+    assert "未知" in phrases.call("zh", a_call("", "", known=False), {})
+    assert "未知" in phrases.call("zh", a_call("Brake", "", known=False), {})
+    other = a_call("Brake", "invented", at=3)
+    assert phrases.call("zh", other, {}) == "调用 Brake.invented（at=3）"
+    paid = other.model_copy(update={"value": "7"})
+    assert phrases.call("en", paid, {}).endswith("; and pay 7 wei")
+
+
+def test_why_no_rule_matched_has_the_words_of_the_rules_in_english() -> None:
+    values = {"found": "x", "allowed": 3}
+    for told in (
+        Mismatch("ended", "the rule has ended"),
+        Mismatch("purpose", "the purpose is {found}, which the rule does not name", values),
+        Mismatch("products", "{found} products are asked for; the rule allows {allowed}", values),
+    ):
+        row = WhyNot(rule="r", name="few", why=str(told), code=told.code, values=dict(told.values))
+        assert phrases.why("en", row) == str(told)
+        assert re.search(r"[\u4e00-\u9fff]", phrases.why("zh", row) or "")
+    codes = set(
+        re.findall(r'Mismatch\("(\w+)"|^        \("(\w+)", "(?:the|a) ', RULES, re.MULTILINE)
+    )
+    assert len(codes) == 9
+    assert {f"why.{a or b}" for a, b in codes} <= set(MESSAGES)
+
+
+async def test_a_refused_page_says_in_chinese_what_was_found_allowed_and_to_do(
+    site: Site, app: FastAPI
+) -> None:
+    add(site, 4, "data-scientist")
+    async with program(app, key_for(site, 4, "data-scientist").secret) as person:
+        answer = await person.get("/people?lang=zh", headers=HTML)
+    assert answer.status_code == 403
+    for words in (
+        "缺少角色",
+        "RoleMissing",
+        "实际",
+        "数据科学家",
+        "允许",
+        "运营者",
+        "处理办法",
+        "由站点运营者分配",
+    ):
+        assert words in answer.text, words
+
+
+async def test_a_job_s_reason_has_its_title_in_chinese(
+    browser: httpx.AsyncClient, site: Site
+) -> None:
+    id = add_job(site, "FAILED", reason="GrantRevoked: the owner took it back")
+    chinese = (await browser.get(f"/jobs/{id}?lang=zh")).text
+    assert "授权已撤销" in chinese
+    english = (await browser.get(f"/jobs/{id}?lang=en")).text
+    assert "GrantRevoked: the owner took it back" in english
+
+
+async def test_a_stopped_job_says_who_stopped_and_why(
+    browser: httpx.AsyncClient, site: Site
+) -> None:
+    id = add_job(site, "FAILED")
+    with site.store.begin() as session:
+        session.add(
+            StopReceipt(
+                job_id=id,
+                site=OWN,
+                attempt=1,
+                reason="GrantRevoked",
+                detail="the owner took it back",
+                block=7,
+                block_time=100,
+                noticed_at=101.0,
+                ended_at=102.5,
+                receipt={},
+                told=[],
+            )
+        )
+    text = (await browser.get(f"/jobs/{id}")).text
+    assert "Why it was stopped" in text
+    assert "GrantRevoked" in text
+    assert ">2.5<" in text
+
+
 def test_every_text_is_there_in_both_languages() -> None:
     for key, texts in MESSAGES.items():
         assert len(texts) == len(LANGUAGES), key
@@ -387,6 +522,10 @@ def test_no_text_is_without_a_use() -> None:
     text = "\n".join(p.read_text("utf-8") for p in sources if p.name != "messages.py")
     built = ("nav.", "state.", "hit.", "part.", "step.", "status.", "role.", "told.", "kind.")
     built += (
+        "code.",
+        "hint.",
+        "call.",
+        "why.",
         "param.",
         "vote.",
         "verdict.",

@@ -14,13 +14,16 @@ const words = {
   PersonUnknown: "nobody known",
 };
 const button = {
-  dataset: { deed: "sign-in", next: "/jobs", busy: "wallet", words: JSON.stringify(words) },
+  dataset: { deed: "sign-in", next: "/jobs", busy: "wallet" },
   parentElement: { querySelector: () => said },
   disabled: true,
   addEventListener: (_, handle) => { button.click = handle; },
 };
 let went = null;
-globalThis.document = { querySelectorAll: () => [button] };
+globalThis.document = {
+  body: { dataset: { words: JSON.stringify(words) } },
+  querySelectorAll: () => [button],
+};
 globalThis.window = {
   location: { assign: (path) => { went = path; } },
   ethereum: plan.accounts && {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -28,11 +29,14 @@ SOON_SECONDS = 14 * 24 * 3600.0  # keys that end within this time are named
 
 
 class WhyNot(Shown):
-    """`rule` is null where admission itself refuses the job now."""
+    """`rule` is null where admission itself refuses the job now, for a problem's `code`; else
+    `code` names the condition of the rule that does not hold, by `values`."""
 
     rule: str | None
     name: str | None
     why: str
+    code: str | None = None
+    values: dict[str, str | int] = Field(default_factory=dict)
 
 
 class JobWaiting(Shown):

@@ -2,8 +2,8 @@
 //
 // A page marks a button with data-deed="name"; a click does what `deeds` has under that name and
 // says how it went in the element with data-said of the button's form, or beside the button.
-// data-words holds, as JSON, what there is to say in the reader's language: by name, or by the
-// code of the node's problem (RFC 9457).
+// data-words of the body holds, as JSON, what there is to say in the reader's language: by name, or
+// by the code of the node's problem (RFC 9457); "code.…" is the title of one.
 
 const OWN_PAGE = { "X-FateChain-Request": "1" }; // no form and no other origin can send it
 const WAIT = "wait=20"; // seconds that the node waits for the chain before it answers
@@ -33,7 +33,8 @@ export async function ask(method, path, body, words = {}) {
   });
   const found = await answer.json().catch(() => ({}));
   if (!answer.ok) {
-    throw new Told(words[found.code] ?? [found.detail, found.hint].filter(Boolean).join(" — "));
+    const parts = [words[`code.${found.code}`], found.detail, found.hint];
+    throw new Told(words[found.code] ?? parts.filter(Boolean).join(" — "));
   }
   return found;
 }
@@ -240,8 +241,7 @@ export const deeds = {
   "grant-by-wallet": grantByWallet,
 };
 
-function listen(button) {
-  const words = JSON.parse(button.dataset.words);
+function listen(button, words) {
   const said = (button.form ?? button.parentElement).querySelector("[data-said]");
   const say = (text) => {
     said.textContent = text;
@@ -265,4 +265,5 @@ function listen(button) {
   button.form?.addEventListener("submit", (event) => event.preventDefault());
 }
 
-for (const button of document.querySelectorAll("button[data-deed]")) listen(button);
+const words = JSON.parse(document.body.dataset.words ?? "{}");
+for (const button of document.querySelectorAll("button[data-deed]")) listen(button, words);
