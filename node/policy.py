@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import signal
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+import anyio
 import httpx
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 VERSION = 1
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_REASON = 300  # characters that are kept of a reason
+GRACE_SECONDS = 1.0  # for ending what is overdue
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")  # of the environment: the site's password is in it
 
 
@@ -98,34 +102,46 @@ def document(facts: Facts) -> dict[str, Any]:
 
 
 def _over_http(url: str, question: bytes, limit: float) -> bytes:
-    end = time.monotonic() + limit
-    answer = bytearray()
+    """In a thread of its own: looking up a name cannot be cut short, and nobody waits for it."""
+    told: Future[bytes] = Future()
+
+    def talk() -> None:
+        try:
+            told.set_result(anyio.run(_post, url, question, limit))
+        except BaseException as error:
+            told.set_exception(error)
+
+    threading.Thread(target=talk, name="policy", daemon=True).start()
     try:
-        with (
-            httpx.Client(timeout=limit, follow_redirects=False, trust_env=False) as client,
-            client.stream(
-                "POST", url, content=question, headers={"Content-Type": "application/json"}
-            ) as response,
+        return told.result(limit + GRACE_SECONDS)
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise _late(limit) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _NoAnswer(f"it does not answer: {type(error).__name__}") from error
+
+
+async def _post(url: str, question: bytes, limit: float) -> bytes:
+    """Raises TimeoutError when it is not over after ``limit`` seconds, whatever came until then."""
+    answer = bytearray()
+    headers = {"Content-Type": "application/json"}
+    with anyio.fail_after(limit):
+        # The client's own limits are for each read: headers byte by byte would have no end.
+        async with (
+            httpx.AsyncClient(timeout=limit, follow_redirects=False, trust_env=False) as client,
+            client.stream("POST", url, content=question, headers=headers) as response,
         ):
             if response.status_code != 200:
                 raise _NoAnswer(f"it answered with status {response.status_code}")
-            for chunk in response.iter_bytes():
+            async for chunk in response.aiter_bytes():
                 answer += chunk
                 if len(answer) > MAX_ANSWER_BYTES:
-                    raise _NoAnswer(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
-                # The client's limit is for each read: an answer byte by byte would have no end.
-                if time.monotonic() > end:
-                    raise _NoAnswer(f"it did not answer within {limit:g} s")
-    except httpx.TimeoutException as error:
-        raise _NoAnswer(f"it did not answer within {limit:g} s") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _NoAnswer(f"it does not answer: {type(error).__name__}") from error
+                    raise _too_long()
     return bytes(answer)
 
 
 def _by_command(command: Sequence[str], question: bytes, limit: float) -> bytes:
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    overdue = threading.Event()
+    end = time.monotonic() + limit
     with tempfile.TemporaryFile() as asked:  # a pipe would wait for a program that does not read
         asked.write(question)
         asked.seek(0)
@@ -137,40 +153,59 @@ def _by_command(command: Sequence[str], question: bytes, limit: float) -> bytes:
                 stderr=subprocess.DEVNULL,
                 env=environment,
                 start_new_session=True,
+                bufsize=0,
             )
         except OSError as error:
             raise _NoAnswer(f"it cannot be started: {type(error).__name__}") from error
-
-        def end() -> None:
-            overdue.set()
-            _kill(child)
-
-        timer = threading.Timer(limit, end)
-        timer.start()
-        try:
-            assert child.stdout is not None
-            answer = child.stdout.read(MAX_ANSWER_BYTES + 1)
-            if len(answer) <= MAX_ANSWER_BYTES:
-                child.wait()
-        finally:
-            timer.cancel()
-            _kill(child)
-            child.wait()
-            if child.stdout is not None:
-                child.stdout.close()
-    if overdue.is_set():
-        raise _NoAnswer(f"it did not answer within {limit:g} s")
-    if len(answer) > MAX_ANSWER_BYTES:
-        raise _NoAnswer(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
+    assert child.stdout is not None
+    try:
+        answer = _read(child.stdout, end)
+        child.wait(max(end - time.monotonic(), 0))
+    except (TimeoutError, subprocess.TimeoutExpired) as error:
+        raise _late(limit) from error
+    finally:
+        _kill(child)
+        child.stdout.close()
     if child.returncode != 0:
         raise _NoAnswer(f"it ended with status {child.returncode}")
     return answer
+
+
+def _read(out: IO[bytes], end: float) -> bytes:
+    """All that is said until ``end`` (monotonic seconds); raises TimeoutError after it.
+
+    Waiting is for the pipe and not for the program: one that it started and that left its group
+    may hold the pipe open for ever.
+    """
+    answer = bytearray()
+    with selectors.DefaultSelector() as ready:
+        ready.register(out, selectors.EVENT_READ)
+        while ready.select(max(end - time.monotonic(), 0)):
+            chunk = os.read(out.fileno(), MAX_ANSWER_BYTES)
+            if not chunk:
+                return bytes(answer)
+            answer += chunk
+            if len(answer) > MAX_ANSWER_BYTES:
+                raise _too_long()
+            if time.monotonic() > end:
+                break
+    raise TimeoutError
+
+
+def _late(limit: float) -> _NoAnswer:
+    return _NoAnswer(f"it did not answer within {limit:g} s")
+
+
+def _too_long() -> _NoAnswer:
+    return _NoAnswer(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
     """The program and all that it started; its group lives as long as one of them does."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):  # one that became another user's is not ours to end
+        child.wait(GRACE_SECONDS)
 
 
 def _printable(text: str) -> str:

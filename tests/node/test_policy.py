@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -86,6 +89,32 @@ def test_a_program_that_does_not_end_is_ended_with_all_it_started(tmp_path: Path
     assert answer is not None
     assert "did not answer" in str(answer.problem)
     assert time.monotonic() - began < 60  # and not after the ten minutes of either
+
+
+def test_an_answer_is_not_awaited_from_what_left_the_program_s_group(tmp_path: Path) -> None:
+    """It holds the pipe open, and no signal to the group reaches it."""
+    settings = program(
+        tmp_path,
+        "import subprocess",
+        "wait = 'import pathlib, time; time.sleep(30); pathlib.Path(\"ended\").touch()'",
+        "away = [sys.executable, '-c', wait]",
+        "away = subprocess.Popen(away, start_new_session=True, cwd=sys.path[0])",
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(away.pid))",
+        f"print({YES.decode()!r})",
+        policy_timeout_seconds=3,
+    )
+    answer = ask(settings, facts())
+    assert not (tmp_path / "ended").exists()
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert answer is not None
+    assert "did not answer" in str(answer.problem)
+
+
+def test_a_program_that_never_stops_talking_is_ended(tmp_path: Path) -> None:
+    settings = program(tmp_path, "while True: print('x' * 4096)", policy_timeout_seconds=60)
+    answer = ask(settings, facts())
+    assert answer is not None
+    assert "longer than" in str(answer.problem)
 
 
 def test_a_program_that_does_not_exist_refuses(tmp_path: Path) -> None:
@@ -193,6 +222,31 @@ def test_a_service_that_is_away_or_silent_refuses(tmp_path: Path) -> None:
     assert (silent.allow, away.allow) == (False, False)
     assert "did not answer" in str(silent.problem)
     assert "does not answer" in str(away.problem)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_a_service_that_answers_byte_by_byte_refuses(tmp_path: Path, head: bytes) -> None:
+    """In its headers or in its body: each byte comes in time, all of them never."""
+    over = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        with listener.accept()[0] as connection, suppress(OSError):
+            connection.sendall(head)
+            for _ in range(600):
+                if over.wait(0.05):
+                    break
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/decide"
+        settings = Settings.load(tmp_path, policy_url=url, policy_timeout_seconds=0.5)
+        answer = ask(settings, facts())
+        over.set()
+        thread.join()
+    assert answer is not None
+    assert answer.problem == "it did not answer within 0.5 s"
 
 
 # ── Settings ─────────────────────────────────────────────────────────────────────────────────
