@@ -31,6 +31,7 @@ FILE_NAME = "admission-request.json"
 MAX_REQUEST_BYTES = 8192
 MAX_NAME = 100  # as a proposal takes it
 DOMAIN = "FATE-Chain Admission Request"
+HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # of secp256k1
 
 Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
 PublicKey = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
@@ -127,12 +128,14 @@ def make_request(
     """Sign this site's request for admission; ``contact`` is committed to by its SHA-256.
 
     The same request comes again as long as what it says is the same.  Raises `Conflict` for an
-    account that is a member's, and `chain.errors.ChainError`.
+    account that is a member's, `Invalid` (``ContractAccount``) for one with code, and
+    `chain.errors.ChainError`.
     """
     from chain.ids import new_nonce
 
     network = site.network()
     identity, settings = site.identity, site.settings
+    _check_has_a_key(network, identity.address)
     _check_not_a_member(network, identity.address)
     before = _written(settings.home / FILE_NAME)
     stands = before is not None and before.account == identity.address
@@ -163,8 +166,8 @@ def make_request(
 def check_request(network: Network, content: bytes) -> AdmissionRequest:
     """The request in these bytes, if it is one for this consortium that its account signed.
 
-    Raises `TooLarge`, `Invalid`, `Unauthenticated` (``SignatureInvalid``), and `Conflict` for an
-    account that is a member's already.
+    Raises `TooLarge`, `Invalid` (``ContractAccount`` for one of a contract), `Unauthenticated`
+    (``SignatureInvalid``), and `Conflict` for an account that is a member's already.
     """
     request = AdmissionRequest.parse(content)
     here = {"chainId": network.client.chain_id, "consortium": network.consortium.address.lower()}
@@ -179,6 +182,7 @@ def check_request(network: Network, content: bytes) -> AdmissionRequest:
         raise Invalid(
             "InvalidRequest", "the endpoint is no URL of a node", found=error.found
         ) from error
+    _check_has_a_key(network, request.account)
     asked = network.membership.typed_admission(request.account, request.name, int(request.nonce))
     _check_signed(asked, request.acceptance, request.account, "the acceptance")
     _check_signed(
@@ -219,21 +223,50 @@ def _typed(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_signed(typed: dict[str, Any], signature: str, account: str, what: str) -> None:
-    from eth_account import Account
-    from eth_account.messages import encode_typed_data
-    from eth_keys.exceptions import BadSignature
-
-    try:
-        signer = Account.recover_message(encode_typed_data(full_message=typed), signature=signature)
-    except (BadSignature, ValueError) as error:
-        raise Unauthenticated("SignatureInvalid", f"{what} is not signed") from error
-    if signer.lower() != account.lower():
+    signer = _signer(typed, bytes.fromhex(signature[2:]))
+    if signer is None or signer.lower() != account.lower():
         raise Unauthenticated(
             "SignatureInvalid",
             f"{what} is not signed by the account that it names",
             found=signer,
             allowed=account,
         )
+
+
+def _signer(typed: dict[str, Any], signature: bytes) -> str | None:
+    """Whose key made the signature; None for what the contracts would take from nobody.
+
+    They read v as 27 or 28 and s in the lower half only; others read more, which would be signed
+    for a delegate and for no vote.
+    """
+    from eth_account import Account
+    from eth_account.messages import encode_typed_data
+    from eth_keys.exceptions import BadSignature
+    from eth_utils.exceptions import ValidationError as KeyInvalid
+
+    if signature[64] not in (27, 28) or int.from_bytes(signature[32:64], "big") > HALF_ORDER:
+        return None
+    try:
+        found: str = Account.recover_message(
+            encode_typed_data(full_message=typed), signature=signature
+        )
+    except (BadSignature, KeyInvalid, ValueError):
+        return None
+    return found
+
+
+def _check_has_a_key(network: Network, account: str) -> None:
+    if not network.client.has_code(account):
+        return
+    raise Invalid(
+        "ContractAccount",
+        "the account is a contract's: only an account with a key asks by a request, since the "
+        "node that asks is to act for it",
+        found=account,
+        hint="ask with a home of its own account (`fatechain init`); or have a member propose the "
+        "contract by hand: `fatechain proposal create admit`, with what the contract accepts as "
+        "its signature (ERC-1271)",
+    )
 
 
 def _written(path: Path) -> AdmissionRequest | None:

@@ -1,7 +1,7 @@
 """Requests for admission that were handed to this node, for a delegate to look at and to sponsor.
 
 Anybody may hand one in, so what is kept is bounded: a request is small, signed by the account that
-it names, one per account, so many altogether, and for so long.  Looking at it and proposing the
+it names, one per account, so many waiting, and for so long.  Looking at it and proposing the
 admission is a delegate's; the vote is the members'.
 """
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 MAX_WAITING = 500
 KEPT_SECONDS = 30 * 24 * 3600
 
+# Those that a delegate sponsored or dismissed take nobody's room: they are as many as a delegate
+# had time for.  They are kept so that the same request does not come before a delegate again.
+_WAITS = (ReceivedRequest.proposal.is_(None), ReceivedRequest.dismissed_at.is_(None))
+
 
 def receive(
     site: Site, content: bytes, *, now: Callable[[], float] = time.time
@@ -48,9 +52,7 @@ def receive(
         if before is not None:
             session.delete(before)  # the newcomer changed its mind: its last word counts
             session.flush()
-        elif (
-            session.scalar(select(func.count()).select_from(ReceivedRequest)) or 0
-        ) >= MAX_WAITING:
+        if (session.scalar(select(func.count()).where(*_WAITS)) or 0) >= MAX_WAITING:
             raise TooMany(
                 "TooManyRequests",
                 "this node keeps no further requests for admission",
@@ -75,7 +77,7 @@ def waiting(site: Site) -> list[ReceivedRequest]:
     """Requests that were neither sponsored nor dismissed, oldest first."""
     query = (
         select(ReceivedRequest)
-        .where(ReceivedRequest.proposal.is_(None), ReceivedRequest.dismissed_at.is_(None))
+        .where(*_WAITS)
         .order_by(ReceivedRequest.received_at, ReceivedRequest.id)
     )
     with site.store.read() as session:

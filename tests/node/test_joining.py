@@ -12,7 +12,14 @@ from sqlalchemy import func, select
 
 from chain.sites import SiteRole
 from node.errors import Conflict, Invalid, TooLarge, TooMany, Unauthenticated
-from node.joining import FILE_NAME, MAX_REQUEST_BYTES, AdmissionRequest, check_request, make_request
+from node.joining import (
+    FILE_NAME,
+    HALF_ORDER,
+    MAX_REQUEST_BYTES,
+    AdmissionRequest,
+    check_request,
+    make_request,
+)
 from node.registration import register_site, site_on_chain
 from node.site import Site
 from node.sponsoring import KEPT_SECONDS, dismiss, find, receive, waiting
@@ -149,6 +156,36 @@ def test_a_request_too_large_is_not_read(quiet: Newcomers) -> None:
         AdmissionRequest.parse(b" " * (MAX_REQUEST_BYTES + 1))
 
 
+@pytest.mark.parametrize("name", ["acceptance", "signature"])
+@pytest.mark.parametrize("v", [0, 1, 5, 26, 29, 35, 36, 100, 255])
+def test_a_signature_that_the_contracts_would_not_read_is_none(
+    quiet: Newcomers, name: str, v: int
+) -> None:
+    request = make_request(quiet.stranger)
+    signature = request.to_json()[name][:-2] + f"{v:02x}"
+    with pytest.raises(Unauthenticated) as refusal:
+        check_request(quiet.network, _bytes(request, **{name: signature}))
+    assert refusal.value.code == "SignatureInvalid"
+
+
+def test_the_other_signature_that_the_same_one_gives_away_is_none(quiet: Newcomers) -> None:
+    request = make_request(quiet.stranger)
+    raw = bytes.fromhex(request.signature[2:])
+    high = 2 * HALF_ORDER + 1 - int.from_bytes(raw[32:64], "big")
+    other = "0x" + (raw[:32] + high.to_bytes(32, "big") + bytes([55 - raw[64]])).hex()
+    with pytest.raises(Unauthenticated):
+        check_request(quiet.network, _bytes(request, signature=other))
+
+
+def test_the_account_of_a_contract_is_told_to_ask_otherwise(quiet: Newcomers) -> None:
+    request = make_request(quiet.stranger)
+    contract = quiet.network.membership.address
+    with pytest.raises(Invalid) as refusal:
+        check_request(quiet.network, _bytes(request, account=contract))
+    assert refusal.value.code == "ContractAccount"
+    assert "proposal create admit" in str(refusal.value.hint)
+
+
 def test_a_member_needs_no_admission(quiet: Newcomers) -> None:
     with pytest.raises(Conflict):
         make_request(quiet.bank)
@@ -205,6 +242,43 @@ def test_a_node_keeps_only_so_many_requests(
         another.chain = quiet.chain
         with pytest.raises(TooMany):
             receive(inbox, _bytes(make_request(another)))
+
+
+@pytest.fixture
+def another(quiet: Newcomers, tmp_path: Path) -> Iterator[ChainSite]:
+    """One more stranger."""
+    with ChainSite.create(
+        tmp_path / "another",
+        name="another",
+        scrypt_cost=SCRYPT,
+        consortium=quiet.bank.settings.consortium,
+    ) as site:
+        site.chain = quiet.chain
+        yield site
+        for row in waiting(quiet.bank):
+            dismiss(quiet.bank, row.id)
+
+
+def test_a_dismissed_request_takes_nobodys_room(
+    quiet: Newcomers, inbox: ChainSite, another: ChainSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unwanted = receive(inbox, _bytes(make_request(quiet.stranger, "Takes no room")))
+    dismiss(inbox, unwanted.id)
+    monkeypatch.setattr("node.sponsoring.MAX_WAITING", 1)
+    receive(inbox, _bytes(make_request(another)))
+    receive(inbox, _bytes(unwanted))  # said again, it is as dismissed as before
+    assert [row.name for row in waiting(inbox)] == ["another"]
+
+
+def test_a_dismissed_account_has_no_right_to_room_either(
+    quiet: Newcomers, inbox: ChainSite, another: ChainSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unwanted = receive(inbox, _bytes(make_request(quiet.stranger, "Comes back")))
+    dismiss(inbox, unwanted.id)
+    receive(inbox, _bytes(make_request(another)))
+    monkeypatch.setattr("node.sponsoring.MAX_WAITING", len(waiting(inbox)))
+    with pytest.raises(TooMany):
+        receive(inbox, _bytes(make_request(quiet.stranger, "With another name")))
 
 
 # ── Taking one's place ───────────────────────────────────────────────────────────────────────
