@@ -7,6 +7,7 @@ folder: what it left running is ended first.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -96,6 +97,7 @@ class Stage:
         self.actors: dict[str, Actor] = {}
         self.rpc_url = ""
         self.deployment: dict[str, Any] = {}
+        self._votes = itertools.count(1)
 
     # ── The chain and the consortium ─────────────────────────────────────────────────────────
 
@@ -210,6 +212,8 @@ class Stage:
             "kind": kind,
             "params": {"member": self.institutions[name].member},
             "title": f"{kind} {self.institutions[name].title}",
+            # The same calls with the same words are one proposal, which is voted on once.
+            "body": f"Vote {next(self._votes)}",
         }
         made = self.institutions[others[0]].api.post("/v1/proposals", body, wait=60)
         decided = self.decide(made["id"], dict.fromkeys(others, ("for", "Agreed.")))
