@@ -1,27 +1,30 @@
-"""A signed head of a log: a C2SP checkpoint, which is a signed note with an Ed25519 key.
+"""The head of a log: a C2SP checkpoint, which is the text of a signed note.
 
     fatechain/0x…site          origin, and the name of the key
     1234                       size
     <base64 of the root>
 
-    — fatechain/0x…site <base64 of key hash and signature>
-
-Sources: https://c2sp.org/tlog-checkpoint, https://c2sp.org/signed-note
+Source: https://c2sp.org/tlog-checkpoint
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
+import re
 from dataclasses import dataclass
+from typing import Self
 
-from node.errors import Failed
+from chain.merkle import EMPTY_ROOT, HASH_BYTES
+from node.audit.note_keys import Ed25519Key, sign
+from node.audit.notes import Note
+from node.errors import Invalid, NodeError
 from node.identity import Identity
-from node.signatures import verify_bytes
 
-ED25519 = b"\x01"  # the note's type of signature
-MAX_NOTE_BYTES = 4096
+PREFIX = "fatechain/"
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_MAX_SIZE = 2**63 - 1
+_SITE = re.compile(r"0x[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -37,62 +40,64 @@ class Checkpoint:
         """What is signed."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The head that a note's text tells; raises `Invalid` (``CheckpointInvalid``).
+
+        There is one form of every head.  Lines below the third, which a log may add and nobody can
+        audit, are refused: our logs have none, and an EIP-712 signature would not cover them.
+        """
+        lines = text.split("\n")
+        if len(lines) != 4 or lines[3] or not lines[0]:
+            raise _invalid("it has not the three lines of one")
+        origin, size, encoded = lines[:3]
+        if not _SIZE.fullmatch(size) or int(size) > _MAX_SIZE:
+            raise _invalid("the size is no number, or not in its one form")
+        try:
+            root = base64.b64decode(encoded, validate=True)
+        except (ValueError, binascii.Error) as error:
+            raise _invalid("the root is not base64") from error
+        found = cls(origin, int(size), root)
+        if len(root) != HASH_BYTES or found.text != text:
+            raise _invalid("the root is no SHA-256, or not in its one form")
+        if found.size == 0 and root != EMPTY_ROOT:
+            raise _invalid("a log without entries has another root")
+        return found
+
 
 def origin_of(site_id: str) -> str:
     """The name of a site's log and of its audit key in notes."""
-    return f"fatechain/{site_id}"
+    return PREFIX + site_id
+
+
+def site_of(origin: str) -> str:
+    """The site whose log this is; raises `Invalid` (``CheckpointInvalid``) for another's log."""
+    site = origin.removeprefix(PREFIX)
+    if not origin.startswith(PREFIX) or not _SITE.fullmatch(site):
+        raise _invalid("the origin names no site of a consortium")
+    return site
 
 
 def sign_checkpoint(identity: Identity, site_id: str, size: int, root: bytes) -> str:
     """The note for a head of the site's log."""
-    checkpoint = Checkpoint(origin_of(site_id), size, root)
-    signature = identity.sign_audit(checkpoint.text.encode())
-    stamp = base64.b64encode(_key_hash(checkpoint.origin, identity.audit_public) + signature)
-    return f"{checkpoint.text}\n\u2014 {checkpoint.origin} {stamp.decode()}\n"
+    head = Checkpoint(origin_of(site_id), size, root)
+    return str(Note(head.text, (sign(identity, head.origin, head.text),)))
 
 
-def open_checkpoint(note: str, site_id: str, public_key: bytes) -> Checkpoint:
-    """The head that the site's audit key signed; raises `Failed` (``CheckpointInvalid``)."""
-    if len(note.encode()) > MAX_NOTE_BYTES:
-        raise _invalid(f"it has more than {MAX_NOTE_BYTES} bytes")
-    text, blank, stamps = note.partition("\n\n")
-    lines = text.split("\n")
-    if not blank or len(lines) != 3 or lines[0] != origin_of(site_id):
-        raise _invalid("it is not a checkpoint of this site's log")
-    checkpoint = _parsed(*lines)
-    prefix = f"\u2014 {checkpoint.origin} "
-    for line in stamps.splitlines():
-        if line.startswith(prefix) and _is_signed(
-            checkpoint, line.removeprefix(prefix), public_key
-        ):
-            return checkpoint
-    raise _invalid("the site's audit key did not sign it")
+def open_checkpoint(note: str | bytes, site_id: str, public_key: bytes) -> Checkpoint:
+    """The head that the site's audit key signed.
+
+    Raises `Invalid` (``NoteMalformed``, ``CheckpointInvalid``) and `Refused` (``NoteForged``,
+    ``NoteNotSigned``).
+    """
+    origin = origin_of(site_id)
+    found = Note.parse(note)
+    found.opened([Ed25519Key(origin, public_key)])
+    head = Checkpoint.parse(found.text)
+    if head.origin != origin:
+        raise _invalid("it is the head of another log")
+    return head
 
 
-def _parsed(origin: str, size: str, root: str) -> Checkpoint:
-    try:
-        checkpoint = Checkpoint(origin, int(size), base64.b64decode(root, validate=True))
-    except (ValueError, binascii.Error) as error:
-        raise _invalid("size or root cannot be read") from error
-    if checkpoint.text != f"{origin}\n{size}\n{root}\n" or len(checkpoint.root) != 32:
-        raise _invalid("size or root is not in its one form")
-    return checkpoint
-
-
-def _is_signed(checkpoint: Checkpoint, stamp: str, public_key: bytes) -> bool:
-    try:
-        raw = base64.b64decode(stamp, validate=True)
-    except binascii.Error:
-        return False
-    signature = base64.b64encode(raw[4:]).decode()
-    return raw[:4] == _key_hash(checkpoint.origin, public_key) and verify_bytes(
-        public_key, signature, checkpoint.text.encode()
-    )
-
-
-def _key_hash(name: str, public_key: bytes) -> bytes:
-    return hashlib.sha256(name.encode() + b"\n" + ED25519 + public_key).digest()[:4]
-
-
-def _invalid(detail: str) -> Failed:
-    return Failed("CheckpointInvalid", f"the checkpoint does not hold: {detail}")
+def _invalid(detail: str) -> NodeError:
+    return Invalid("CheckpointInvalid", f"this is no checkpoint: {detail}")

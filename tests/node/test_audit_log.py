@@ -20,7 +20,7 @@ from node.audit.checkpoint import open_checkpoint
 from node.audit.entries import MAX_ENTRY_BYTES, record
 from node.audit.log import AuditLog, Fault
 from node.audit.tiles import Tiles
-from node.errors import Failed, Invalid, NotFound
+from node.errors import Failed, Invalid, NodeError, NotFound, Refused
 from node.identity import Identity, create_keys
 from node.migrations import migrate
 from node.settings import Settings
@@ -384,20 +384,20 @@ def test_a_checkpoint_is_a_signed_note_of_the_head(
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "refusal"),
     [
-        ("\n5\n", "\n6\n"),
-        ("\n5\n", "\n05\n"),
-        ("fatechain/0x5e", "fatechain/0x5f"),
-        ("\u2014", "-"),
+        ("\n5\n", "\n6\n", "NoteForged"),
+        ("\n5\n", "\n05\n", "NoteForged"),
+        ("fatechain/0x5e", "fatechain/0x5f", "NoteNotSigned"),
+        ("\u2014", "-", "NoteMalformed"),
     ],
 )
 def test_an_altered_checkpoint_is_refused(
-    store: Store, log: AuditLog, identity: Identity, old: str, new: str
+    store: Store, log: AuditLog, identity: Identity, old: str, new: str, refusal: str
 ) -> None:
     fill(store, log, 5)
     note = log.checkpoint(identity, SITE).replace(old, new)
-    with pytest.raises(Failed, match="CheckpointInvalid"):
+    with pytest.raises(NodeError, match=refusal):
         open_checkpoint(note, SITE, identity.audit_public)
 
 
@@ -406,5 +406,5 @@ def test_a_checkpoint_signed_with_the_request_key_is_refused(
 ) -> None:
     fill(store, log, 5)
     note = log.checkpoint(identity, SITE)
-    with pytest.raises(Failed, match="did not sign"):
+    with pytest.raises(Refused, match="NoteNotSigned"):
         open_checkpoint(note, SITE, identity.request_public)
