@@ -2,6 +2,7 @@
 
 /v1/…         the operator's interface (token), described by /v1/openapi.json
 /sites/v1/…   what other sites say to this one (signed requests)
+/log/…        the audit log as C2SP tiles
 /…            the explorer
 """
 
@@ -36,10 +37,10 @@ from node.api import (
     rules,
     sign_in,
     sites,
+    tiles,
     transactions,
     waiting,
 )
-from node.api.attempts import Attempts
 from node.api.auth import Gate, scheme, templates_of
 from node.api.headers import SecurityHeaders
 from node.api.limits import BodyLimit
@@ -92,7 +93,6 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
     app.state.names = Names(opened.network)
     app.state.gate = Gate.of_home(opened.settings.home)
     app.state.door = joining.Door()
-    app.state.looks = Attempts(limit=12, seconds=60)  # at the endpoint of one site
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
@@ -101,7 +101,8 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
     app.include_router(health.public, prefix="/v1")
     app.include_router(joining.public, prefix="/v1")
     app.include_router(sign_in.public, prefix="/v1")
-    app.include_router(between.router)
+    between.install(app)
+    app.include_router(tiles.router)  # before the explorer, whose pages are below /log, too
     explorer.install(app)
     app.state.templates = templates_of(app)
     return app

@@ -18,12 +18,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from node import partners, stops
 from node.addresses import WireAddress
 from node.api.attempts import Attempts
+from node.api.auth import address_of
 from node.errors import Invalid, TooLarge
 from node.reach import look
 from node.requests import authenticate, read_body
@@ -33,6 +34,13 @@ from node.site import Site
 router = APIRouter(prefix="/sites/v1", include_in_schema=False)
 
 MAX_ENTRIES = 256  # of the log in one answer
+
+
+def install(app: FastAPI) -> None:
+    """Add what other sites say to an application, with its limits."""
+    app.state.looks = Attempts(limit=12, seconds=60)  # at the endpoint of one site
+    app.state.stop_refusals = Attempts(limit=30, seconds=60)  # of receipts from one address
+    app.include_router(router)
 
 
 async def _sender(request: Request) -> VerifiedSender:
@@ -98,9 +106,17 @@ async def release(request: Request, sender: Sender, job: str) -> Response:
 @router.post("/jobs/{job}/stop")
 async def stop(request: Request, job: str) -> Any:
     """Take a party's receipt of a stop, by its own signature: who was suspended must not send
-    messages any more, and still has to say that it stopped."""
+    messages any more, and still has to say that it stopped.
+
+    Looking a key up costs questions to the chain, and anybody may name one: of one address so many
+    receipts are looked at that turn out to be none.
+    """
+    refusals: Attempts = request.app.state.stop_refusals
+    refusals.count(address := address_of(request))
     body = await _read(request, stops.MAX_BYTES)
-    return await anyio.to_thread.run_sync(stops.receive, _site(request), job, body)
+    kept = await anyio.to_thread.run_sync(stops.receive, _site(request), job, body)
+    refusals.give_back(address)
+    return kept
 
 
 @router.get("/jobs/{job}/evidence")

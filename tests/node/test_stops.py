@@ -12,17 +12,19 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import select, update
 
 from chain import canonical
 from chain.calls import Call
 from ml.algorithm import code_digest
 from node import stops
+from node.api import between, problems
 from node.api.views import jobs as views
 from node.api.views.names import Names
 from node.courier import Courier
-from node.directory import ChainDirectory
-from node.errors import NodeError, Refused
+from node.directory import ChainDirectory, SenderKey
+from node.errors import NodeError, Refused, Unauthenticated
 from node.lifecycle import move_task
 from node.projection import stop_tasks
 from node.site import Site
@@ -31,7 +33,7 @@ from node.store import AuditEntry, JobParty, LocalJob, StopReceipt, Task
 from tests.node import consortium
 from tests.node.consortium import ALGORITHM, Consortium, sync_of
 from tests.node.test_sync import a_running_task
-from tests.node.two_sites import Pair
+from tests.node.two_sites import Pair, new_id
 
 REASON, DETAIL = "GrantRevoked", "grant 0x31 is REVOKED at block 7"
 
@@ -323,6 +325,37 @@ def test_a_body_that_is_no_receipt_by_its_length_is_not_read_to_its_end(
     url = f"{pair.guest.settings.endpoint}/sites/v1/jobs/{job}/stop"
     answer = httpx.post(url, content=b"x" * (stops.MAX_BYTES + 1), trust_env=False)
     assert (answer.status_code, answer.json()["code"]) == (413, "MessageTooLarge")
+
+
+async def test_receipts_that_are_none_are_looked_at_so_often_a_minute(
+    pair: Pair, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may name a key, and looking it up costs questions to the chain."""
+    asked = []
+
+    def past_key(key: str, _job: str) -> SenderKey:
+        asked.append(key)
+        raise Unauthenticated("UnknownSite", f"no site holds key {key}")
+
+    monkeypatch.setattr(pair.book, "past_key", past_key)
+    app = FastAPI()
+    app.state.site = pair.guest
+    problems.install(app)
+    between.install(app)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://guest") as stranger:
+        url = f"/sites/v1/jobs/{job}/stop"
+        bodies = [a_receipt(pair.host, job, keyId=new_id()) for _ in range(40)]
+        codes = [(await stranger.post(url, content=body)).status_code for body in bodies]
+    assert codes == [401] * 30 + [429] * 10
+    assert len(asked) == 30
+
+
+def test_receipts_that_hold_are_not_counted(pair: Pair, job: str) -> None:
+    for _ in range(40):
+        url = f"{pair.guest.settings.endpoint}/sites/v1/jobs/{job}/stop"
+        answer = httpx.post(url, content=a_receipt(pair.host, job), trust_env=False)
+        assert answer.status_code == 200
 
 
 # ── On the chain ─────────────────────────────────────────────────────────────────────────────

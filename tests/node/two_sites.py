@@ -46,6 +46,7 @@ class Book:
     """A `node.directory.Directory` on paper."""
 
     keys: dict[str, SenderKey] = field(default_factory=dict)
+    audit: dict[str, bytes] = field(default_factory=dict)
     endpoints: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, JobOnChain] = field(default_factory=dict)
     refusals: dict[str, NodeError] = field(default_factory=dict)  # by key, site or job id
@@ -68,6 +69,10 @@ class Book:
             raise Unauthenticated("UnknownSite", f"no site holds key {key_id}")
         return self.keys[key_id]
 
+    def audit_keys(self, site_id: str) -> tuple[bytes, ...]:
+        self._check(site_id)
+        return (self.audit[site_id],)
+
     def endpoint(self, site_id: str) -> str:
         self._check(site_id)
         return self.endpoints[site_id]
@@ -81,6 +86,7 @@ class Book:
     def enter(self, site: Site) -> None:
         key_id = site.key_id()
         self.keys[key_id] = SenderKey(key_id, site.id, site.identity.request_public)
+        self.audit[site.id] = site.identity.audit_public
         self.endpoints[site.id] = site.settings.endpoint
 
     @contextmanager
@@ -219,7 +225,7 @@ class _Server:
         app = FastAPI()
         app.state.site = site
         problems.install(app)
-        app.include_router(between.router)
+        between.install(app)
         config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none")
         self._server = uvicorn.Server(config)
         # The socket listens already: a client that comes early waits in its queue.
