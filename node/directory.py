@@ -69,6 +69,11 @@ class Directory(Protocol):
         ``KeyNotProven``.
         """
 
+    def audit_keys(self, site_id: str) -> tuple[bytes, ...]:
+        """The Ed25519 keys (32 bytes each) with which the site signs the heads of its log now; two
+        while one follows another.  Empty for a site that has none.
+        """
+
     def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
         """The id under which the site registry holds this key of this site."""
 
@@ -103,6 +108,9 @@ class ChainDirectory:
 
     def past_key(self, key_id: str, job_id: str) -> SenderKey:
         return self._remembered("past key", f"{key_id} {job_id}", self._find_past_key)
+
+    def audit_keys(self, site_id: str) -> tuple[bytes, ...]:
+        return self._remembered("audit keys", site_id, self._find_audit_keys)
 
     def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
         from chain.sites import key_id
@@ -206,6 +214,17 @@ class ChainDirectory:
                 found=key_id,
             )
         return _proven(network, site_id, key_id, key)
+
+    def _find_audit_keys(self, network: Network, site_id: str) -> tuple[bytes, ...]:
+        head = network.client.head().number
+        return tuple(
+            bytes.fromhex(key.public_key.removeprefix("0x"))
+            for key in network.sites.keys(site_id, block=head)
+            if key.purpose == "audit"
+            and key.is_valid_at(head)
+            and key.from_block <= head - self._confirmations
+            and network.sites.proves(site_id, key)
+        )
 
     def _find_site(self, network: Network, site_id: str) -> ChainSite:
         return network.sites.site(site_id)

@@ -19,6 +19,7 @@ import httpx
 
 from chain import canonical
 from node.addresses import WireAddress
+from node.audit.checkpoint import Checkpoint, open_checkpoint
 from node.errors import (
     Conflict,
     Failed,
@@ -132,10 +133,27 @@ class Peers:
 
     # ── The log ──────────────────────────────────────────────────────────────────────────────
 
-    async def checkpoint(self, site_id: str) -> dict[str, Any]:
-        """The site's newest checkpoint: {"checkpoint": note, "size", "root"}."""
-        found: dict[str, Any] = await self._ask("GET", site_id, "/sites/v1/log/checkpoint")
-        return found
+    async def checkpoint(self, site_id: str) -> Checkpoint:
+        """The newest head of the site's log, signed with an audit key that it has on the chain.
+
+        What the answer says beside the note is not read.  Raises `Failed` (``CheckpointInvalid``).
+        """
+        found = await self._ask("GET", site_id, "/sites/v1/log/checkpoint")
+        note = str(found.get("checkpoint")) if isinstance(found, dict) else ""
+        keys = await anyio.to_thread.run_sync(self._site.directory.audit_keys, site_id)
+        refusal: NodeError | None = None
+        for key in keys:  # two, while one follows another
+            try:
+                return open_checkpoint(note, site_id, key)
+            except NodeError as reason:
+                refusal = reason
+        raise Failed(
+            "CheckpointInvalid",
+            f"site {site_id} showed a head of its log that none of its audit keys signed",
+            found=str(refusal or "it has no audit key on the chain"),
+            allowed=["0x" + key.hex() for key in keys],
+            hint="keep what it showed, and hold its log against what it anchored",
+        ) from refusal
 
     # ── How ──────────────────────────────────────────────────────────────────────────────────
 

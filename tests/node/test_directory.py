@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chain.errors import ChainUnavailable
 from chain.network import Network
-from chain.sites import REQUEST, KeyInput, key_proof_digest
+from chain.sites import AUDIT, REQUEST, KeyInput, key_proof_digest
 from chain.testing import InProcessChain
 from node.directory import TTL_SECONDS, ChainDirectory, checked_endpoint
 from node.errors import NodeError, NotFound, Refused, Unauthenticated, Unavailable
@@ -55,13 +55,13 @@ def request_key(world: World, directory: ChainDirectory) -> str:
     return directory.key_id(world.bank.site, "request", public)
 
 
-def new_key(world: World) -> KeyInput:
-    """A further request key of the bank's site, with its proof."""
-    key, site, net = Ed25519PrivateKey.from_private_bytes(b"7" * 32), world.bank.site, world.network
+def new_key(world: World, purpose: str = REQUEST, seed: bytes = b"7") -> KeyInput:
+    """A further key of the bank's site, with its proof."""
+    key, site, net = Ed25519PrivateKey.from_private_bytes(seed * 32), world.bank.site, world.network
     public = "0x" + key.public_key().public_bytes_raw().hex()
     chain = net.client.chain_id
-    digest = key_proof_digest(chain, net.sites.address, site, REQUEST, public)
-    return KeyInput(REQUEST, public, "0x" + key.sign(bytes.fromhex(digest[2:])).hex())
+    digest = key_proof_digest(chain, net.sites.address, site, purpose, public)
+    return KeyInput(purpose, public, "0x" + key.sign(bytes.fromhex(digest[2:])).hex())
 
 
 def test_the_computed_id_is_that_of_the_registered_key(
@@ -193,6 +193,36 @@ def test_a_key_that_is_none_signs_nothing(
     founded[0].mine(2)
     with pytest.raises(Unauthenticated, match="no Ed25519 key"):
         directory.sender_key(directory.key_id(world.bank.site, "request", b"\x12"))
+
+
+def test_audit_keys_are_those_that_the_site_has_now(
+    world: World, directory: ChainDirectory, founded: tuple[InProcessChain, World]
+) -> None:
+    """None for requests, none that did not sign for the site, none that is new or has ended."""
+    sites, site, operator = world.network.sites, world.bank.site, world.bank.operator
+
+    def found() -> tuple[bytes, ...]:
+        directory.forget()
+        return directory.audit_keys(site)
+
+    def public(key: KeyInput) -> bytes:
+        return bytes.fromhex(key.public_key[2:])
+
+    before = found()
+    assert public(new_key(world)) not in before
+    first, second = (new_key(world, AUDIT, seed) for seed in (b"8", b"9"))
+    unproven = KeyInput(AUDIT, "0x" + "77" * 32, first.proof)
+    for key in (unproven, new_key(world), first):
+        world.send(operator, sites.add_key(site, key))
+    assert found() == before
+    founded[0].mine(2)
+    assert found() == (*before, public(first))
+    world.send(operator, sites.add_key(site, second))
+    founded[0].mine(2)
+    assert found() == (*before, public(first), public(second))
+    ended = directory.key_id(site, AUDIT, public(first))
+    world.send(operator, sites.revoke_key(site, ended))
+    assert found() == (*before, public(second))
 
 
 def test_a_job_shows_its_state_and_parties(world: World, directory: ChainDirectory) -> None:

@@ -18,7 +18,6 @@ from starlette.routing import Route
 
 from chain import canonical, merkle
 from node import partners, peers, requests
-from node.audit.checkpoint import open_checkpoint
 from node.audit.entries import record
 from node.errors import Conflict, Failed, NodeError, Refused, Unavailable
 from node.peers import site_client
@@ -144,12 +143,11 @@ async def test_the_log_of_a_partner_can_be_read_and_proved(pair: Pair) -> None:
             record(session, "chain.available", "urn:chain", {"n": n}, "sync")
     while pair.host.log.sequence():
         pass
-    told = await pair.guest.peers.checkpoint(pair.host.id)
-    audit_key = pair.host.identity.audit_public
-    head = open_checkpoint(told["checkpoint"], pair.host.id, audit_key)
+    head = await pair.guest.peers.checkpoint(pair.host.id)
+    ask = pair.guest.peers._ask
+    told = await ask("GET", pair.host.id, "/sites/v1/log/checkpoint")
     assert (head.size, "0x" + head.root.hex()) == (told["size"], told["root"])
 
-    ask = pair.guest.peers._ask
     log = await ask("GET", pair.host.id, "/sites/v1/log/entries?from=1&to=3")
     assert [entry["index"] for entry in log["entries"]] == [1, 2]
     for shown in log["entries"]:
@@ -159,6 +157,15 @@ async def test_the_log_of_a_partner_can_be_read_and_proved(pair: Pair) -> None:
             bytes.fromhex(node[2:]) for node in (await ask("GET", pair.host.id, path))["proof"]
         ]
         assert merkle.verify_inclusion(head.root, head.size, shown["index"], leaf, proof)
+
+
+async def test_a_head_is_not_taken_on_another_key_than_the_chain_has(pair: Pair) -> None:
+    """The partner, or who answers in its place, signs well; but with no key of its on the chain."""
+    others = pair.stranger.identity.audit_public
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(pair.book.audit, pair.host.id, others)
+        with pytest.raises(NodeError, match="CheckpointInvalid"):
+            await pair.guest.peers.checkpoint(pair.host.id)
 
 
 async def test_the_log_is_shown_to_signed_requests_only(pair: Pair) -> None:
