@@ -36,9 +36,9 @@ node builds a certificate with them, and `chain.evidence` holds a certificate ag
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from chain import canonical
@@ -81,6 +81,17 @@ Time = Annotated[
     str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$")
 ]
 Base64 = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
+# No Literal: it takes true for 1 and 1 for true, which are other bytes.
+FormatVersion = Annotated[int, Field(ge=VERSION, le=VERSION)]
+
+
+def _require_true(value: bool) -> bool:
+    if not value:
+        raise ValueError("not reconciled")
+    return value
+
+
+Reconciled = Annotated[bool, AfterValidator(_require_true)]
 
 
 class _Part(BaseModel):
@@ -216,7 +227,7 @@ class LogPart(_Part):
 class MessagesPart(_Part):
     count: Number
     bytes: Number
-    reconciled: Literal[True]
+    reconciled: Reconciled
     digest: Hash
 
 
@@ -248,7 +259,7 @@ class SignaturePart(_Part):
 class Body(_Part):
     """A certificate that is not sealed yet."""
 
-    version: Literal[1]
+    version: FormatVersion
     network: NetworkPart
     job: JobPart
     specification: dict[str, Any]

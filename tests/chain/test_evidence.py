@@ -137,7 +137,7 @@ def test_malformed_file_is_a_failed_check(done: World, what: str, data: bytes) -
 def test_file_beyond_the_limit_is_refused_unread(
     done: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chain.evidence.MAX_BYTES", 10)
+    monkeypatch.setattr("chain.standalone.MAX_BYTES", 10)
     report = verify_certificate(b"[" * 11, done.network)
     assert report.checks[0].detail == "found 11 bytes, expected at most 10"
 

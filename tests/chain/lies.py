@@ -1,0 +1,365 @@
+"""A certificate that holds, and what a dishonest issuer could sign in its place.
+
+`tests/vectors/certificate.json` is one of `tests.chain.world`: every verifier has to accept it, and
+to find each of `LIES` at the same place.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from chain import canonical
+from chain.certificate import SECTIONS, Signer, messages_section, result_digest, seal
+
+CERTIFICATE = (Path(__file__).parent.parent / "vectors" / "certificate.json").read_bytes()
+VALUE: dict[str, Any] = json.loads(CERTIFICATE)
+OTHER = "0x" + "ab" * 32
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def signer(party: int) -> Signer:
+    """The bank is party 0, the shop 1; their keys are no secret (`tests.chain.world.Party`)."""
+    stated = VALUE["parties"][party]
+    secret = stated["memberName"].encode().ljust(32, b".")
+    key = Ed25519PrivateKey.from_private_bytes(secret)
+    return Signer(stated["site"], stated["requestKey"]["id"], key.sign)
+
+
+def resealed(change: Change, *signers: Signer) -> bytes:
+    """The issuer changes the body and signs it properly."""
+    body = {name: copy.deepcopy(VALUE[name]) for name in ("version", *SECTIONS)}
+    change(body)
+    return seal(body, signers or (signer(0),))
+
+
+def rewritten(change: Change) -> bytes:
+    """Somebody changes the file and signs nothing."""
+    value = copy.deepcopy(VALUE)
+    change(value)
+    return canonical.dumps(value) + b"\n"
+
+
+def _drop(log: int, kind: str) -> Change:
+    """The issuer leaves out the first entry of that kind."""
+
+    def change(body: dict[str, Any]) -> None:
+        entries = body["logs"][log]["entries"]
+        entries.remove(next(e for e in entries if e["entry"]["type"] == f"fatechain.{kind}.v1"))
+
+    return change
+
+
+def _drop_messages(body: dict[str, Any]) -> None:
+    """Of both logs, and states it."""
+    for log in body["logs"]:
+        log["entries"] = [e for e in log["entries"] if ".message." not in e["entry"]["type"]]
+    body["messages"] = messages_section(body["job"]["id"], body["logs"])
+
+
+def _other_metrics(body: dict[str, Any]) -> None:
+    body["result"]["metrics"]["extra"] = 1
+    body["result"]["digest"] = result_digest(body["job"]["id"], body["result"])
+
+
+def _entry(body: dict[str, Any]) -> dict[str, Any]:
+    return body["logs"][0]["entries"][0]
+
+
+LIES: list[tuple[str, Change, str, str]] = [
+    (
+        "another specification",
+        lambda b: b["specification"].update(kind="x"),
+        "specification",
+        "$.specification",
+    ),
+    (
+        "another purpose",
+        lambda b: b["job"].update(purpose="marketing"),
+        "specification",
+        "$.specification.purpose",
+    ),
+    (
+        "a grant left out",
+        lambda b: b["parties"][1]["datasets"][0].update(grant=None),
+        "specification",
+        "$.specification.parties[1].inputs[0].grant",
+    ),
+    (
+        "another job",
+        lambda b: b["job"].update(id=OTHER),
+        "messages",
+        "$.logs[0].entries[0].entry.data.job",
+    ),
+    (
+        "a party left out",
+        lambda b: b["parties"].pop(),
+        "logs",
+        "$.logs",
+    ),
+    (
+        "parties in another order",
+        lambda b: b["parties"].reverse(),
+        "specification",
+        "$.specification.parties[0].site",
+    ),
+    (
+        "another key",
+        lambda b: b["parties"][0]["requestKey"].update(publicKey=OTHER),
+        "signatures",
+        "$.signatures[0].signature",
+    ),
+    (
+        "a key of another kind",
+        lambda b: b["parties"][0]["requestKey"].update(publicKey="0x00"),
+        "signatures",
+        "$.signatures[0].signature",
+    ),
+    (
+        "a key of another name",
+        lambda b: b["parties"][0]["requestKey"].update(id=OTHER),
+        "signatures",
+        "$.signatures[0].keyId",
+    ),
+    (
+        "another issuer",
+        lambda b: b["issued"].update(by=OTHER),
+        "signatures",
+        "$.signatures",
+    ),
+    (
+        "another metric",
+        lambda b: b["result"]["metrics"].update(extra=1),
+        "result",
+        "$.result.digest",
+    ),
+    ("a metric that nobody attested", _other_metrics, "result", "$.result.digest"),
+    ("another attempt", lambda b: b["result"].update(attempt=2), "result", "$.result.digest"),
+    ("a model left out", lambda b: b.update(model=None), "model", "$.model"),
+    ("another model", lambda b: b["model"].update(digest=OTHER), "model", "$.model.digest"),
+    (
+        "an output left out",
+        lambda b: b["steps"][0]["outputs"].popitem(),
+        "steps",
+        "$.steps[0].outputs",
+    ),
+    (
+        "another attempt of a step",
+        lambda b: b["steps"][1].update(attempt=2),
+        "steps",
+        f"$.steps[1].outputs[{min(VALUE['steps'][1]['outputs'])}]",
+    ),
+    ("a log left out", lambda b: b["logs"].pop(), "logs", "$.logs"),
+    (
+        "another root",
+        lambda b: b["logs"][0]["anchored"].update(root=OTHER),
+        "logs",
+        "$.logs[0].entries[0].proof",
+    ),
+    (
+        "another size",
+        lambda b: b["logs"][1]["anchored"].update(size=2),
+        "logs",
+        "$.logs[1].entries[0].proof",
+    ),
+    (
+        "a size beyond 32 bits",
+        lambda b: b["logs"][1]["anchored"].update(size=2**53 - 1),
+        "logs",
+        "$.logs[1].entries[0].proof",
+    ),
+    (
+        "an edited entry",
+        lambda b: _entry(b)["entry"].update(actor="x"),
+        "logs",
+        "$.logs[0].entries[0].leafHash",
+    ),
+    (
+        "another leaf",
+        lambda b: _entry(b).update(leafHash=OTHER),
+        "logs",
+        "$.logs[0].entries[0].leafHash",
+    ),
+    (
+        "a proof in another order",
+        lambda b: b["logs"][1]["entries"][2]["proof"].reverse(),
+        "logs",
+        "$.logs[1].entries[2].proof",
+    ),
+    (
+        "entries in another order",
+        lambda b: b["logs"][0]["entries"].reverse(),
+        "logs",
+        "$.logs[0].entries",
+    ),
+    (
+        "an entry twice",
+        lambda b: b["logs"][0]["entries"].insert(0, _entry(b)),
+        "logs",
+        "$.logs[0].entries",
+    ),
+    (
+        "more messages",
+        lambda b: b["messages"].update(count=99),
+        "messages",
+        "$.messages.count",
+    ),
+    (
+        "other messages",
+        lambda b: b["messages"].update(digest=OTHER),
+        "messages",
+        "$.messages.digest",
+    ),
+    (
+        "a message that was not sent",
+        _drop(0, "message.sent"),
+        "messages",
+        "$.logs[1].entries[0].entry",
+    ),
+    (
+        "a message that was not received",
+        _drop(1, "message.received"),
+        "messages",
+        "$.logs[0].entries[0].entry",
+    ),
+    (
+        "another message at one end",
+        lambda b: _entry(b)["entry"]["data"].update(digest=OTHER),
+        "messages",
+        "$.logs[0].entries[0].entry.data.digest",
+    ),
+    (
+        "a message of a stranger",
+        lambda b: _entry(b)["entry"]["data"].update(sender=OTHER),
+        "messages",
+        "$.logs[0].entries[0].entry.data.sender",
+    ),
+    (
+        "a message without its number",
+        lambda b: _entry(b)["entry"]["data"].update(n="0"),
+        "messages",
+        "$.logs[0].entries[0].entry.data",
+    ),
+    (
+        "an entry whose type is none",
+        lambda b: _entry(b)["entry"].update(type=["fatechain.message.sent.v1"]),
+        "messages",
+        "$.messages",
+    ),
+    ("no message at all", _drop_messages, "messages", "$.logs"),
+    ("an attestation left out", _drop(1, "result.attested"), "result", "$.result.digest"),
+    (
+        "a finished step left out",
+        _drop(1, "task.finished"),
+        "steps",
+        f"$.steps[0].outputs[{VALUE['parties'][1]['site']}]",
+    ),
+]
+"""What is changed, how, which subject fails, and where."""
+
+_SIGNATURE = VALUE["signatures"][0]["signature"]
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_SPARE = _SIGNATURE[:-3] + _ALPHABET[_ALPHABET.index(_SIGNATURE[-3]) ^ 1] + "=="
+
+FORGERIES: list[tuple[str, Change, str, str]] = [
+    (
+        "a section",
+        lambda v: v["result"]["metrics"].update(extra=1),
+        "sections",
+        "$.result",
+    ),
+    ("a digest", lambda v: v["sections"].update(job=OTHER), "sections", "$.job"),
+    (
+        "a signer that is no party",
+        lambda v: v["signatures"].append({**v["signatures"][0], "site": OTHER}),
+        "signatures",
+        "$.signatures[1].site",
+    ),
+    (
+        "a signature twice",
+        lambda v: v["signatures"].append(v["signatures"][0]),
+        "signatures",
+        "$.signatures",
+    ),
+    (
+        "spare bits of a signature",
+        lambda v: v["signatures"][0].update(signature=_SPARE),
+        "signatures",
+        "$.signatures[0].signature",
+    ),
+    (
+        "a short signature",
+        lambda v: v["signatures"][0].update(signature="AAAA"),
+        "signatures",
+        "$.signatures[0].signature",
+    ),
+    ("the version", lambda v: v.update(version=2), "format", "$.version"),
+    ("true for a number", lambda v: v.update(version=True), "format", "$.version"),
+    ("a field left out", lambda v: v["job"].pop("purpose"), "format", "$.job.purpose"),
+    ("a field too much", lambda v: v["job"].update(more=1), "format", "$.job.more"),
+    (
+        "a text for a number",
+        lambda v: v["job"].update(startedAt="7"),
+        "format",
+        "$.job.startedAt",
+    ),
+    ("half a block", lambda v: v["job"].update(startedAt=7.5), "format", "$.job.startedAt"),
+    (
+        "a hash in capitals",
+        lambda v: v["job"].update(id=OTHER.upper()),
+        "format",
+        "$.job.id",
+    ),
+    ("a time that is none", lambda v: v["issued"].update(at="today"), "format", "$.issued.at"),
+    (
+        "a long name",
+        lambda v: v["parties"][0].update(memberName="n" * 1001),
+        "format",
+        "$.parties[0].memberName",
+    ),
+    ("no parties", lambda v: v["parties"].clear(), "format", "$.parties"),
+    ("17 parties", lambda v: v.update(parties=v["parties"] * 9), "format", "$.parties"),
+    (
+        "an output of nobody",
+        lambda v: v["steps"][0]["outputs"].update(shop=OTHER),
+        "format",
+        "$.steps[0].outputs.shop.[key]",
+    ),
+    (
+        "not reconciled",
+        lambda v: v["messages"].update(reconciled=False),
+        "format",
+        "$.messages.reconciled",
+    ),
+    (
+        "a number for true",
+        lambda v: v["messages"].update(reconciled=1),
+        "format",
+        "$.messages.reconciled",
+    ),
+]
+"""What is changed in a file that nobody signs again, how, which subject fails, and where."""
+
+MALFORMED: list[tuple[str, bytes]] = [
+    ("nothing", b""),
+    ("no newline", CERTIFICATE[:-1]),
+    ("two newlines", CERTIFICATE + b"\n"),
+    ("another type", b"[]\n"),
+    ("text", b"certificate\n"),
+    ("no UTF-8", b"\xff\xfe\n"),
+    ("a byte order mark", b"\xef\xbb\xbf" + CERTIFICATE),
+    ("spaces", CERTIFICATE.replace(b":1}", b": 1}")),
+    ("a key twice", b'{"a":1,"a":1}\n'),
+    ("keys in another order", b'{"b":1,"a":1}\n'),
+    ("another way to write a number", CERTIFICATE.replace(b'"version":1}', b'"version":1.0}')),
+    ("a huge number", b'{"version":1' + b"0" * 5000 + b"}\n"),
+    ("an integer that is not exact", b'{"version":9007199254740992}\n'),
+    ("no number", b'{"version":NaN}\n'),
+    ("half a character", b'{"version":"\\ud800"}\n'),
+    ("depth", b"[" * 100_000 + b"]" * 100_000 + b"\n"),
+]
+"""Files that have no form, each refused at "$"."""
