@@ -22,6 +22,10 @@ class Brake(Contract):
         """Members whose voices stand now, an hour long each."""
         return tuple(self._read("voices", block=block))
 
+    def rests_until(self, member: str, *, block: Block | None = None) -> int:
+        """Block time until which the member raises no voice, having pulled the brake; 0: never."""
+        return int(self._read("restsUntil", member, block=block))
+
     def members_needed(self, *, block: Block | None = None) -> int:
         return int(self._read("membersNeeded", block=block))
 

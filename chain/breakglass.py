@@ -86,6 +86,10 @@ class BreakGlass(Contract):
     def emergencies(self, *, block: Block | None = None) -> tuple[str, ...]:
         return self._read_all("emergencyCount", "emergencies", block)
 
+    def owing(self, owner: str, *, block: Block | None = None) -> int:
+        """Emergencies of the member that lapsed and were not reviewed since."""
+        return int(self._read("owing", owner, block=block))
+
     def digest(self, terms: GrantTerms, purpose: str, *, block: Block | None = None) -> str:
         """The EIP-712 digest of what the two people sign, by the contract."""
         found: str = self._read("digest", terms.to_struct(), purpose, block=block)
@@ -120,5 +124,5 @@ class BreakGlass(Contract):
         return self._write("review", emergency, justified, reasons)
 
     def lapse(self, emergency: str) -> Call:
-        """By anyone once the review is overdue: the owner is suspended."""
+        """By anyone once the review is overdue: the owner is suspended, where that can be."""
         return self._write("lapse", emergency)

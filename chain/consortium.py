@@ -23,6 +23,10 @@ class Consortium(Contract):
         found: str = self._read("authority", block=block)
         return found
 
+    def is_founded(self, *, block: Block | None = None) -> bool:
+        """Whether the members govern, or once did: code needs reviews from then on."""
+        return bool(self._read("isFounded", block=block))
+
     def contract_of(self, name: str, *, block: Block | None = None) -> str:
         """Address; refused with ConsortiumUnknownContract."""
         found: str = self._read("contractOf", name, block=block)

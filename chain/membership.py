@@ -139,8 +139,12 @@ class Membership(Contract):
         """`acceptance` is what `sign_recovery` gives. By the authority."""
         return self._write("recover", member, account, acceptance)
 
+    def leaves_from(self, member: str, *, block: Block | None = None) -> int:
+        """Block time (Unix seconds) from which it may leave; 0: it did not announce it."""
+        return int(self._read("leavesFrom", member, block=block))
+
     def leave(self) -> Call:
-        """By the member's own account."""
+        """By the member's own account, twice: to announce it, and a week later to do it."""
         return self._write("leave")
 
 

@@ -157,6 +157,11 @@ class Sites(Contract):
         found: str = self._read("siteOf", operator, block=block)
         return found
 
+    def operated_site(self, account: str, *, block: Block | None = None) -> str:
+        """The site that the account operates or once operated; ZERO_ID: none."""
+        found: str = self._read("operatedSite", account, block=block)
+        return found
+
     def member_of(self, site: str, *, block: Block | None = None) -> str:
         found: str = self._read("memberOf", site, block=block)
         return found

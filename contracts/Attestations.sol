@@ -129,7 +129,7 @@ contract Attestations is IAttestations, Governed {
             // solhint-disable-next-line no-empty-blocks
         } catch {} // the account of no member
         ISiteRegistry sites = ISiteRegistry(_contractOf(SITES));
-        SiteId site = sites.siteOf(issuer);
+        SiteId site = sites.operatedSite(issuer); // past ones too
         return SiteId.unwrap(site) != 0 && MemberId.unwrap(sites.memberOf(site)) == subject;
     }
 

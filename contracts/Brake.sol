@@ -16,6 +16,7 @@ contract Brake is IBrake, Governed {
     uint256 private constant LEAST_MEMBERS = 2;
     uint256 private constant USUAL_SECONDS = 24 hours;
     uint256 private constant MOST_SECONDS = 7 days;
+    uint64 private constant REST_SECONDS = 7 days;
 
     struct Voice {
         MemberId member;
@@ -26,6 +27,7 @@ contract Brake is IBrake, Governed {
     struct BrakeStorage {
         Voice[] voices; // one per member
         uint64 pausedUntil;
+        mapping(MemberId member => uint64) restsUntil; // block time, exclusive
     }
 
     // keccak256(abi.encode(uint256(keccak256("fatechain.storage.Brake")) - 1)) & ~bytes32(uint256(0xff))
@@ -38,16 +40,13 @@ contract Brake is IBrake, Governed {
     function pull(bytes32 reason) external {
         MemberId caller = _membership().requireActiveAccount(msg.sender);
         requireReleased();
+        uint64 rests = _state().restsUntil[caller];
+        if (block.timestamp < rests) revert BrakeResting(caller, rests);
         _raise(caller);
-        uint256 standing = voices().length;
+        MemberId[] memory standing = voices();
         uint256 needed = membersNeeded();
-        emit BrakeVoiced(caller, reason, standing, needed);
-        if (standing >= needed) {
-            BrakeStorage storage $ = _state();
-            delete $.voices;
-            $.pausedUntil = uint64(block.timestamp + pauseSeconds());
-            emit BrakePaused($.pausedUntil);
-        }
+        emit BrakeVoiced(caller, reason, standing.length, needed);
+        if (standing.length >= needed) _pause(standing);
     }
 
     function release() external onlyAuthority {
@@ -83,6 +82,10 @@ contract Brake is IBrake, Governed {
         }
     }
 
+    function restsUntil(MemberId member) external view returns (uint64) {
+        return _state().restsUntil[member];
+    }
+
     function membersNeeded() public view returns (uint256) {
         return Math.max(LEAST_MEMBERS, _consortium().minimum(PAUSE_MEMBERS));
     }
@@ -90,6 +93,16 @@ contract Brake is IBrake, Governed {
     function pauseSeconds() public view returns (uint256) {
         uint256 set = _consortium().minimum(PAUSE_SECONDS);
         return set == 0 ? USUAL_SECONDS : Math.min(set, MOST_SECONDS);
+    }
+
+    function _pause(MemberId[] memory by) private {
+        BrakeStorage storage $ = _state();
+        delete $.voices;
+        $.pausedUntil = uint64(block.timestamp + pauseSeconds());
+        for (uint256 i = 0; i < by.length; ++i) {
+            $.restsUntil[by[i]] = $.pausedUntil + REST_SECONDS;
+        }
+        emit BrakePaused($.pausedUntil);
     }
 
     /// @dev A member has one voice: the list is never longer than there are members.

@@ -26,6 +26,7 @@ contract BreakGlass is IBreakGlass, Governed, EIP712Upgradeable {
     struct BreakGlassStorage {
         mapping(bytes32 id => Emergency) emergencies;
         bytes32[] list;
+        mapping(MemberId owner => uint256) owing; // lapsed and not reviewed since
     }
 
     // keccak256(abi.encode(uint256(keccak256("fatechain.storage.BreakGlass")) - 1)) & ~bytes32(uint256(0xff))
@@ -48,6 +49,8 @@ contract BreakGlass is IBreakGlass, Governed, EIP712Upgradeable {
     ) external returns (bytes32 id) {
         Emergency memory made;
         made.owner = IDatasetRegistry(_contractOf(DATASETS)).dataset(terms.datasetId).owner;
+        uint256 owed = _state().owing[made.owner];
+        if (owed != 0) revert BreakGlassOwing(made.owner, owed);
         (made.first, made.second, made.purpose) = (first, second, purpose);
         _setTimes(made, terms.until);
         if (first == second) revert BreakGlassSamePerson(first);
@@ -62,6 +65,7 @@ contract BreakGlass is IBreakGlass, Governed, EIP712Upgradeable {
         Emergency storage found = _known(id);
         if (found.reviewedAt != 0) revert BreakGlassAlreadyReviewed(id, found.reviewedAt);
         found.reviewedAt = uint64(block.number);
+        if (found.lapsedAt != 0) _state().owing[found.owner] -= 1;
         found.justified = justified;
         found.reasons = reasons;
         emit BreakGlassReviewed(id, found.owner, justified, reasons);
@@ -73,8 +77,9 @@ contract BreakGlass is IBreakGlass, Governed, EIP712Upgradeable {
         if (found.lapsedAt != 0) revert BreakGlassAlreadyLapsed(id, found.lapsedAt);
         if (_stateOf(found) != State.Overdue) revert BreakGlassNotOverdue(id, found.reviewBy);
         found.lapsedAt = uint64(block.number);
+        _state().owing[found.owner] += 1;
         emit BreakGlassLapsed(id, found.owner);
-        IMembership(_contractOf(MEMBERSHIP)).suspendUnreviewed(found.owner);
+        _suspend(found.owner);
     }
 
     // ------------------------------------------------------------------ reading
@@ -89,6 +94,10 @@ contract BreakGlass is IBreakGlass, Governed, EIP712Upgradeable {
 
     function state(bytes32 id) external view returns (State) {
         return _stateOf(_state().emergencies[id]);
+    }
+
+    function owing(MemberId owner) external view returns (uint256) {
+        return _state().owing[owner];
     }
 
     function emergencyCount() external view returns (uint256) {
@@ -115,6 +124,21 @@ contract BreakGlass is IBreakGlass, Governed, EIP712Upgradeable {
         made.openedAt = uint64(block.number);
         made.until = until;
         made.reviewBy = until + REVIEW_TIME;
+    }
+
+    /// @dev As far as it goes: a lapse is not held up by an owner that is suspended already, or that the quorum needs. Any
+    /// other failure is passed on, one for want of gas too: whoever calls does not choose that the owner goes on.
+    function _suspend(MemberId owner) private {
+        IMembership membership = IMembership(_contractOf(MEMBERSHIP));
+        if (membership.standing(owner) != IMembership.Standing.Active) return;
+        // solhint-disable-next-line no-empty-blocks
+        try membership.suspendUnreviewed(owner) {}
+        catch (bytes memory reason) {
+            if (bytes4(reason) == IMembership.MembershipTooFew.selector) return;
+            assembly ("memory-safe") {
+                revert(add(reason, 32), mload(reason))
+            }
+        }
     }
 
     function _record(bytes32 id, Emergency memory made) private {

@@ -26,6 +26,7 @@ contract Consortium is IConsortium, UUPSUpgradeable {
         mapping(Word scheme => bool) schemes;
         mapping(Word name => uint256) minimums;
         mapping(Word purpose => bool) purposes;
+        bool isFounded; // the members govern or did: the authority was the book's timelock once
     }
 
     // keccak256(abi.encode(uint256(keccak256("fatechain.storage.Consortium")) - 1)) & ~bytes32(uint256(0xff))
@@ -55,6 +56,12 @@ contract Consortium is IConsortium, UUPSUpgradeable {
         _moveAuthority(to);
     }
 
+    /// @dev One that was founded under earlier code has no note of it yet.
+    function isFounded() public view returns (bool) {
+        ConsortiumStorage storage $ = _state();
+        return $.isFounded || $.authority == $.contracts[TIMELOCK];
+    }
+
     function requireAuthority(address caller) public view {
         address found = _state().authority;
         if (caller != found) revert ConsortiumNotAuthority(caller, found);
@@ -66,6 +73,7 @@ contract Consortium is IConsortium, UUPSUpgradeable {
         if (at == address(0)) revert ConsortiumZeroAddress(name);
         _state().contracts[name] = at;
         emit ContractSet(name, at);
+        _noteFounding();
     }
 
     function contractOf(Word name) public view returns (address at) {
@@ -98,8 +106,9 @@ contract Consortium is IConsortium, UUPSUpgradeable {
 
     function allowAlgorithm(bytes32 codeDigest, string calldata name) external onlyAuthority {
         if (isAlgorithmAllowed(codeDigest)) revert ConsortiumAlgorithmAlreadyAllowed(codeDigest);
-        // The founders' own set is what the members sign up to; from the hand-over on code is read before it runs.
-        if (_state().authority == findContract(TIMELOCK)) IReviews(contractOf(REVIEWS)).requireReviewed(codeDigest);
+        // The founders' own set is what the members sign up to; from the hand-over on code is read before it runs, also
+        // where the members put another timelock into the book, or another authority above them.
+        if (isFounded()) IReviews(contractOf(REVIEWS)).requireReviewed(codeDigest);
         _state().algorithms[codeDigest] = Algorithm(name, uint64(block.number), 0);
         emit AlgorithmAllowed(codeDigest, name);
     }
@@ -175,6 +184,11 @@ contract Consortium is IConsortium, UUPSUpgradeable {
         ConsortiumStorage storage $ = _state();
         emit AuthorityMoved($.authority, to);
         $.authority = to;
+        _noteFounding();
+    }
+
+    function _noteFounding() private {
+        if (isFounded()) _state().isFounded = true;
     }
 
     function _state() private pure returns (ConsortiumStorage storage $) {

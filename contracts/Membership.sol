@@ -7,10 +7,11 @@ import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/Signa
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
 import {Governed} from "./Governed.sol";
-import {BREAKGLASS, GOVERNOR} from "./Names.sol";
+import {BREAKGLASS, GOVERNOR, SITES} from "./Names.sol";
 import {IConsortiumGovernor} from "./interfaces/IConsortiumGovernor.sol";
 import {IERC5192} from "./interfaces/IERC5192.sol";
 import {IMembership} from "./interfaces/IMembership.sol";
+import {ISiteRegistry} from "./interfaces/ISiteRegistry.sol";
 import {MemberId} from "./interfaces/Types.sol";
 import {Ids} from "./libraries/Ids.sol";
 import {Pages} from "./libraries/Pages.sol";
@@ -29,10 +30,13 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
         mapping(MemberId id => Checkpoints.Trace160) standings; // block -> Standing
         mapping(address account => MemberId) byAccount;
         bytes32[] list;
+        mapping(MemberId id => uint64) leavesFrom; // block time; 0: not announced
     }
 
     // keccak256(abi.encode(uint256(keccak256("fatechain.storage.Membership")) - 1)) & ~bytes32(uint256(0xff))
     bytes32 private constant MEMBERSHIP_SLOT = 0xc66cb236599bdde60e919477fadc52751ceae7eb92f6f3af6fff5004e752b200;
+
+    uint64 private constant LEAVING_TIME = 7 days; // in which a vote may recover a stolen account
 
     bytes32 private constant ADMISSION_TYPE = keccak256("Admission(address account,string name,uint256 nonce)");
     bytes32 private constant RECOVERY_TYPE = keccak256("Recovery(bytes32 member,address account)");
@@ -88,17 +92,25 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
         Member storage known = _state().members[id];
         address from = known.account;
         known.account = account;
+        delete _state().leavesFrom[id];
         if (found == Standing.Active) {
             _delegate(account, account);
             _transfer(from, account, _token(id));
         }
         emit MemberRecovered(id, from, account);
+        ISiteRegistry(_contractOf(SITES)).forgetReplaced(from);
     }
 
     // ------------------------------------------------------------------ moves, by others
 
     function leave() external {
         MemberId id = _ownMember(msg.sender);
+        uint64 from = _state().leavesFrom[id];
+        if (from == 0) {
+            _announceLeaving(id);
+            return;
+        }
+        if (block.timestamp < from) revert MembershipLeavingLater(id, from);
         emit MemberLeft(id);
         _expel(id);
     }
@@ -145,6 +157,10 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
     function isActiveAccount(address account) external view returns (bool) {
         MemberId id = _state().byAccount[account];
         return _isSet(id) && _state().members[id].account == account && standing(id) == Standing.Active;
+    }
+
+    function leavesFrom(MemberId id) external view returns (uint64) {
+        return _state().leavesFrom[id];
     }
 
     function activeCount() public view returns (uint256) {
@@ -211,6 +227,14 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
         if (_isSet($.byAccount[account])) revert MembershipAccountTaken(account, $.byAccount[account]);
         if (!SignatureChecker.isValidSignatureNow(account, message, acceptance)) revert MembershipNotAccepted(account);
         $.byAccount[account] = id;
+    }
+
+    function _announceLeaving(MemberId id) private {
+        Standing found = standing(id);
+        if (found == Standing.Expelled) revert MembershipNotActive(id, found);
+        uint64 from = uint64(block.timestamp) + LEAVING_TIME;
+        _state().leavesFrom[id] = from;
+        emit MemberLeaving(id, from);
     }
 
     function _giveVote(MemberId id, address account) private {

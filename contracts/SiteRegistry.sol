@@ -98,6 +98,12 @@ contract SiteRegistry is ISiteRegistry, Governed {
         emit SiteOperatorChanged(id, from, operator);
     }
 
+    function forgetReplaced(address account) external {
+        if (msg.sender != _contractOf(MEMBERSHIP)) revert SiteNotMembership(msg.sender);
+        SiteId id = _state().byOperator[account];
+        if (SiteId.unwrap(id) != 0) IAuditAnchor(_contractOf(ANCHORS)).forgetOperator(id);
+    }
+
     function setEndpoint(SiteId id, string calldata endpoint) external {
         _requireManager(id);
         _requireStanding(id);
@@ -175,6 +181,10 @@ contract SiteRegistry is ISiteRegistry, Governed {
     function siteOf(address operator) external view returns (SiteId id) {
         id = _state().byOperator[operator];
         if (!_speaksFor(operator, id)) id = SiteId.wrap(0);
+    }
+
+    function operatedSite(address account) external view returns (SiteId) {
+        return _state().byOperator[account];
     }
 
     function memberOf(SiteId id) external view returns (MemberId) {

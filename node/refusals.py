@@ -48,6 +48,7 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "MembershipAccountReplaced": (Refused, "MemberNotActive"),
     "MembershipTooFew": (Refused, "TooFewMembers"),
     "MembershipNotBreakGlass": (Refused, "NotOperator"),
+    "MembershipLeavingLater": (Conflict, "Conflict"),
     # ConsortiumGovernor
     "GovernorQuorumMinimumTooHigh": (Invalid, "InvalidRequest"),
     "GovernorThresholdIsOne": (Invalid, "InvalidRequest"),
@@ -84,6 +85,7 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     # Brake
     "BrakePulled": (Refused, "ConsortiumPaused"),
     "BrakeNotPulled": (Conflict, "Conflict"),
+    "BrakeResting": (Conflict, "Conflict"),
     # BreakGlass
     "BreakGlassUnknown": (NotFound, "NotFound"),
     "BreakGlassSamePerson": (Refused, "PersonNotAppointed"),
@@ -93,12 +95,14 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "BreakGlassAlreadyReviewed": (Conflict, "Conflict"),
     "BreakGlassAlreadyLapsed": (Conflict, "Conflict"),
     "BreakGlassNotOverdue": (Conflict, "Conflict"),
+    "BreakGlassOwing": (Conflict, "Conflict"),
     # SiteRegistry
     "SiteUnknown": (NotFound, "UnknownSite"),
     "SiteTaken": (Conflict, "Conflict"),
     "SiteRetired": (Refused, "SiteNotActive"),
     "SiteNotOperator": (Refused, "NotOperator"),
     "SiteNotOwner": (Refused, "NotOwner"),
+    "SiteNotMembership": (Refused, "NotOperator"),
     "SiteOperatorTaken": (Conflict, "Conflict"),
     "SiteOperatorNotAgreed": (Refused, "NotOperator"),
     "SiteKeyUnknown": (Refused, "KeyRevoked"),

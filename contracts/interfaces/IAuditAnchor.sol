@@ -21,7 +21,8 @@ interface IAuditAnchor {
 
     /// @notice By the operator of the site, whatever its standing. `proof`: RFC 6962 consistency from the anchored head; empty for the first head.
     function anchor(SiteId site, uint64 size, bytes32 root, bytes32[] calldata proof) external;
-    /// @notice Only SiteRegistry: the site has another operator; the one that anchored last does not go on.
+    /// @notice Only SiteRegistry: the site has another operator, or its operator is a lost account that was replaced; the one
+    /// that anchored last does not go on.
     function forgetOperator(SiteId site) external;
     /// @notice The last head; all zero before the first.
     function head(SiteId site) external view returns (Head memory);

@@ -9,6 +9,7 @@ import {MemberId} from "./Types.sol";
 interface IBrake {
     error BrakePulled(uint64 until);
     error BrakeNotPulled();
+    error BrakeResting(MemberId member, uint64 until);
 
     /// @dev `voices` stand now, `needed` pull the brake.
     event BrakeVoiced(MemberId indexed member, bytes32 reason, uint256 voices, uint256 needed);
@@ -17,7 +18,8 @@ interface IBrake {
     event BrakeReleased(uint64 until);
 
     /// @notice By the account of an active member: a voice that stands for an hour; a second one of the same member
-    /// renews it. The last voice that is needed pulls the brake and uses up all voices.
+    /// renews it. The last voice that is needed pulls the brake and uses up all voices. Whoever's voice did so raises none
+    /// for a week after the pause, released or not (BrakeResting): the same few do not stop work for longer than a pause.
     /// @param reason SHA-256 of a text that the members have elsewhere; not checked here.
     function pull(bytes32 reason) external;
     /// @notice By the authority, before its time.
@@ -30,6 +32,8 @@ interface IBrake {
     function requireReleased() external view;
     /// @notice Members whose voices stand now: given within the last hour, still active, not yet used.
     function voices() external view returns (MemberId[] memory);
+    /// @notice Block time until which this member's voice rests, exclusive; 0: it never pulled the brake.
+    function restsUntil(MemberId member) external view returns (uint64);
     /// @notice max(2, the consortium's minimum "pause-members").
     function membersNeeded() external view returns (uint256);
     /// @notice Of a pause: the consortium's minimum "pause-seconds" (24 hours where none is set), 7 days at most.

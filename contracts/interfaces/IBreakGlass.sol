@@ -37,6 +37,7 @@ interface IBreakGlass {
     error BreakGlassAlreadyReviewed(bytes32 id, uint64 atBlock);
     error BreakGlassAlreadyLapsed(bytes32 id, uint64 atBlock);
     error BreakGlassNotOverdue(bytes32 id, uint64 reviewBy);
+    error BreakGlassOwing(MemberId owner, uint256 reviews);
 
     event BreakGlassOpened(
         bytes32 indexed id,
@@ -55,7 +56,8 @@ interface IBreakGlass {
     /// "FATE-Chain BreakGlass", version "1", where grantDigest is ConsentRegistry.digest(terms).
     function digest(IConsentRegistry.Grant calldata terms, bytes32 purpose) external view returns (bytes32);
     /// @notice Grants at once what two different people, appointed by the member that owns the dataset (Reviews), signed:
-    /// for at most 72 hours, for the purpose "emergency". Relayed by anyone.
+    /// for at most 72 hours, for the purpose "emergency". Relayed by anyone. Refused with BreakGlassOwing while an emergency
+    /// of that member has lapsed and was not reviewed since.
     /// @return id The grant's id.
     function open(
         IConsentRegistry.Grant calldata terms,
@@ -67,11 +69,14 @@ interface IBreakGlass {
     ) external returns (bytes32 id);
     /// @notice By the authority: the vote that every emergency needs within 7 days. A late one counts, but undoes no lapse.
     function review(bytes32 id, bool justified, bytes32 reasons) external;
-    /// @notice By anyone once the review is overdue: the owner is suspended.
+    /// @notice By anyone once the review is overdue: the owner is suspended, unless it is not active anyway or no vote could
+    /// be won without it (MembershipTooFew), and opens no other emergency until this one is reviewed.
     function lapse(bytes32 id) external;
 
     function emergency(bytes32 id) external view returns (Emergency memory);
     function state(bytes32 id) external view returns (State);
+    /// @notice How many emergencies of the member lapsed and were not reviewed since.
+    function owing(MemberId owner) external view returns (uint256);
     function emergencyCount() external view returns (uint256);
     function emergencies(uint256 offset, uint256 limit) external view returns (bytes32[] memory);
 }

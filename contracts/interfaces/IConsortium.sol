@@ -30,6 +30,8 @@ interface IConsortium {
     /// @notice Who may change the consortium: the deployer until governance stands, the timelock after.
     function authority() external view returns (address);
     function moveAuthority(address to) external;
+    /// @notice Whether the members govern or once did: the book's "timelock" is the authority or was. It stays so.
+    function isFounded() external view returns (bool);
     /// @notice Reverts with ConsortiumNotAuthority unless `caller` is the authority.
     function requireAuthority(address caller) external view;
 
@@ -48,7 +50,7 @@ interface IConsortium {
     function setConstitution(bytes32 digest) external;
     function constitution() external view returns (bytes32);
 
-    /// @notice Once the authority is the book's "timelock", the book's "reviews" must know two reviews of the code.
+    /// @notice Once `isFounded`, the book's "reviews" must know two reviews of the code.
     function allowAlgorithm(bytes32 codeDigest, string calldata name) external;
     function forbidAlgorithm(bytes32 codeDigest) external;
     function isAlgorithmAllowed(bytes32 codeDigest) external view returns (bool);

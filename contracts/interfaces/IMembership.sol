@@ -34,11 +34,14 @@ interface IMembership {
     error MembershipAccountReplaced(address account, address by);
     error MembershipTooFew(uint256 remaining, uint256 minimum);
     error MembershipNotBreakGlass(address caller);
+    error MembershipLeavingLater(MemberId id, uint64 from);
 
     event MemberAdmitted(MemberId indexed id, address indexed account, string name);
     event MemberSuspended(MemberId indexed id);
     event MemberReinstated(MemberId indexed id);
     event MemberExpelled(MemberId indexed id);
+    /// @dev `from` is the block time from which it may leave.
+    event MemberLeaving(MemberId indexed id, uint64 from);
     event MemberLeft(MemberId indexed id);
     event MemberRecovered(MemberId indexed id, address indexed from, address indexed to);
 
@@ -58,7 +61,9 @@ interface IMembership {
     function reinstate(MemberId id) external;
     /// @notice By the authority. Of an active member not below the governor's quorum minimum.
     function expel(MemberId id) external;
-    /// @notice By the member's own account: as if expelled, by its own will.
+    /// @notice By the member's own account, twice: the first call announces it, the second one, a week later or more, is
+    /// as if it was expelled, by its own will. A recovery in between takes the announcement back: whoever stole an account
+    /// does not end its member with it.
     function leave() external;
     /// @notice By the authority: the member, active or suspended, gets another account and stays the member it is.
     /// The old account stays taken and speaks for nobody.
@@ -82,6 +87,8 @@ interface IMembership {
     function requireActiveAccount(address account) external view returns (MemberId);
     /// @notice Whether `account` is the account of an active member now.
     function isActiveAccount(address account) external view returns (bool);
+    /// @notice Block time from which the member may leave; 0 where it did not announce it.
+    function leavesFrom(MemberId id) external view returns (uint64);
     /// @notice Active members now, which is the supply of votes.
     function activeCount() external view returns (uint256);
     function memberCount() external view returns (uint256);

@@ -39,6 +39,7 @@ interface ISiteRegistry {
     error SiteRetired(SiteId id, uint64 atBlock);
     error SiteNotOperator(SiteId id, address caller, address operator);
     error SiteNotOwner(SiteId id, address caller);
+    error SiteNotMembership(address caller);
     error SiteOperatorTaken(address operator, SiteId id);
     error SiteOperatorNotAgreed(SiteId id, address operator);
     error SiteKeyUnknown(SiteId id, KeyId key);
@@ -91,6 +92,8 @@ interface ISiteRegistry {
     /// @notice Ends a key at once. By the operator or the member's account, active or not.
     function revokeKey(SiteId id, KeyId key) external;
 
+    /// @notice Only Membership: a member lost this account and has another; what knows it as an operator forgets it.
+    function forgetReplaced(address account) external;
     /// @notice What a key signs to prove that who registers it holds it:
     /// keccak256(abi.encode("FATE-Chain key proof v1", chain id, registry, site, purpose, publicKey)).
     function keyProofDigest(SiteId id, Word purpose, bytes calldata publicKey) external view returns (bytes32);
@@ -100,6 +103,8 @@ interface ISiteRegistry {
     /// @notice 0 where the account operates no site: never did, was replaced by `changeOperator`, or is the account that
     /// a member lost and had replaced. An account never operates a second site.
     function siteOf(address operator) external view returns (SiteId);
+    /// @notice The site that the account operates or once operated, whatever became of both; 0: none.
+    function operatedSite(address account) external view returns (SiteId);
     function memberOf(SiteId id) external view returns (MemberId);
     function isActive(SiteId id) external view returns (bool);
     /// @notice Reverts unless the site stands, its member is active, and it holds at least one valid "request" key.

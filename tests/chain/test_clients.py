@@ -107,6 +107,7 @@ def test_every_function_of_the_interface_has_a_method(client: type[Contract]) ->
         "grantInEmergency",
         "suspendUnreviewed",
         "forgetOperator",
+        "forgetReplaced",
         "admissionDigest",
         "recoveryDigest",
     }

@@ -90,6 +90,20 @@ def test_an_account_that_was_the_members_does_not_attest_it(world: World) -> Non
     assert offered(world, world.bank, "bank") == wrong
 
 
+def test_an_account_that_operated_the_members_site_does_not_attest_it(world: World) -> None:
+    """Its member put another in its place and may hold it still; what it said ends, too."""
+    name(world, ISO, "newcomer")
+    attest(world, world.bank, issuer="newcomer")
+    sites = world.sites.functions
+    for operator in ("newcomer", "stranger"):
+        world.send(sites.agree(world.bank_site), operator)
+        world.send(sites.changeOperator(world.bank_site, world.address(operator)), "bank")
+    own = Refusal("AttestationOwnIssuer", (world.bank, world.address("newcomer").lower()))
+    assert offered(world, world.bank, "newcomer") == own
+    assert not is_attested(world, world.bank)
+    assert offered(world, world.shop, "newcomer") is None
+
+
 def test_who_attested_an_id_before_it_was_its_own_attested_nothing(world: World) -> None:
     """An id follows from the account: it is known before the member is admitted."""
     account, functions = world.address("newcomer"), world.membership.functions

@@ -90,6 +90,46 @@ def test_voices_are_used_up_by_the_pause(world: World) -> None:
     assert not paused(world)
 
 
+@pytest.mark.parametrize("released", [False, True])
+def test_who_pulled_the_brake_raises_no_voice_for_a_week_after_the_pause(
+    world: World, released: bool
+) -> None:
+    """Else the same two would stop all work for as long as they like."""
+    again = world.brake.functions.pull(h("again"))
+    for actor in ("bank", "shop"):
+        pull(world, actor)
+    until = world.brake.functions.pausedUntil().call()
+    rests = until + 7 * DAY
+    assert [
+        world.brake.functions.restsUntil(member).call()
+        for member in (world.bank, world.shop, world.clinic)
+    ] == [rests, rests, 0]
+    if released:
+        world.send(world.brake.functions.release(), "authority")
+    else:
+        world.go_to(until)
+    for actor, member in (("bank", world.bank), ("shop", world.shop)):
+        assert world.refusal(again, actor) == Refusal("BrakeResting", (member, rests))
+    pull(world, "clinic")
+    world.go_to(rests - 1)
+    assert world.refusal(again, "bank") == Refusal("BrakeResting", (world.bank, rests))
+    world.go_to(rests)
+    pull(world, "bank")
+    pull(world, "shop")
+    assert paused(world)
+
+
+def test_a_member_rests_whatever_its_account(world: World) -> None:
+    set_minimum(world, "pause-seconds", 60)
+    for actor in ("bank", "shop"):
+        pull(world, actor)
+    world.go_to(world.now + 60)
+    world.send(world.recovery(world.shop, "newcomer"), "authority")
+    refused = world.refusal(world.brake.functions.pull(h("again")), "newcomer")
+    assert refused is not None
+    assert refused.error == "BrakeResting"
+
+
 @pytest.mark.parametrize(("members", "needed"), [(0, 2), (1, 2), (2, 2), (3, 3)])
 def test_so_many_members_pull_as_the_consortium_says_and_two_at_least(
     world: World, members: int, needed: int

@@ -9,6 +9,7 @@ from eth_utils.crypto import keccak
 from web3.contract.contract import ContractFunction
 
 from chain.compile import Artifact
+from tests.contracts.government import Government
 from tests.contracts.world import DAY, EMERGENCY, TRAINING, ZERO, Id, Refusal, World, h, w
 
 NONE, UNREVIEWED, OVERDUE, LAPSED, REVIEWED = range(5)
@@ -299,6 +300,55 @@ def test_a_late_review_counts_and_undoes_no_lapse(world: World) -> None:
     assert world.membership.functions.standing(world.shop).call() == 2
     world.send(world.membership.functions.reinstate(world.shop), "authority")
     assert world.membership.functions.standing(world.shop).call() == 1
+
+
+def overdue(world: World) -> Id:
+    id = opened(world)
+    world.go_to(world.breakglass.functions.emergency(id).call()[6])
+    return id
+
+
+@pytest.mark.parametrize("move", ["suspend", "expel"])
+def test_an_emergency_lapses_of_an_owner_that_is_not_active(world: World, move: str) -> None:
+    id = overdue(world)
+    world.send(world.membership.functions[move](world.shop), "authority")
+    world.send(world.breakglass.functions.lapse(id), "stranger")
+    assert state(world, id) == LAPSED
+    assert world.breakglass.functions.owing(world.shop).call() == 1
+
+
+def test_an_emergency_lapses_of_an_owner_that_the_quorum_needs(world: World) -> None:
+    Government(world, minimum=3)
+    id = overdue(world)
+    receipt = world.send(world.breakglass.functions.lapse(id), "stranger")
+    assert state(world, id) == LAPSED
+    assert world.events(receipt, world.membership) == []
+    assert world.membership.functions.standing(world.shop).call() == 1
+
+
+def test_who_lets_it_lapse_does_not_spare_the_owner_by_sending_too_little_gas(
+    world: World,
+) -> None:
+    id = overdue(world)
+    lapse = world.breakglass.functions.lapse(id)
+    for gas in range(100_000, 320_000, 10_000):
+        with world.anchored():
+            if world.transact(lapse, "stranger", gas)["status"] == 1:
+                assert world.membership.functions.standing(world.shop).call() == 2
+
+
+def test_an_owner_opens_no_other_emergency_until_the_one_that_lapsed_is_reviewed(
+    world: World,
+) -> None:
+    id = overdue(world)
+    world.send(world.breakglass.functions.lapse(id), "stranger")
+    world.send(world.membership.functions.reinstate(world.shop), "authority")
+    made = opening(world, emergency(world))
+    assert world.refusal(made) == Refusal("BreakGlassOwing", (world.shop, 1))
+    review = world.breakglass.functions.review(id, False, h("reasons"))
+    world.send(review, "authority")
+    assert world.breakglass.functions.owing(world.shop).call() == 0
+    assert world.refusal(made) is None
 
 
 def test_what_was_never_opened_is_unknown(world: World) -> None:

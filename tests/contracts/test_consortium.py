@@ -137,6 +137,32 @@ def test_what_is_allowed_after_the_hand_over_was_reviewed(world: World) -> None:
     assert world.consortium.functions.isAlgorithmAllowed(OTHER_ALGORITHM).call()
 
 
+def test_another_timelock_or_authority_does_not_put_an_end_to_reviews(world: World) -> None:
+    """One proposal that changes the book's timelock would have."""
+    rules = world.consortium.functions
+    assert not rules.isFounded().call()
+    government = Government(world).found()
+    assert rules.isFounded().call()
+    other = world.address("relayer")
+    government.enact(rules.setContract(w("timelock"), other))
+    allow = rules.allowAlgorithm(OTHER_ALGORITHM, "logistic")
+    unread = Refusal("ReviewsNotSubmitted", (OTHER_ALGORITHM,))
+    assert world.refusal(government.executing(government.queued(allow))) == unread
+    government.enact(rules.moveAuthority(world.address("newcomer")))
+    assert rules.isFounded().call()
+    assert world.refusal(allow, "newcomer") == unread
+
+
+def test_a_timelock_that_is_booked_after_the_hand_over_founds_as_well(world: World) -> None:
+    rules = world.consortium.functions
+    world.send(rules.moveAuthority(world.address("newcomer")), "authority")
+    assert not rules.isFounded().call()
+    for account in ("newcomer", "relayer"):
+        book = rules.setContract(w("timelock"), world.address(account))
+        world.send(book, "newcomer")
+    assert rules.isFounded().call()
+
+
 @pytest.mark.parametrize("name", ["consortium", *NAMES])
 def test_a_contract_is_initialised_once(world: World, name: str) -> None:
     contract = getattr(world, name)

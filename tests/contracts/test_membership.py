@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from web3.types import TxReceipt
 
 from chain.compile import Artifact
 from tests.contracts.government import Government
-from tests.contracts.world import Refusal, World, h, w
+from tests.contracts.world import DAY, Refusal, World, h, w
 
 NONE, ACTIVE, SUSPENDED, EXPELLED = range(4)
 
@@ -396,6 +397,8 @@ def test_a_member_gets_no_account_that_did_not_accept(world: World) -> None:
 @pytest.mark.parametrize("before", [ACTIVE, SUSPENDED])
 def test_a_member_leaves_by_its_own_will(world: World, before: int) -> None:
     bring(world, before)
+    announce(world, "clinic")
+    world.go_to(world.membership.functions.leavesFrom(world.clinic).call())
     receipt = world.send(world.membership.functions.leave(), "clinic")
     assert world.membership.functions.standing(world.clinic).call() == EXPELLED
     assert world.membership.functions.activeCount().call() == 2
@@ -403,7 +406,44 @@ def test_a_member_leaves_by_its_own_will(world: World, before: int) -> None:
     assert {"MemberLeft", "MemberExpelled"} <= set(names)
 
 
+def announce(world: World, actor: str) -> TxReceipt:
+    return world.send(world.membership.functions.leave(), actor)
+
+
+def test_leaving_is_announced_a_week_before(world: World) -> None:
+    leave = world.membership.functions.leave()
+    receipt = announce(world, "clinic")
+    since = world.now + 7 * DAY
+    told = ("MemberLeaving", {"id": world.clinic, "from": since})
+    assert world.events(receipt, world.membership) == [told]
+    assert world.membership.functions.leavesFrom(world.clinic).call() == since
+    assert world.membership.functions.standing(world.clinic).call() == ACTIVE
+    later = Refusal("MembershipLeavingLater", (world.clinic, since))
+    assert world.refusal(leave, "clinic") == later
+    world.go_to(since - 1)
+    assert world.refusal(leave, "clinic") == later
+    world.go_to(since)
+    assert world.refusal(leave, "clinic") is None
+
+
+def test_who_stole_an_account_does_not_end_its_member_before_a_vote_recovers_it(
+    world: World,
+) -> None:
+    announce(world, "shop")
+    world.send(world.recovery(world.shop, "newcomer"), "authority")
+    world.go_to(world.now + 8 * DAY)
+    leave, read = world.membership.functions.leave(), world.membership.functions
+    refused = world.refusal(leave, "shop")
+    assert refused is not None
+    assert refused.error == "MembershipAccountReplaced"
+    assert read.leavesFrom(world.shop).call() == 0
+    announce(world, "newcomer")  # which has to wait as well
+    assert read.standing(world.shop).call() == ACTIVE
+
+
 def test_who_left_does_not_leave_again(world: World) -> None:
+    announce(world, "clinic")
+    world.go_to(world.now + 7 * DAY)
     world.send(world.membership.functions.leave(), "clinic")
     refused = world.refusal(world.membership.functions.leave(), "clinic")
     assert refused == Refusal("MembershipNotActive", (world.clinic, EXPELLED))
@@ -414,6 +454,8 @@ def test_so_many_members_stay_as_a_vote_needs(world: World) -> None:
     Government(world, minimum=2)
     moves = world.membership.functions
     world.send(moves.suspend(world.clinic), "authority")
+    announce(world, "shop")
+    world.go_to(world.now + 7 * DAY)
     too_few = Refusal("MembershipTooFew", (1, 2))
     for call, actor in (
         (moves.suspend(world.shop), "authority"),
@@ -422,6 +464,12 @@ def test_so_many_members_stay_as_a_vote_needs(world: World) -> None:
     ):
         assert world.refusal(call, actor) == too_few
     world.send(moves.expel(world.clinic), "authority")  # it had no vote to lose
+
+
+def test_who_was_expelled_announces_nothing(world: World) -> None:
+    world.send(world.membership.functions.expel(world.clinic), "authority")
+    refused = world.refusal(world.membership.functions.leave(), "clinic")
+    assert refused == Refusal("MembershipNotActive", (world.clinic, EXPELLED))
 
 
 def test_the_broken_glass_alone_suspends_unreviewed(world: World) -> None:

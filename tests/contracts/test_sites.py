@@ -269,6 +269,7 @@ def test_a_new_operator_speaks_and_the_old_one_is_silent(world: World) -> None:
     assert functions.site(world.bank_site).call()[1] == world.address("newcomer")
     assert functions.siteOf(world.address("newcomer")).call() == world.bank_site
     assert functions.siteOf(old).call() == ZERO
+    assert functions.operatedSite(old).call() == world.bank_site
     assert world.refusal(functions.requireOperator(world.bank_site, old)) == Refusal(
         "SiteNotOperator", (world.bank_site, old.lower(), world.address("newcomer").lower())
     )
@@ -305,6 +306,29 @@ def test_an_operator_that_was_changed_does_not_go_on_with_the_log(world: World) 
     assert refused is not None
     assert refused.error == "SiteNotOperator"
     world.send(second, "newcomer")
+
+
+def test_an_account_that_its_member_lost_does_not_go_on_with_the_log(world: World) -> None:
+    """Before anybody put another operator in its place, too."""
+    functions, anchor = world.sites.functions, world.anchors.functions.anchor
+    own = functions.register(world.address("bank"), "own", "https://own", 1, [], 9)
+    world.send(own, "bank")
+    site = bytes(functions.siteIdFor(world.address("bank"), 9).call())
+    world.send(anchor(site, 1, h("root"), []), "bank")
+    second = anchor(site, 2, node(h("root"), h("next")), [h("next")])
+    assert world.refusal(second, "bank") is None
+    world.send(world.recovery(world.bank, "newcomer"), "authority")
+    lost = world.address("bank").lower()
+    assert world.refusal(second, "bank") == Refusal("SiteNotOperator", (site, lost, lost))
+    world.send(functions.changeOperator(site, world.address("newcomer")), "newcomer")
+    world.send(second, "newcomer")
+
+
+@pytest.mark.parametrize("actor", ["bank", "bank_node", "authority", "stranger"])
+def test_only_the_members_registry_tells_of_a_replaced_account(world: World, actor: str) -> None:
+    forget = world.sites.functions.forgetReplaced(world.address("bank_node"))
+    refused = world.refusal(forget, actor)
+    assert refused == Refusal("SiteNotMembership", (world.address(actor).lower(),))
 
 
 @pytest.mark.parametrize("actor", ["bank", "bank_node", "authority", "stranger"])

@@ -46,6 +46,7 @@ TOLD = {
     "MembershipSoulbound",
     "ModelNotRegistrar",
     "ReviewsBadSignature",
+    "SiteNotMembership",
     "SiteNotOperator",
     "SiteNotOwner",
     "TimelockUnauthorizedCaller",
