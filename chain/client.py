@@ -29,6 +29,7 @@ from chain.errors import (
     BlockUnknown,
     ChainRefused,
     FeeCapExceeded,
+    LogsRefused,
     NoAccount,
     NonceTaken,
     NotDeployed,
@@ -198,14 +199,20 @@ class ChainClient:
         return self._count(address, block)
 
     def logs(self, from_block: int, to_block: int, addresses: Iterable[str]) -> list[EventRecord]:
-        """Events of these contracts in [from_block, to_block], in the chain's order."""
+        """Events of these contracts in [from_block, to_block], in the chain's order.
+
+        One question: see `chain.history` for many blocks. Raises LogsRefused.
+        """
         wanted = [_address(address) for address in addresses]
-        found = self._rpc.ask(
-            "eth_getLogs",
-            lambda w3: w3.eth.get_logs(
-                {"fromBlock": from_block, "toBlock": to_block, "address": wanted}
-            ),
-        )
+        try:
+            found = self._rpc.ask(
+                "eth_getLogs",
+                lambda w3: w3.eth.get_logs(
+                    {"fromBlock": from_block, "toBlock": to_block, "address": wanted}
+                ),
+            )
+        except ChainRefused as refusal:
+            raise LogsRefused(from_block, to_block, refusal.reason) from refusal
         return sorted(
             (decode(log, self._contracts) for log in found),
             key=lambda event: (event.block_number, event.log_index),

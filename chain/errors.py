@@ -3,6 +3,7 @@
     ChainError
      ├─ ChainUnavailable      nobody answered at the URL, or not with JSON-RPC
      ├─ ChainRefused          the node answered with an error that is no contract's
+     │   └─ LogsRefused       it does not give the events of these blocks
      ├─ BlockUnknown          the node has no block of that number (yet, or any more)
      ├─ WrongChain            another chain id than the one configured
      ├─ ChainRegressed        a confirmed block is gone: the chain was rewritten
@@ -57,6 +58,23 @@ class ChainRefused(ChainError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.method, self.reason)
+
+
+class LogsRefused(ChainRefused):
+    """The RPC endpoint gives no events of blocks [first, last]: too many, or none at all."""
+
+    def __init__(self, first: int, last: int, reason: str) -> None:
+        self.first = first
+        self.last = last
+        super().__init__("eth_getLogs", reason)
+        blocks = f"block {first}" if first == last else f"blocks {first} to {last}"
+        self.args = (
+            f"the chain refused the events of {blocks}: {reason}; where it refuses single blocks, "
+            "use another RPC endpoint",
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.first, self.last, self.reason)
 
 
 class BlockUnknown(ChainError):

@@ -17,10 +17,8 @@ from typing import Protocol
 from chain.calls import BlockRef, EventRecord
 from chain.client import ChainClient
 from chain.errors import BlockUnknown, ChainRegressed
+from chain.history import History
 from chain.network import Network
-
-CHUNK = 2000
-"""Blocks asked for at once; a fresh node reads a long history in pieces, each kept as it comes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ class EventStore(Protocol):
 class Indexer:
     """Brings the confirmed events of a network into a store. One process at a time per store.
 
+    A long history is read in pieces (`chain.history`), each kept as it comes.
     `first_block` is where the history of the consortium begins (`NetworkFile.from_block`).
     """
 
@@ -64,11 +63,12 @@ class Indexer:
         self.confirmations = confirmations
         self.first_block = first_block
         self.behind = 0
+        self.history = History(client, network.contracts)
 
     def step(self) -> list[EventRecord]:
         """The events confirmed since the last step, in the chain's order; they are in the store.
 
-        Raises ChainRegressed, ChainUnavailable; what was committed before then stands.
+        Raises ChainRegressed, ChainUnavailable, LogsRefused; what was committed before stands.
         """
         head = self.client.head()
         cursor = self.store.load()
@@ -78,12 +78,11 @@ class Indexer:
         confirmed = head.number - self.confirmations
         found: list[EventRecord] = []
         while done < confirmed:
-            last = min(done + CHUNK, confirmed)
-            events = self._read(done + 1, last)
-            if events is None:
+            piece = self._read(done + 1, confirmed)
+            if piece is None:
                 break
+            events, done = piece
             found.extend(events)
-            done = last
         return found
 
     def peek(self) -> list[EventRecord]:
@@ -91,7 +90,7 @@ class Indexer:
         cursor = self.store.load()
         first = self.first_block if cursor is None else cursor.number + 1
         head = self.client.head().number
-        return self.client.logs(first, head, self.network.contracts) if first <= head else []
+        return self.history.read(first, head)
 
     def _reaches(self, head: BlockRef, cursor: Cursor) -> bool:
         """Whether the endpoint still has the block that was read last, and has it unchanged."""
@@ -106,15 +105,21 @@ class Indexer:
             raise ChainRegressed(cursor.number, cursor.hash, found.hash)
         return True
 
-    def _read(self, first: int, last: int) -> list[EventRecord] | None:
-        """Reads and keeps a piece; None where the endpoint did not give one whole history."""
+    def _read(self, first: int, last: int) -> tuple[list[EventRecord], int] | None:
+        """Reads and keeps a piece, and says where it ends.
+
+        None where the endpoint did not give one whole history.
+        """
+        events: list[EventRecord] | None = None
         try:
-            before = self.client.block(last)
-            events = self.client.logs(first, last, self.network.contracts)
-            after = self.client.block(last)
+            while events is None:
+                end = self.history.end(first, last)
+                before = self.client.block(end)
+                events = self.history.ask(first, end)
+            after = self.client.block(end)
         except BlockUnknown:
             return None
         if before.hash != after.hash:
             return None  # the chain moved while it was read: the next step sees where to
-        self.store.commit(events, Cursor(last, after.hash))
-        return events
+        self.store.commit(events, Cursor(end, after.hash))
+        return events, end

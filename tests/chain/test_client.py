@@ -20,6 +20,7 @@ from chain.errors import (
     ChainUnavailable,
     ContractRefused,
     FeeCapExceeded,
+    LogsRefused,
     NoAccount,
     NonceTaken,
     NotDeployed,
@@ -27,6 +28,7 @@ from chain.errors import (
     TransactionStuck,
     WrongChain,
 )
+from chain.history import History
 from chain.network import Network
 from chain.testing import InProcessChain
 from chain.testnet import dev_account
@@ -444,3 +446,22 @@ def test_every_error_is_a_chain_error() -> None:
     found = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, Exception)]
     assert all(issubclass(error, ChainError) for error in found)
     assert all(error.__name__ in (errors.__doc__ or "") for error in found)
+
+
+def test_refused_events_name_their_blocks_and_the_endpoints_words(endpoint: Any) -> None:
+    told = {"code": -32005, "message": "query returned more than 10000 results"}
+    body = json.dumps({"jsonrpc": "2.0", "id": 0, "error": told}).encode()
+    server = endpoint(answer("0x7a69"), body)
+    with pytest.raises(LogsRefused, match="blocks 3 to 9: query returned") as caught:
+        ChainClient(server.url).logs(3, 9, [STRANGER])
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.first, again.last, str(again)) == (3, 9, str(caught.value))
+
+
+def test_history_is_asked_for_in_smaller_pieces_where_the_endpoint_refuses(endpoint: Any) -> None:
+    told = {"code": -32602, "message": "Log response size exceeded"}
+    refusal = json.dumps({"jsonrpc": "2.0", "id": 0, "error": told}).encode()
+    server = endpoint(answer("0x7a69"), refusal, refusal, *[answer([])] * 4)
+    assert History(ChainClient(server.url), [STRANGER]).read(1, 8) == []
+    # 1-8 and 1-4 are refused; 1-2, 3-5 and 6-8 are given.
+    assert server.asked == 6

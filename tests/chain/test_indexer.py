@@ -1,12 +1,14 @@
 """Events arrive once, in order, confirmed; forks above are unseen, forks below are an alarm."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from chain.calls import BlockRef, EventRecord
-from chain.errors import BlockUnknown, ChainRegressed, ChainUnavailable
+from chain.errors import BlockUnknown, ChainRegressed, ChainUnavailable, LogsRefused
+from chain.history import CHUNK
 from chain.indexer import Cursor, Indexer
 from chain.testing import InProcessChain
 from tests.chain.world import World, admission, newcomer
@@ -120,11 +122,11 @@ def test_failed_commit_loses_and_repeats_nothing(world: World, chain: InProcessC
 def test_long_history_is_kept_piece_by_piece(
     world: World, chain: InProcessChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chain.indexer.CHUNK", 7)
+    monkeypatch.setattr("chain.history.CHUNK", 7)
     chain.mine(CONFIRMATIONS)
     whole, pieces = Memory(), Memory()
     indexer(world, pieces).step()
-    monkeypatch.setattr("chain.indexer.CHUNK", 10_000)
+    monkeypatch.setattr("chain.history.CHUNK", 10_000)
     indexer(world, whole).step()
     assert pieces.events == whole.events
     assert pieces.cursor == whole.cursor
@@ -258,3 +260,94 @@ def test_unreachable_chain_loses_nothing(
             follower.step()
     assert store.cursor is None
     assert admitted(follower.step()) == ["bank", "shop"]
+
+
+class Provider:
+    """The log of questions to an endpoint that refuses more than so many blocks, or events."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.most_blocks = self.most_events = 10**9
+        self.asked: list[int] = []
+        self.refused = 0
+        whole = world.network.client.logs
+
+        def logs(first: int, last: int, addresses: Iterable[str]) -> list[EventRecord]:
+            self.asked.append(last - first + 1)
+            if self.asked[-1] > self.most_blocks:
+                self.refused += 1
+                raise LogsRefused(first, last, "block range is too wide")
+            found = whole(first, last, addresses)
+            if len(found) > self.most_events:
+                self.refused += 1
+                raise LogsRefused(first, last, "query returned more than 10000 results")
+            return found
+
+        monkeypatch.setattr(world.network.client, "logs", logs)
+
+
+def test_endpoint_that_gives_few_blocks_or_few_events_at_once_is_read_whole(
+    world: World, chain: InProcessChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.mine(CONFIRMATIONS)
+    whole, bounded = Memory(), Memory()
+    indexer(world, whole).step()
+    provider = Provider(world, monkeypatch)
+    provider.most_blocks, provider.most_events = 5, 8
+    indexer(world, bounded).step()
+    assert bounded.events == whole.events
+    assert bounded.cursor == whole.cursor
+    assert provider.refused < len(provider.asked) / 2
+
+
+def test_pieces_grow_again_when_the_endpoint_gives_more(
+    world: World, chain: InProcessChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Provider(world, monkeypatch)
+    follower = indexer(world, Memory())
+    provider.most_blocks = 1
+    chain.mine(CONFIRMATIONS)
+    follower.step()
+    assert follower.history.size <= 4
+    provider.most_blocks = 10**9
+    for _ in range(3):
+        chain.mine(40)
+        follower.step()
+    assert max(provider.asked[-6:]) > 10
+    assert follower.history.size <= CHUNK
+
+
+def test_block_whose_events_nobody_gives_is_an_error_and_loses_nothing(
+    world: World, chain: InProcessChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.mine(CONFIRMATIONS)
+    store = Memory()
+    follower = indexer(world, store)
+    with monkeypatch.context() as patch:
+        Provider(world, patch).most_blocks = 0
+        for _ in range(2):
+            with pytest.raises(LogsRefused, match="the events of block 0: block range") as caught:
+                follower.step()
+            assert (caught.value.first, caught.value.last) == (0, 0)
+    assert store.cursor is None
+    assert admitted(follower.step()) == ["bank", "shop"]
+
+
+def test_endpoint_that_breaks_off_long_answers_is_asked_for_shorter_ones(
+    world: World, chain: InProcessChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.mine(CONFIRMATIONS)
+    follower = indexer(world, Memory())
+    logs = world.network.client.logs
+
+    def slow(first: int, last: int, addresses: Iterable[str]) -> list[EventRecord]:
+        if last - first >= 6:
+            raise ChainUnavailable("http://chain.example", "ReadTimeout")
+        return logs(first, last, addresses)
+
+    monkeypatch.setattr(world.network.client, "logs", slow)
+    for _ in range(40):
+        with suppress(ChainUnavailable):
+            follower.step()
+    reached = follower.store.load()
+    assert reached is not None
+    assert reached.number == world.network.client.head().number - CONFIRMATIONS
