@@ -105,6 +105,8 @@ def add(
                 found=person.roles,
                 hint="change the roles, or disable the person first",
             )
+        else:
+            _end_credentials(session, person, now)  # one whose time was over may have some left
         person.name, person.roles = name, list(found_roles)
         person.until, person.disabled_at = until, None
         data = {"roles": list(found_roles), "until": _whole(until)}
@@ -136,14 +138,18 @@ def disable(store: Store, address: str) -> Person:
         if person.disabled_at is None:
             person.disabled_at = now
             # They would be refused anyway; revoked, they stay so when the person is added again.
-            for credential in (PersonSession, ApiKey):
-                session.execute(
-                    update(credential)
-                    .where(credential.person == person.address, credential.revoked_at.is_(None))
-                    .values(revoked_at=now)
-                )
+            _end_credentials(session, person, now)
             record(session, "person.disabled", person.address, {}, acting())
     return person
+
+
+def _end_credentials(session: Session, person: Person, now: float) -> None:
+    for credential in (PersonSession, ApiKey):
+        session.execute(
+            update(credential)
+            .where(credential.person == person.address, credential.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
 
 
 def everybody(session: Session) -> list[Person]:

@@ -95,7 +95,7 @@ def sign_in(site: Site, nonces: Nonces, cookies: Cookies, text: str, signature: 
     wanted = expected(site)
     given_at = nonces.given_at(message.nonce, now)
     ends = wanted.check(message, now, given_at)
-    if not is_signed(site, message, bytes.fromhex(signature[2:])):
+    if not is_signed(site, message, bytes.fromhex(signature[2:]), now):
         raise refused("the signature is not that of the account", found=message.address)
     with site.store.begin() as session:
         person = session.get(Person, message.address.lower())
@@ -115,13 +115,20 @@ def sign_in(site: Site, nonces: Nonces, cookies: Cookies, text: str, signature: 
     return SignedIn(actor, cookie, expires_at)
 
 
-def is_signed(site: Site, message: Message, signature: bytes) -> bool:
-    """Whether the account signed the message: with its key, or as a contract (ERC-1271)."""
+def is_signed(site: Site, message: Message, signature: bytes, now: float) -> bool:
+    """Whether the account signed the message: with its key, or as a contract (ERC-1271).
+
+    Only contracts of people of this site are asked: what a stranger's does may be anything, and
+    as long as the chain lets it.
+    """
     from eth_account.messages import defunct_hash_message
 
     text = message.text()
     if _signer(text, signature) == message.address:
         return True
+    with site.store.read() as session:
+        if people.standing(session, message.address, now) is None:
+            return False
     from chain.accounts import accepts_signature
 
     digest = bytes(defunct_hash_message(text=text))

@@ -149,6 +149,9 @@ async def test_a_person_whose_time_is_over_loses_them_too(
     is_problem(await page.get("/v1/me"), 401, "Unauthenticated")
     async with program(app, key.secret) as script:
         is_problem(await script.get("/v1/me"), 401, "Unauthenticated")
+        add(site, EVE, "auditor")  # again: what was held before opens nothing
+        is_problem(await script.get("/v1/me"), 401, "Unauthenticated")
+        is_problem(await page.get("/v1/me"), 401, "Unauthenticated")
 
 
 async def test_a_session_is_no_longer_than_its_person(page: httpx.AsyncClient, site: Site) -> None:

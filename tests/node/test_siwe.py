@@ -399,3 +399,18 @@ async def test_a_contract_account_that_says_no_is_refused(
     # The key that deployed it does not speak for it.
     body = signed(message, 0)
     is_problem(await page.post("/v1/sign-in", json=body, headers=OWN_PAGE), 401, "SignInRefused")
+
+
+async def test_the_chain_is_not_asked_about_contracts_of_strangers(
+    page: httpx.AsyncClient, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their code may run as long as the chain lets it."""
+
+    def asked(*_: object) -> bool:
+        raise AssertionError("the chain was asked")
+
+    monkeypatch.setattr("chain.accounts.accepts_signature", asked)
+    message = message_for(await terms(page), wallet(ADA + 1).address)
+    body = {"message": message.text(), "signature": "0x01"}
+    answer = await page.post("/v1/sign-in", json=body, headers=OWN_PAGE)
+    is_problem(answer, 401, "SignInRefused")
