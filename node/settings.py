@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     privacy_metric_noise: float = Field(0, ge=0, le=1)  # Laplace scale; no formal guarantee
 
     explorer_open: bool = False
+    # Who may read the log's tiles, besides operators and auditors.
+    log_hashes: Literal["open", "members"] = "open"
+    log_entries: Literal["open", "members", "parties"] = "parties"
     slots: int = Field(2, ge=1, le=1000)
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1000)
 

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from chain import merkle
 from node.audit.checkpoint import sign_checkpoint
-from node.audit.tiles import HASH_BYTES, WIDTH, Tiles
+from node.audit.tiles import HASH_BYTES, WIDTH, Tiles, bundle
 from node.errors import Failed, Invalid, NotFound
 from node.identity import Identity
 from node.store import Anchor, AuditEntry, AuditPending, Base, Store
@@ -190,6 +190,18 @@ class AuditLog:
         """A head of the log, signed with the audit key."""
         within = self._within(size)
         return sign_checkpoint(identity, site_id, within, self.root(within))
+
+    def tile(self, level: int, number: int, width: int = WIDTH) -> bytes | None:
+        """The first ``width`` hashes of a tile; None where they do not all stand."""
+        if number * WIDTH + width > self.size >> HEIGHT * level:
+            return None
+        return self._tile(level, number, width)
+
+    def bundle(self, number: int, width: int = WIDTH) -> bytes | None:
+        """The first ``width`` entries of a bundle, each after its length in two bytes."""
+        start = number * WIDTH
+        found = [entry.content for entry in self.entries(start, start + width)]
+        return bundle(found) if len(found) == width else None
 
     def entry(self, index: int) -> LogEntry:
         """Raises `NotFound`."""

@@ -20,6 +20,11 @@ HASH_BYTES = 32
 ENTRIES = "entries"
 
 
+def bundle(entries: Sequence[bytes]) -> bytes:
+    """Entries as a file holds them, each after its length."""
+    return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
+
+
 class Tiles:
     """The tiles below ``folder``."""
 
@@ -55,8 +60,7 @@ class Tiles:
 
     def write_entries(self, number: int, entries: Sequence[bytes]) -> None:
         """Store a bundle of up to 256 entries."""
-        bundle = b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
-        self._write(ENTRIES, number, len(entries), bundle)
+        self._write(ENTRIES, number, len(entries), bundle(entries))
 
     def _write(self, level: str, number: int, width: int, content: bytes) -> None:
         full = self._path(level, number)
