@@ -1,4 +1,4 @@
-"""`audit`, `transaction`, `health`, `verify`, `demo`: what can be shown and checked."""
+"""`audit`, `transaction`, `health`, `verify`, `verifier`, `demo`: what can be shown and checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Group
 from node.cli.frame import Place, command, errors
 from node.cli.signer import DEFAULT_RPC, Rpc, read_network
 from node.cli.tables import at, facts, rows, short
-from node.errors import NodeError, Unavailable
+from node.errors import Invalid, NodeError, Unavailable
 
 audit = typer.Typer(help="This site's audit log.", no_args_is_help=True)
 transaction = typer.Typer(help="What this site asked of the chain.", no_args_is_help=True)
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     command(transaction, "show")(show_transaction)
     command(app, "health")(health)
     command(app, "verify")(verify)
+    command(app, "verifier")(verifier)
     command(app, "demo")(demo)
 
 
@@ -186,15 +187,31 @@ def verify(
     network: Annotated[
         Path | None, typer.Option(help="The same, as the network.json of that consortium.")
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no chain: hold the file against itself alone.")
+    ] = False,
 ) -> None:
     """Hold a certificate against the chain; needs no node. Exit code 1 if one check fails."""
-    from node.cli.verification import verify_file
+    from node.cli.verification import verify_file, verify_file_alone
 
+    if offline and (consortium is not None or network is not None):
+        raise Invalid(
+            "InvalidRequest",
+            "--offline asks no chain, so it cannot hold the file against a consortium",
+            hint="leave out --offline, or --consortium and --network",
+        )
+    if offline:
+        _show_report(place, verify_file_alone(file), "The file holds together")
+        return
     chain_id = None
     if network is not None:
         trusted = read_network(network)
         consortium, chain_id = trusted.consortium, trusted.chain_id
     told = verify_file(file, rpc, consortium, chain_id)
+    _show_report(place, told, "The certificate holds")
+
+
+def _show_report(place: Place, told: dict[str, Any], holds: str) -> None:
     columns = (
         ("", lambda c: "✓" if c["ok"] else "✗"),
         ("check", lambda c: c["name"]),
@@ -202,10 +219,28 @@ def verify(
         ("", lambda c: c["detail"]),
     )
     failed = [check for check in told["checks"] if not check["ok"]]
-    title = "The certificate holds" if told["ok"] else f"It does NOT hold: {failed[0]['where']}"
-    place.show(told, lambda: rows(told["checks"], columns, title=title))
+    title = holds if told["ok"] else f"It does NOT hold: {failed[0]['where']}"
+
+    def render() -> Group:
+        table = rows(told["checks"], columns, title=title)
+        if "unchecked" not in told:
+            return Group(table)
+        return Group(table, facts(told["unchecked"], title="Only the chain can tell"))
+
+    place.show(told, render)
     if not told["ok"]:
         raise typer.Exit(1)
+
+
+def verifier(
+    place: Place,
+    out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("verifier.html"),
+) -> None:
+    """Write the page that verifies a certificate in a browser, from a file, without a network."""
+    from node.ui.verifier import page
+
+    out.write_bytes(page())
+    place.show({"file": str(out)})
 
 
 def demo(

@@ -1,4 +1,4 @@
-"""A certificate file against a chain, with no node at hand.
+"""A certificate file against a chain, or against itself, with no node at hand.
 
 Which consortium is asked decides what the answer is worth: name the one that you trust.  Left out,
 it is the one that the file names, and the answer says so.
@@ -15,6 +15,7 @@ from chain.client import ChainClient
 from chain.errors import NotDeployed
 from chain.evidence import Check, Report, verify_certificate
 from chain.network import Network
+from chain.standalone import ASK_THE_CHAIN, verify_alone
 
 WHERE = "$.network.consortium"
 
@@ -23,8 +24,7 @@ def verify_file(
     file: Path, rpc: str, consortium: str | None, chain_id: int | None = None
 ) -> dict[str, Any]:
     """Every check as JSON. Raises OSError, and `chain.errors.ChainUnavailable`."""
-    with file.open("rb") as opened:
-        content = opened.read(MAX_BYTES + 1)  # one more: too large is seen as such
+    content = _content(file)
     client = ChainClient(rpc, expected_chain_id=chain_id)
     named = consortium or _named(content)
     if named is None:
@@ -35,6 +35,20 @@ def verify_file(
         except NotDeployed as error:
             report = _fault(WHERE if consortium is None else "--consortium", str(error))
     return {"file": str(file), "consortium": named, **report.to_json()}
+
+
+def verify_file_alone(file: Path) -> dict[str, Any]:
+    """The checks that need no chain, and what they leave open. Raises OSError."""
+    return {
+        "file": str(file),
+        **verify_alone(_content(file)).to_json(),
+        "unchecked": dict(ASK_THE_CHAIN),
+    }
+
+
+def _content(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(MAX_BYTES + 1)  # one more: too large is seen as such
 
 
 def _named(content: bytes) -> str | None:

@@ -29,6 +29,8 @@ from node.ui import pages, phrases, session
 from node.ui.charts import line_chart, tally_bar
 from node.ui.messages import LANGUAGES, MESSAGES, Language, choose, translate, translate_state
 from node.ui.proofs import drawing
+from node.ui.verifier import page as verifier_page
+from node.ui.verifier import policy as verifier_policy
 
 FOLDER = Path(__file__).parent
 LANGUAGE_COOKIE = "fatechain_language"
@@ -155,6 +157,13 @@ def download_certificate(request: Request, id: str) -> Response:
         media_type="application/json",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+
+
+@router.get("/verify")
+def verifier() -> Response:
+    """Open to anybody: it shows nothing of this site and reads what it is given, in the browser."""
+    headers = {"Content-Security-Policy": verifier_policy() + "; frame-ancestors 'none'"}
+    return HTMLResponse(verifier_page(), headers=headers)
 
 
 @router.get("/login", name="login")

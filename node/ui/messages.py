@@ -487,6 +487,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     ),
     "job.certificate.download": ("Download", "下载"),
     "job.certificate.check": ("Check against the chain", "与链核对"),
+    "job.certificate.verifier": ("Verify it in the browser", "在浏览器中验证"),
     "job.certificate.holds": ("It holds: {count} checks.", "有效：通过 {count} 项核对。"),
     "job.certificate.fails": ("It does NOT hold: {where}", "无效：{where}"),
     "job.entries": ("Log entries about this job", "有关此任务的日志条目"),

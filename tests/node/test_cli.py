@@ -19,6 +19,7 @@ from node.errors import Invalid
 from node.settings import Settings
 from node.site import Site
 from node.store import Waiting
+from node.ui.verifier import page as verifier_page
 from tests.node.face import (
     add_entries,
     add_evidence,
@@ -32,6 +33,7 @@ from tests.node.face import (
     told_message,
 )
 
+VECTORS = Path(__file__).parents[1] / "vectors"
 NETWORK = NetworkFile(31337, "0x5FbDB2315678afecb367f032d93F642f64180aa3", 4)
 
 
@@ -366,6 +368,37 @@ def test_a_chain_that_does_not_answer_verifies_nothing(run: Run, tmp_path: Path)
     file.write_text(json.dumps({"network": {"consortium": NETWORK.consortium}}))
     result = run("verify", file, "--rpc", "http://127.0.0.1:9", "--json")
     assert (result.code, result.problem["code"]) == (1, "ChainUnavailable")
+
+
+def test_a_certificate_is_held_against_itself_where_no_chain_is(run: Run) -> None:
+    result = run("verify", VECTORS / "certificate.json", "--offline", "--json")
+    assert (result.code, result.json["ok"]) == (0, True)
+    assert "anchored" in result.json["unchecked"]["logs"]
+    shown = run("verify", VECTORS / "certificate.json", "--offline").out
+    assert "The file holds together" in shown
+    assert "Only the chain can tell" in shown
+
+
+def test_a_changed_certificate_fails_where_no_chain_is(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "certificate.json"
+    content = (VECTORS / "certificate.json").read_bytes()
+    file.write_bytes(content.replace(b'"auc":0.775', b'"auc":0.975'))
+    result = run("verify", file, "--offline", "--json")
+    assert (result.code, result.json["ok"]) == (1, False)
+    failed = [check["where"] for check in result.json["checks"] if not check["ok"]]
+    assert failed[0] == "$.result"
+
+
+def test_offline_a_file_is_held_against_no_consortium(run: Run) -> None:
+    file = VECTORS / "certificate.json"
+    result = run("verify", file, "--offline", "--consortium", NETWORK.consortium, "--json")
+    assert (result.code, result.problem["code"]) == (1, "InvalidRequest")
+
+
+def test_the_verifiers_page_is_written_whole(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "verifier.html"
+    assert run("verifier", "--out", out, "--json").json == {"file": str(out)}
+    assert out.read_bytes() == verifier_page()
 
 
 # ── Approval ─────────────────────────────────────────────────────────────────────────────────

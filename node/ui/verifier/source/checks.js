@@ -1,0 +1,243 @@
+// What a certificate shows by itself: the checks of chain/standalone.py, in the same order and
+// with the same `where`. A test holds the two against each other.
+
+import { isObject, parse, same } from "./canonical.js";
+import { canonicalBytes, digestOf, hex, unhex } from "./digest.js";
+import { Failure, say } from "./failure.js";
+import { certificateShape, SECTIONS } from "./format.js";
+import { leafHash, verifyInclusion } from "./merkle.js";
+import { messagesSection } from "./messages.js";
+import { isSigned } from "./signature.js";
+
+const FINISHED = "fatechain.task.finished.v1";
+const ATTESTED = "fatechain.result.attested.v1";
+
+const LOOKS = { sections, signatures, specification, result, model, logs, steps, messages };
+
+/** What only the chain can tell of a certificate, by subject. */
+export const ASK_THE_CHAIN = [
+  "network",
+  "job",
+  "parties",
+  "algorithm",
+  "result",
+  "model",
+  "logs",
+];
+
+/**
+ * Holds the bytes of a certificate against themselves: {ok, checks: [{name, where, ok, detail}],
+ * certificate}. Throws nothing that the bytes can cause; `certificate` is null unless all holds.
+ */
+export async function verify(bytes) {
+  const checks = [];
+  const certificate = parsed(bytes, checks);
+  for (const [name, look] of certificate === null ? [] : Object.entries(LOOKS)) {
+    try {
+      for await (const [where, detail] of look(certificate)) {
+        checks.push({ name, where, ok: true, detail });
+      }
+    } catch (error) {
+      checks.push(failed(name, name === "signatures" ? "$" : `$.${name}`, error));
+    }
+  }
+  const ok = checks.every((check) => check.ok);
+  return { ok, checks, certificate: ok ? certificate : null };
+}
+
+function parsed(bytes, checks) {
+  try {
+    const value = parse(bytes);
+    certificateShape(value, "$");
+    checks.push({ name: "format", where: "$", ok: true, detail: say("format.holds") });
+    return value;
+  } catch (error) {
+    checks.push(failed("format", "$", error));
+    return null;
+  }
+}
+
+/** Fails closed: what nobody thought of is a failed check, not a stopped page. */
+function failed(name, where, error) {
+  if (!(error instanceof Failure)) {
+    return { name, where, ok: false, detail: say("cannot", { error: error.name ?? "Error" }) };
+  }
+  const { found, expected } = error;
+  return { name, where: error.where, ok: false, detail: say("differs", { found, expected }) };
+}
+
+function require(where, found, expected) {
+  if (!same(found, expected)) throw new Failure(where, found, expected);
+}
+
+/** Equal as JSON; else fails at the first place that differs. */
+function requireSame(where, found, expected) {
+  if (isObject(found) && isObject(expected)) {
+    for (const [name, value] of Object.entries(expected)) {
+      if (!Object.hasOwn(found, name)) throw new Failure(`${where}.${name}`, say("nothing"), value);
+      requireSame(`${where}.${name}`, found[name], value);
+    }
+    require(where, Object.keys(found).sort(), Object.keys(expected).sort());
+  } else if (Array.isArray(found) && Array.isArray(expected)) {
+    const shared = Math.min(found.length, expected.length);
+    for (let n = 0; n < shared; n += 1) requireSame(`${where}[${n}]`, found[n], expected[n]);
+    require(where, found.length, expected.length);
+  } else {
+    require(where, found, expected);
+  }
+}
+
+function sitesOf(certificate) {
+  return certificate.parties.map((party) => party.site);
+}
+
+async function* sections(certificate) {
+  for (const name of SECTIONS) {
+    require(`$.${name}`, await digestOf(certificate[name]), certificate.sections[name]);
+    yield [`$.${name}`, say("sections.holds")];
+  }
+}
+
+async function* signatures(certificate) {
+  const { issued } = certificate;
+  const signedBy = certificate.signatures.map((part) => `${part.site} ${part.keyId}`);
+  if (!signedBy.includes(`${issued.by} ${issued.keyId}`)) {
+    throw new Failure("$.signatures", say("signatures.none"), say("signatures.issuer", issued));
+  }
+  if (new Set(signedBy).size !== signedBy.length) {
+    throw new Failure("$.signatures", say("signatures.twice"), say("signatures.once"));
+  }
+  const payload = canonicalBytes({ sections: certificate.sections, version: 1 });
+  for (const [number, part] of certificate.signatures.entries()) {
+    const where = `$.signatures[${number}]`;
+    if (!sitesOf(certificate).includes(part.site)) {
+      throw new Failure(`${where}.site`, part.site, say("signatures.party"));
+    }
+    const key = requestKey(certificate, part);
+    if (key === undefined) {
+      throw new Failure(`${where}.keyId`, part.keyId, say("signatures.key"));
+    }
+    if (!(await isSigned(unhex(key.publicKey), part.signature, payload))) {
+      const found = say("signatures.other");
+      throw new Failure(`${where}.signature`, found, say("signatures.sections"));
+    }
+    yield [where, say("signatures.holds", part)];
+  }
+}
+
+function requestKey(certificate, { site, keyId }) {
+  const holds = (party) => party.site === site && party.requestKey.id === keyId;
+  return certificate.parties.find(holds)?.requestKey;
+}
+
+async function* specification(certificate) {
+  const { job, parties } = certificate;
+  const document = certificate.specification;
+  require("$.specification", await digestOf(document), job.specification);
+  yield ["$.specification", say("specification.digest")];
+  const stated = {
+    codeDigest: job.algorithm,
+    purpose: job.purpose,
+    deadline: job.deadline,
+    parties: parties.map(({ site, role, datasets }) => ({
+      site,
+      role,
+      inputs: datasets.map(({ dataset, version, grant }) => ({
+        dataset,
+        version,
+        grant: grant === null ? null : grant.id,
+      })),
+    })),
+  };
+  const found = Object.keys(stated).map((name) => [name, document[name] ?? null]);
+  requireSame("$.specification", Object.fromEntries(found), stated);
+  yield ["$.specification", say("specification.names")];
+}
+
+async function* result(certificate) {
+  const { job, result: stated } = certificate;
+  const { attempt, parts, metrics } = stated;
+  const digest = await digestOf({ job: job.id, attempt, parts, metrics });
+  require("$.result.digest", stated.digest, digest);
+  const sites = sitesOf(certificate);
+  require("$.result.parts", parts.map((part) => part.site), [...sites].sort());
+  yield ["$.result.digest", say("result.digest")];
+  for (const site of sites) {
+    requireEntry(certificate, site, ATTESTED, "$.result.digest", { result: digest, attempt });
+    yield ["$.result.digest", say("result.attested", { site })];
+  }
+}
+
+async function* model(certificate) {
+  const { job, model: stated, result: made } = certificate;
+  if (stated === null) {
+    require("$.model", certificate.specification.kind ?? null, "predict");
+    yield ["$.model", say("model.none")];
+    return;
+  }
+  const digest = await digestOf({ job: job.id, parts: made.parts });
+  require("$.model.digest", stated.digest, digest);
+  yield ["$.model", say("model.holds")];
+}
+
+async function* logs(certificate) {
+  const shown = certificate.logs.map((log) => log.site);
+  require("$.logs", shown.sort(), sitesOf(certificate).sort());
+  for (const [number, log] of certificate.logs.entries()) {
+    const where = `$.logs[${number}]`;
+    for (const [position, part] of log.entries.entries()) {
+      await requireIncluded(certificate.job.id, log, part, `${where}.entries[${position}]`);
+    }
+    const inOrder = log.entries.every((part, n) => n === 0 || log.entries[n - 1].index < part.index);
+    if (!inOrder) {
+      throw new Failure(`${where}.entries`, say("logs.disorder"), say("logs.order"));
+    }
+    yield [where, say("logs.holds", { count: log.entries.length, site: log.site })];
+  }
+}
+
+async function requireIncluded(job, log, part, where) {
+  const leaf = await leafHash(canonicalBytes(part.entry));
+  require(`${where}.leafHash`, part.leafHash, hex(leaf));
+  const { root, size } = log.anchored;
+  if (!(await verifyInclusion(unhex(root), size, part.index, leaf, part.proof.map(unhex)))) {
+    throw new Failure(`${where}.proof`, say("logs.no.proof"), root);
+  }
+  require(`${where}.entry.source`, part.entry.source ?? null, log.site);
+  const named = isObject(part.entry.data) ? part.entry.data.job : null;
+  if (part.entry.subject !== job && named !== job) {
+    throw new Failure(`${where}.entry`, say("logs.elsewhere"), say("logs.of.job", { job }));
+  }
+}
+
+async function* steps(certificate) {
+  const sites = sitesOf(certificate).sort();
+  for (const [number, { step, attempt, outputs }] of certificate.steps.entries()) {
+    const where = `$.steps[${number}]`;
+    require(`${where}.outputs`, Object.keys(outputs).sort(), sites);
+    for (const site of Object.keys(outputs).sort()) {
+      const told = { step, attempt, output: outputs[site] };
+      requireEntry(certificate, site, FINISHED, `${where}.outputs[${site}]`, told);
+    }
+    yield [where, say("steps.holds", { step })];
+  }
+}
+
+async function* messages(certificate) {
+  const expected = await messagesSection(certificate.job.id, certificate.logs);
+  requireSame("$.messages", certificate.messages, expected);
+  if (certificate.parties.length > 1 && expected.count === 0) {
+    throw new Failure("$.logs", say("messages.none"), say("messages.some"));
+  }
+  yield ["$.messages", say("messages.holds", expected)];
+}
+
+/** Some entry of that kind in the site's log tells exactly this. */
+function requireEntry(certificate, site, kind, where, told) {
+  const tells = ({ entry }) =>
+    entry.type === kind &&
+    isObject(entry.data) &&
+    Object.entries(told).every(([name, value]) => same(entry.data[name] ?? null, value));
+  const parts = certificate.logs.filter((log) => log.site === site).flatMap((log) => log.entries);
+  if (!parts.some(tells)) throw new Failure(where, say("no.entry", { kind }), say("an.entry", { site }));
+}

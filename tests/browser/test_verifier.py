@@ -1,0 +1,370 @@
+"""The page that verifies certificates finds what Python finds, at the same place, on its own."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+
+from chain.standalone import ASK_THE_CHAIN, verify_alone
+from node.ui.verifier import page
+from node.ui.verifier.build import SOURCE, build
+from tests.browser.conftest import WATCH
+from tests.chain.lies import (
+    CERTIFICATE,
+    FORGERIES,
+    LIES,
+    MALFORMED,
+    VALUE,
+    resealed,
+    rewritten,
+    signer,
+)
+
+pytestmark = pytest.mark.browser
+
+VECTORS = json.loads((SOURCE.parents[3] / "tests" / "vectors" / "merkle.json").read_text())
+MODULES = "http://localhost/"
+"""A place that browsers hold for secure; the test answers for it."""
+
+Shown = list[tuple[str, str, bool]]
+"""(name, where, whether it holds) of every check, in the order of the page."""
+
+
+@dataclass
+class Reader:
+    """Somebody with the page open from a disk."""
+
+    page: Page
+    requests: list[str]
+    files: int = 0
+
+    def give(self, data: bytes) -> str:
+        """Hands the page a file; returns its verdict."""
+        self.files += 1
+        name = f"file-{self.files}.json"
+        self.page.locator("#file").set_input_files(
+            {"name": name, "mimeType": "application/json", "buffer": data}
+        )
+        verdict = self.page.get_by_role("status").filter(has_text=name)
+        tone = "good" if verify_alone(data).ok else "bad"
+        expect(verdict).to_have_class(f"callout {tone}", timeout=10_000)
+        return verdict.inner_text()
+
+    def shown(self) -> Shown:
+        rows = self.page.locator("#rows tr").evaluate_all(
+            """rows => rows.map((row) => [
+                 row.dataset.check, row.cells[2].textContent, row.cells[0].matches(".good"),
+               ])"""
+        )
+        return [(name, where, ok) for name, where, ok in rows]
+
+
+def in_python(data: bytes) -> Shown:
+    return [(check.name, check.where, check.ok) for check in verify_alone(data).checks]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("verifier") / "verifier.html"
+    file.write_bytes(page())
+    return file
+
+
+Read = Callable[..., Reader]
+
+
+@pytest.fixture(scope="module")
+def read(chromium: Browser, saved: Path) -> Iterator[Read]:
+    """Opens the page; fails if it logs an error, breaks its policy or asks for anything else."""
+    contexts: list[BrowserContext] = []
+    readers: list[Reader] = []
+    wrong: list[str] = []
+
+    def read(**options: Any) -> Reader:
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        context.add_init_script(WATCH)
+        opened = context.new_page()
+        reader = Reader(opened, [])
+        readers.append(reader)
+        opened.on("request", lambda request: reader.requests.append(request.url))
+        opened.on("pageerror", lambda error: wrong.append(str(error)))
+        opened.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        opened.goto(saved.as_uri())
+        return reader
+
+    yield read
+    for context in contexts:
+        context.close()
+    assert not wrong
+    asked = [url for reader in readers for url in reader.requests if not url.startswith("data:")]
+    assert asked == [saved.as_uri()] * len(readers)
+
+
+@pytest.fixture(scope="module")
+def reader(read: Read) -> Reader:
+    return read(locale="en-GB")
+
+
+@pytest.fixture(scope="module")
+def modules(chromium: Browser) -> Iterator[Page]:
+    """A page that can import the modules as they lie in the repository."""
+
+    def answer(route: Route) -> None:
+        name = route.request.url.removeprefix(MODULES)
+        if name == "":
+            route.fulfill(body="<!doctype html>", content_type="text/html")
+        else:
+            route.fulfill(path=SOURCE / name, content_type="text/javascript")
+
+    context = chromium.new_context()
+    context.route("**/*", answer)
+    opened = context.new_page()
+    opened.goto(MODULES)
+    yield opened
+    context.close()
+
+
+# ── The modules, against the vectors of Python and Solidity ──────────────────────────────────
+
+
+def test_the_committed_page_is_what_its_sources_make() -> None:
+    assert build() == page(), "run `python -m node.ui.verifier.build`"
+
+
+def test_leaves_and_roots_are_those_of_the_vectors(modules: Page) -> None:
+    found = modules.evaluate(
+        """async ({ inputs, leaves }) => {
+             const { leafHash, nodeHash } = await import("/merkle.js");
+             const { hex, unhex } = await import("/digest.js");
+             const hashes = await Promise.all(inputs.map((data) => leafHash(unhex(data))));
+             return [hashes.map(hex), hex(await nodeHash(...leaves.map(unhex)))];
+           }""",
+        {"inputs": VECTORS["inputs"], "leaves": VECTORS["leafHashes"][:2]},
+    )
+    assert found == [VECTORS["leafHashes"], VECTORS["roots"][2]]
+
+
+def test_inclusion_vectors(modules: Page) -> None:
+    found = modules.evaluate(
+        """async (cases) => {
+             const { verifyInclusion } = await import("/merkle.js");
+             const { unhex } = await import("/digest.js");
+             return Promise.all(cases.map(({ root, size, index, leaf, proof }) =>
+               verifyInclusion(unhex(root), size, index, unhex(leaf), proof.map(unhex))));
+           }""",
+        VECTORS["inclusion"],
+    )
+    assert len(found) > 20
+    assert found == [case["valid"] for case in VECTORS["inclusion"]]
+
+
+def test_every_text_has_both_languages_and_fills_in_the_same(modules: Page) -> None:
+    words = modules.evaluate("async () => (await import('/words.js')).WORDS")
+    for key, (english, chinese) in words.items():
+        assert english, key
+        assert chinese, key
+        names = [
+            sorted(part.split("}")[0] for part in text.split("{")[1:])
+            for text in (english, chinese)
+        ]
+        assert names[0] == names[1], key
+
+
+def test_every_text_that_is_said_is_there(modules: Page) -> None:
+    words = modules.evaluate("async () => (await import('/words.js')).WORDS")
+    said = {
+        key
+        for file in SOURCE.glob("*.js")
+        for key in re.findall(
+            r"(?:\bsay|\bt|\brefuse)\((?:where, |`[^`]*`, )?\"([a-z0-9.]+)\"", file.read_text()
+        )
+    }
+    shown = re.findall(r'data-word="([^"]+)"', (SOURCE / "page.html").read_text())
+    assert len(said) > 50
+    assert (said | set(shown)) <= set(words)
+
+
+# ── Certificates, as Python finds them ───────────────────────────────────────────────────────
+
+
+def test_the_certificate_holds(reader: Reader) -> None:
+    assert reader.give(CERTIFICATE) == (
+        f"file-{reader.files}.json holds together: {len(in_python(CERTIFICATE))} checks. "
+        "Only the chain can tell the rest."
+    )
+    assert reader.shown() == in_python(CERTIFICATE)
+    assert all(ok for _, _, ok in reader.shown())
+
+
+def test_signatures_of_all_parties_hold(reader: Reader) -> None:
+    data = resealed(lambda body: None, signer(0), signer(1))
+    reader.give(data)
+    assert reader.shown() == in_python(data)
+
+
+@pytest.mark.parametrize(("what", "change", "name", "where"), LIES, ids=[lie[0] for lie in LIES])
+def test_a_lie_that_is_signed_is_found_at_the_same_place(
+    reader: Reader, what: str, change: Any, name: str, where: str
+) -> None:
+    data = resealed(change)
+    assert "does NOT hold" in reader.give(data)
+    assert (name, where, False) in reader.shown()
+    assert reader.shown() == in_python(data)
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "name", "where"), FORGERIES, ids=[forgery[0] for forgery in FORGERIES]
+)
+def test_a_change_that_nobody_signed_is_found_at_the_same_place(
+    reader: Reader, what: str, change: Any, name: str, where: str
+) -> None:
+    data = rewritten(change)
+    assert "does NOT hold" in reader.give(data)
+    assert (name, where, False) in reader.shown()
+    assert reader.shown() == in_python(data)
+
+
+@pytest.mark.parametrize(("what", "data"), MALFORMED, ids=[what for what, _ in MALFORMED])
+def test_a_malformed_file_is_one_failed_check(reader: Reader, what: str, data: bytes) -> None:
+    reader.give(data)
+    assert reader.shown() == [("format", "$", False)]
+
+
+def test_every_changed_byte_is_found_at_the_same_place(reader: Reader) -> None:
+    chance = random.Random(11)
+    for at in chance.sample(range(len(CERTIFICATE)), 60):
+        changed = bytearray(CERTIFICATE)
+        changed[at] ^= 1 << chance.randrange(8)
+        assert "does NOT hold" in reader.give(bytes(changed)), f"byte {at} changed unnoticed"
+        assert reader.shown() == in_python(bytes(changed)), f"byte {at}"
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """(container, key) of everything in a JSON value."""
+    items: Any = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in list(items):
+        yield value, key
+        if isinstance(inner, dict | list):
+            yield from _places(inner)
+
+
+def test_any_other_value_anywhere_is_judged_as_in_python(modules: Page) -> None:
+    """By the modules alone: many more than the page is given."""
+    chance = random.Random(5)
+    values = [None, True, False, -1, 0, 2**53 - 1, 0.5, 1e30, "", "0x", "😀\ue000", [], {}, [[]]]
+    files = []
+    for number in range(400):
+        value = json.loads(CERTIFICATE)
+        parent, key = chance.choice(list(_places(value)))
+        parent[key] = chance.choice(values)
+        if number % 2 and isinstance(parent, dict):
+            parent["more"] = parent.pop(key)
+        files.append(rewritten(lambda stated, value=value: stated.update(value)))
+    found = modules.evaluate(
+        """async (files) => {
+             const { verify } = await import("/checks.js");
+             const reports = [];
+             for (const file of files) {
+               const { checks } = await verify(new TextEncoder().encode(file));
+               reports.push(checks.map(({ name, where, ok }) => [name, where, ok]));
+             }
+             return reports;
+           }""",
+        [file.decode() for file in files],
+    )
+    for file, report in zip(files, found, strict=True):
+        assert [tuple(check) for check in report] == in_python(file), file
+
+
+# ── For a person ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_only_the_chain_can_tell_is_said_in_full(reader: Reader) -> None:
+    reader.give(CERTIFICATE)
+    told = reader.page.locator("#unchecked dd").all_inner_texts()
+    assert told == list(ASK_THE_CHAIN.values())
+    assert VALUE["job"]["id"] in reader.page.locator("#facts").inner_text()
+
+
+def test_nothing_that_a_failed_file_states_is_repeated_as_a_fact(reader: Reader) -> None:
+    reader.give(resealed(lambda body: body["messages"].update(count=99)))
+    expect(reader.page.locator("#about")).to_be_hidden()
+    expect(reader.page.locator("#open")).to_be_hidden()
+
+
+def test_names_in_a_file_become_no_markup(reader: Reader) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    reader.give(resealed(lambda body: body["parties"][1].update(memberName=name)))
+    assert name in reader.page.locator("#facts").inner_text()
+    assert reader.page.locator("img").count() == 0
+
+
+def test_in_chinese_by_keyboard_alone(read: Read) -> None:
+    reader = read(locale="en-GB")
+    reader.page.keyboard.press("Tab")
+    reader.page.keyboard.press("Tab")
+    reader.page.keyboard.press("Enter")
+    expect(reader.page.get_by_role("heading", name="验证证书")).to_be_visible()
+    expect(reader.page.get_by_role("button", name="中文")).to_be_focused()
+    reader.page.keyboard.press("Tab")
+    expect(reader.page.get_by_label("选择证书")).to_be_focused()
+    assert "自身一致" in reader.give(CERTIFICATE)
+    assert read(locale="zh-CN").page.locator("html").get_attribute("lang") == "zh-Hans"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_in_both_schemes(read: Read, scheme: str) -> None:
+    reader = read(viewport={"width": 360, "height": 740}, color_scheme=scheme, locale="en-GB")
+    reader.give(CERTIFICATE)
+    width = reader.page.evaluate("document.documentElement.scrollWidth")
+    ground = reader.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert width <= 360
+    assert (ground == "rgb(15, 19, 27)") == (scheme == "dark")
+
+
+def test_a_dropped_file_is_taken(reader: Reader) -> None:
+    reader.page.evaluate(
+        """(text) => {
+             const dataTransfer = new DataTransfer();
+             dataTransfer.items.add(new File([text], "dropped.json"));
+             document.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+           }""",
+        CERTIFICATE.decode(),
+    )
+    expect(reader.page.get_by_role("status")).to_contain_text("dropped.json holds together")
+
+
+def test_the_page_can_reach_no_network_even_if_it_wanted_to(chromium: Browser, saved: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        context = chromium.new_context()
+        opened = context.new_page()
+        opened.goto(saved.as_uri())
+        refused = opened.evaluate(
+            """async (url) => {
+                 const violated = [];
+                 document.addEventListener("securitypolicyviolation",
+                   (event) => violated.push(event.effectiveDirective));
+                 await fetch(url).catch(() => {});
+                 const image = document.createElement("img");
+                 const tried = new Promise((done) => image.addEventListener("error", done));
+                 image.src = url;
+                 await tried;
+                 return violated;
+               }""",
+            f"http://127.0.0.1:{server.getsockname()[1]}/",
+        )
+        context.close()
+        assert refused == ["connect-src", "img-src"]
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()  # nobody came
