@@ -278,6 +278,13 @@ def proposal_id_text(value: int) -> str:
     return "0x" + value.to_bytes(32).hex()
 
 
+def check_ballot(ballot: dict[str, Any]) -> None:
+    """Raises ValueError for what is no ballot, or would have something else signed than it says."""
+    typed_data.require(ballot, _DOMAIN, "ExtendedBallot", _BALLOT)
+    if ballot["message"]["params"] != "0x":
+        raise ValueError("a ballot here has no params")
+
+
 def sign_ballot(account: "LocalAccount", ballot: dict[str, Any]) -> str:
     """The voter's signature, 0x-hex of 65 bytes."""
     document = {**ballot, "message": {**ballot["message"]}}

@@ -140,3 +140,8 @@ class Reviews(Contract):
 
 def _given(code_digest: str, person: str, approves: bool, report: str) -> dict[str, Any]:
     return {"codeDigest": code_digest, "person": person, "approves": approves, "report": report}
+
+
+def check_review(review: dict[str, Any]) -> None:
+    """Raises ValueError for what is no review, or would have something else signed than it says."""
+    typed_data.require(review, _DOMAIN, "Review", _REVIEW)

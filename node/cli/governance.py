@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +36,7 @@ Reason = Annotated[str, typer.Option(help="Stands on the chain, for everybody an
 BallotFile = Annotated[Path, typer.Argument(help="The file that `ballot make` or `sign` wrote.")]
 
 MAX_FILE = 1 << 20  # bytes
+LOOK_SECONDS = 0.5
 
 
 def register(app: typer.Typer) -> None:
@@ -152,9 +154,35 @@ def show(place: Place, id: Id) -> None:
 def vote(
     place: Place, id: Id, support: Support, reason: Reason = "", wait: Wait = DEFAULT_WAIT
 ) -> None:
-    """Vote with this site's account."""
+    """Vote with this site's account; a vote that begins soon is waited for."""
+    _await_beginning(place, id, wait)
     body = {"support": support, "reason": reason}
     submit(place, f"/v1/proposals/{id}/votes", body, wait, f"Voted: {support}")
+    if found := _listed(place, id, "ACTIVE"):
+        place.say(
+            f"So far {_counts(found['tally'])}; quorum {_quorum(found['tally'])}; "
+            f"{_next(found['countdown'])}. What passes is executed by the nodes themselves."
+        )
+
+
+def _await_beginning(place: Place, id: str, wait: float) -> None:
+    """Until the vote has begun, if that is within the time to wait; else the node refuses it."""
+    end = time.monotonic() + wait
+    told = False
+    while found := _listed(place, id, "PENDING"):
+        begins = found["countdown"]
+        if begins is None or time.monotonic() + begins["about_seconds"] > end:
+            return
+        if not told:
+            place.say(f"{found['title']}: {_next(begins)}; waiting …")
+            told = True
+        time.sleep(LOOK_SECONDS)
+
+
+def _listed(place: Place, id: str, state: str) -> dict[str, Any] | None:
+    """A proposal in this state, without trying out what it would do."""
+    with place.client() as node:
+        return next((p for p in node.items("/v1/proposals", state=state) if p["id"] == id), None)
 
 
 def withdraw(place: Place, id: Id, wait: Wait = DEFAULT_WAIT) -> None:
@@ -187,6 +215,9 @@ def make_ballot(
     with place.client() as node:
         typed = node.get(f"/v1/proposals/{id}/ballot", voter=voter, support=support, reason=reason)
     made = {"ballot": typed}
+    _require_as_asked(
+        made, proposal=id.lower(), support=support, voter=voter.lower(), reason=reason
+    )
     write_private(out, (json.dumps(made, indent=2) + "\n").encode())
     place.show(_ballot_facts(made), lambda: facts(_ballot_facts(made), title=f"Wrote {out}"))
 
@@ -237,11 +268,14 @@ def relay_ballot(place: Place, file: BallotFile, wait: Wait = DEFAULT_WAIT) -> N
 
 
 def _read_ballot(file: Path) -> dict[str, Any]:
-    """Raises `Invalid` for a file that is no ballot."""
+    """Raises `Invalid` for a file that is no ballot, or has another thing signed than it shows."""
+    from chain.governor import check_ballot
+
     try:
         if file.stat().st_size > MAX_FILE:
             raise ValueError("it is too large")
         found = json.loads(file.read_text(encoding="utf-8"))
+        check_ballot(found["ballot"])
         _ballot_facts(found)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise Invalid(
@@ -251,6 +285,28 @@ def _read_ballot(file: Path) -> dict[str, Any]:
         ) from error
     ballot: dict[str, Any] = found
     return ballot
+
+
+def _require_as_asked(made: dict[str, Any], **asked: str) -> None:
+    """The node may not be one's own.  Raises `Invalid` unless its ballot is the one asked for."""
+    from chain.governor import check_ballot
+
+    found: dict[str, Any] = {}
+    try:
+        check_ballot(made["ballot"])
+        found = _ballot_facts(made)
+        found["voter"] = found["voter"].lower()
+    except (ValueError, KeyError, TypeError, IndexError):
+        pass  # nothing of what was asked is found in it
+    for name, value in asked.items():
+        if found.get(name) != value:
+            raise Invalid(
+                "InvalidRequest",
+                f"the node made a ballot with another {name} than was asked for",
+                found=found.get(name),
+                allowed=value,
+                hint="do not sign it; ask a node that you trust",
+            )
 
 
 def _ballot_facts(found: dict[str, Any]) -> dict[str, Any]:
@@ -303,7 +359,7 @@ def _whole(found: dict[str, Any]) -> Group:
         "proposed by": _by(found),
         "votes": _counts(found["tally"]),
         "quorum": _quorum(found["tally"]),
-        "next": _next(found["countdown"]),
+        "next": _next(found["countdown"]) or _after(found),
         "this node voted": found["voted"],
         "id": found["id"],
     }
@@ -440,6 +496,19 @@ def _quorum(tally: dict[str, Any]) -> str:
     if tally["quorum_reached"]:
         return f"{tally['quorum']}, reached"
     return f"{tally['quorum']}, {tally['missing']} missing"
+
+
+def _after(found: dict[str, Any]) -> str | None:
+    """Why nothing came of a proposal, and what can be done."""
+    if found["state"] not in ("DEFEATED", "EXPIRED"):
+        return None
+    tally = found["tally"]
+    why = "it was not executed in time"
+    if found["state"] == "DEFEATED":
+        missed = f"the quorum was missed by {tally['missing']}"
+        why = "no majority was for it" if tally["quorum_reached"] else missed
+    again = "fatechain sponsor" if found["kind"] == "admit" else "another title or text"
+    return f"nothing: {why}; propose it again ({again})"
 
 
 def _next(countdown: dict[str, Any] | None) -> str | None:

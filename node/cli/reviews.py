@@ -124,6 +124,8 @@ def draft(
     query = {"person": person, "approves": str(approves).lower(), "report": digest}
     with place.client() as node:
         typed = node.get(f"/v1/reviews/{id}/typed-data", **query)
+    asked = {"codeDigest": id.lower(), "person": person, "approves": approves, "report": digest}
+    _require_as_asked(typed, asked)
     _write(place, out, {"review": typed}, "Wrote")
 
 
@@ -169,13 +171,14 @@ def relay(place: Place, file: ReviewFile, wait: Wait = DEFAULT_WAIT) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Raises `Invalid` for what is no review."""
+    """Raises `Invalid` for what is no review, or has another thing signed than it shows."""
+    from chain.reviews import check_review
+
     try:
         if file.stat().st_size > MAX_FILE:
             raise ValueError("it is too large")
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if found["review"]["primaryType"] != "Review":
-            raise ValueError("it is about something else")
+        check_review(found["review"])
         _told(found)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Invalid(
@@ -184,6 +187,21 @@ def _read(file: Path) -> dict[str, Any]:
             hint="write one with `fatechain review draft`",
         ) from error
     return found
+
+
+def _require_as_asked(typed: Any, asked: dict[str, Any]) -> None:
+    """The node may not be one's own.  Raises `Invalid` unless its review is the one asked for."""
+    message = typed.get("message") if isinstance(typed, dict) else None
+    for name, value in asked.items():
+        found = message.get(name) if isinstance(message, dict) else None
+        if found != value:
+            raise Invalid(
+                "InvalidRequest",
+                f"the node made a review with another {name} than was asked for",
+                found=found,
+                allowed=value,
+                hint="do not sign it; ask a node that you trust",
+            )
 
 
 def _write(place: Place, file: Path, found: dict[str, Any], done: str) -> None:

@@ -13,6 +13,9 @@ from eth_account import Account
 
 from chain.governor import Proposal
 from chain.proposals import Action
+from node import governance
+from node.cli.frame import Place
+from node.cli.governance import _await_beginning
 from tests.node import test_cli
 from tests.node.council import Council, convene
 from tests.node.face import serving, token_of
@@ -103,6 +106,39 @@ def test_a_proposal_is_made_listed_shown_voted_on(
         assert words in shown
     again = run("proposal", "vote", id, "against", "--json", *at)
     assert (again.code, again.problem["code"]) == (1, "AlreadyVoted")
+
+
+def test_a_vote_that_begins_soon_is_waited_for(
+    at: tuple[str, ...], council: Council, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = council.propose("bank", "set-minimum", "Wait for it", name="min-rows", value=61)
+    waited = []
+
+    def blocks_pass(_: float) -> None:
+        waited.append(id)
+        council.open_vote(id)
+
+    monkeypatch.setattr("node.cli.governance.time.sleep", blocks_pass)
+    place = Place(None, at[1], at[3], as_json=False)
+    _await_beginning(place, id, wait=0)
+    assert waited == []
+    _await_beginning(place, id, wait=1e6)
+    assert waited == [id]
+
+
+def test_a_vote_that_came_too_late_is_told_what_to_do(
+    run: Run, at: tuple[str, ...], council: Council
+) -> None:
+    id = council.propose("bank", "set-minimum", "Too late", name="min-rows", value=62)
+    council.open_vote(id)
+    council.vote(id, bank="for")
+    council.close_vote(id)
+    council.settle()
+    late = run("proposal", "vote", id, "for", "--json", *at)
+    assert (late.code, late.problem["code"]) == (1, "VotingNotOpen")
+    assert "proposed again" in late.problem["hint"]
+    shown = run("proposal", "show", id, *at).out
+    assert "the quorum was missed by 1" in shown
 
 
 def test_a_proposal_of_strange_calls_is_flagged_loudly(
@@ -198,6 +234,48 @@ def test_a_ballot_of_another_account_is_not_signed(
     assert ballot(run, at, id, council.shop.identity.address, file).code == 0
     told = run("ballot", "sign", file, "--key", keystore, "--json")
     assert (told.code, told.problem["allowed"]) == (1, council.shop.identity.address)
+
+
+def test_what_would_sign_something_else_is_no_ballot(
+    run: Run, council: Council, at: tuple[str, ...], tmp_path: Path, keystore: Path
+) -> None:
+    """The message is a ballot's, for the reader; what is hashed is a grant."""
+    id = create(run, at, council, "not this one", 65)
+    council.open_vote(id)
+    file = tmp_path / "ballot.json"
+    assert ballot(run, at, id, council.clinic.identity.address, file).code == 0
+    found = json.loads(file.read_text())
+    typed = found["ballot"]
+    typed["primaryType"] = "Grant"
+    typed["types"]["Grant"] = typed["types"].pop("ExtendedBallot")
+    file.write_text(json.dumps(found))
+    told = run("ballot", "sign", file, "--key", keystore, "--json")
+    assert "is no ballot" in told.err
+    assert "signature" not in json.loads(file.read_text())
+
+
+def test_a_ballot_that_the_node_made_of_another_vote_is_not_written(
+    run: Run,
+    council: Council,
+    at: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    id = create(run, at, council, "turned round", 66)
+    council.open_vote(id)
+    honest = governance.ballot
+    monkeypatch.setattr(
+        governance,
+        "ballot",
+        lambda site, id, voter, _, reason="": honest(site, id, voter, "against", reason),
+    )
+    file = tmp_path / "ballot.json"
+    made = run(
+        *("ballot", "make", id, "for", "--voter", council.clinic.identity.address),
+        *("--out", file, "--json", *at),
+    )
+    assert (made.code, made.problem["found"], made.problem["allowed"]) == (1, "against", "for")
+    assert not file.exists()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"ballot": {"message": {}}}'])

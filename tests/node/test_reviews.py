@@ -227,6 +227,43 @@ def test_another_persons_review_is_not_signed(
     assert json.loads(capsys.readouterr().err)["code"] == "InvalidRequest"
 
 
+def test_a_review_that_reads_otherwise_than_it_is_hashed_is_not_signed(
+    council: Council,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A library takes the text "no" for true: the person would approve what he or she rejects."""
+    reader = _person("reader")
+    typed = typed_review(council.bank, code_digest("secureboost"), reader.address, False, REPORT)
+    file = tmp_path / "review.json"
+    monkeypatch.setattr(review_commands, "account_of", lambda _: reader)
+    typed["message"]["approves"] = "no"
+    file.write_text(json.dumps({"review": typed}))
+    assert _run("review", "sign", file, "--key", "k", "--json") == 1
+    assert "is no review" in capsys.readouterr().err
+    assert "signature" not in json.loads(file.read_text())
+
+
+def test_a_review_that_the_node_made_of_another_opinion_is_not_written(
+    council: Council,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digest, person, out = code_digest("secureboost"), _person("reader").address, tmp_path / "r.json"
+    report = tmp_path / "report.md"
+    report.write_bytes(b"I read it again.")
+    turned = typed_review(council.bank, digest, person, True, REPORT)
+    monkeypatch.setattr("node.reviews.typed_review", lambda *_: turned)
+    with serving(council.bank) as url:
+        at = ("--url", url, "--token", token_of(council.bank), "--json")
+        drafting = ("--person", person, "--report", report, "--out", out, "--reject")
+        assert _run("review", "draft", digest, *drafting, *at) == 1
+    assert "another approves" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_reviews_and_people_over_http(council: Council) -> None:
     with serving(council.bank) as url:
         headers = {"Authorization": f"Bearer {token_of(council.bank)}"}
