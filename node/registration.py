@@ -220,7 +220,10 @@ def data_file(folder: Path, path: str) -> Path:
     allows a folder elsewhere by a symbolic link to it in the data folder: whoever holds only the
     token cannot have the node read what it finds on the machine.
     """
-    wanted = (folder / path).resolve()
+    try:
+        wanted = (folder / path).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, NUL, links in a circle
+        raise _no_path(path) from error
     roots = [folder.resolve()]
     roots += [entry.resolve() for entry in sorted(folder.iterdir()) if entry.is_symlink()]
     if not any(wanted == root or root in wanted.parents for root in roots):
@@ -231,9 +234,17 @@ def data_file(folder: Path, path: str) -> Path:
             allowed=[str(root) for root in roots],
             hint="copy the file into the data folder, or link its folder there",
         )
-    if not wanted.is_file():
+    try:
+        is_file = wanted.is_file()
+    except OSError as error:
+        raise _no_path(path) from error
+    if not is_file:
         raise NotFound("NotFound", "there is no such file in the data folder", found=path)
     return wanted
+
+
+def _no_path(path: str) -> Invalid:
+    return Invalid("InvalidRequest", "no file can have this path", found=path[:200])
 
 
 def _commit(path: Path, id_column: str, label: str | None) -> _Commitment:

@@ -263,6 +263,12 @@ def test_a_folder_that_the_operator_linked_is_allowed(folder: Path) -> None:
     assert data_file(folder, str(outside / "out.csv")) == outside / "out.csv"
 
 
+@pytest.mark.parametrize("path", ["a\0b", "x" * 999])
+def test_a_path_that_no_file_can_have_is_refused(folder: Path, path: str) -> None:
+    with pytest.raises(Invalid, match="no file can have"):
+        data_file(folder, path)
+
+
 @pytest.mark.parametrize("path", ["none.csv", "deeper", "."])
 def test_what_is_no_file_is_not_found(folder: Path, path: str) -> None:
     with pytest.raises(NotFound):
