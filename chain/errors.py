@@ -15,6 +15,8 @@
      │   └─ NonceTaken        another transaction of the account stands at this nonce
      ├─ TransactionStuck      not mined in time, also after its fee was raised
      ├─ DeploymentMismatch    the state file speaks of another chain or consortium
+     ├─ HistoryIncomplete     what a contract told is not all there: nothing follows from it
+     ├─ HiddenPower           somebody may do without a vote what only a vote may
      ├─ FoundingRefused       the consortium would be stuck if it governed itself now
      ├─ ProposalInvalid       a proposal that no consortium could vote on, and why
      ├─ ForkFailed            the chain cannot be copied to try something out
@@ -199,6 +201,33 @@ class DeploymentMismatch(ChainError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.what, self.found, self.expected)
+
+
+class HistoryIncomplete(ChainError):
+    def __init__(self, contract: str, found: str) -> None:
+        self.contract = contract
+        self.found = found
+        super().__init__(
+            f"the history of {contract} is incomplete: {found}; begin with the block in which the "
+            "consortium was made, and ask an endpoint that keeps all events"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.contract, self.found)
+
+
+class HiddenPower(ChainError):
+    """`found` names the account and what it may do, or the decision that nobody voted for."""
+
+    def __init__(self, found: str) -> None:
+        self.found = found
+        super().__init__(
+            f"{found}: that is above the members' votes; do not join, and as a member ask the "
+            "others to move the authority to a timelock that the governor alone commands"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.found,)
 
 
 class FoundingRefused(ChainError):

@@ -37,6 +37,13 @@ def known_as(code: bytes, address: str, among: Iterable[Artifact]) -> Artifact |
     return None
 
 
+def is_made_of(code: bytes, artifact: Artifact) -> bool:
+    """Whether it is the artifact's code, whatever its immutables are."""
+    parts = to_bytes(artifact.deployed_bytecode).split(_UNSET)
+    pattern = (_PUSH32 + b".{32}").join(re.escape(part) for part in parts)
+    return re.fullmatch(pattern, code, re.DOTALL) is not None
+
+
 def compare(before: Artifact | None, after: Artifact | None) -> tuple[bool | None, str]:
     """Whether `after` keeps the layout of `before`, and why not; None where one is unknown."""
     if after is None:

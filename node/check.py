@@ -173,6 +173,7 @@ class _Checker:
             yield _failed("consortium", from_error(error))
             return
         yield Item("consortium", OK, f"stands at {network.consortium.address}")
+        yield from self.looked("powers", lambda: self.powers(network))
         yield from self.looked("account", lambda: self.funds(network))
         yield from self.looked("algorithms", lambda: self.algorithms(network))
         yield from self.looked("pause", lambda: self.pause(network))
@@ -187,6 +188,23 @@ class _Checker:
         yield from self.looked("keys", lambda: self.keys(network))
         yield from self.looked("attestations", lambda: self.attestations(network))
         yield from self.looked("endpoint", lambda: self.endpoint(network))
+
+    def powers(self, network: Network) -> Iterator[Item]:
+        """Whether anybody stands above the members' votes."""
+        from chain.powers import powers
+
+        hidden = list(powers(network, self.settings.from_block).hidden)
+        governing, timelock = network.consortium.authority(), network.timelock.address
+        if governing != timelock and network.consortium.is_founded():
+            hidden.append(f"the authority is {governing}, and not the members' timelock")
+        if hidden:
+            todo = "trust no vote before the members moved the authority away from it"
+            yield Item("powers", FAIL, "; ".join(hidden), todo)
+        elif governing != timelock:
+            todo = "whoever holds it hands it over: fatechain found"
+            yield Item("powers", WARN, f"the members do not govern yet: {governing} does", todo)
+        else:
+            yield Item("powers", OK, "nobody stands above the members' votes")
 
     def funds(self, network: Network) -> Iterator[Item]:
         has = network.client.balance(self.account)

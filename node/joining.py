@@ -132,8 +132,10 @@ def make_request(
     `chain.errors.ChainError`.
     """
     from chain.ids import new_nonce
+    from chain.powers import powers
 
     network = site.network()
+    powers(network, site.settings.from_block).require_none_hidden()
     identity, settings = site.identity, site.settings
     _check_has_a_key(network, identity.address)
     _check_not_a_member(network, identity.address)

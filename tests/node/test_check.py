@@ -10,6 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chain import deploy as deployment
+from chain.deploy import Rule, deploy, found
+from chain.errors import HiddenPower
+from chain.testing import InProcessChain
+from chain.testnet import dev_account
+from chain.timelock import PROPOSER_ROLE, Timelock
 from node.api.app import create_app
 from node.check import Item, Report, check, check_home
 from node.joining import make_request
@@ -59,6 +65,56 @@ def test_a_newcomer_that_asked_is_told_that_others_act_now(world: Newcomers) -> 
 
 def test_what_cannot_be_there_before_the_admission_is_not_asked_for(world: Newcomers) -> None:
     assert _names(_look(world, world.stranger)).isdisjoint({"site", "request key", "endpoint"})
+
+
+def test_a_consortium_whose_members_do_not_govern_yet_says_who_does(world: Newcomers) -> None:
+    item = _item(_look(world, world.bank), "powers")
+    assert item.status == "warn"
+    assert world.network.consortium.authority() in item.found
+    assert item.todo is not None
+    assert "fatechain found" in item.todo
+
+
+def test_nobody_stands_above_members_who_govern(world: Newcomers) -> None:
+    found(world.chain.client(0), world.network)
+    assert _item(_look(world, world.bank), "powers").status == "ok"
+
+
+def test_an_account_with_a_hidden_role_is_named_and_nobody_joins(tmp_path: Path) -> None:
+    chain, hidden = InProcessChain(), dev_account(7).address
+    usual = deployment._roles
+
+    def more(timelock: Timelock, governor: str) -> list[Rule]:
+        kept = Rule(
+            lambda: timelock.has_role(PROPOSER_ROLE, hidden),
+            timelock.grant_role(PROPOSER_ROLE, hidden),
+        )
+        return [*usual(timelock, governor), kept]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deployment, "_roles", more)
+        done = deploy(chain.client(0), None)
+    with ChainSite.create(
+        tmp_path / "s", name="s", scrypt_cost=SCRYPT, consortium=done.consortium
+    ) as site:
+        site.chain = chain
+        head = chain.client(0).head()
+        item = _item(check(site, clock=lambda: head.timestamp + 1.0), "powers")
+        assert item.status == "fail"
+        assert item.found == f"{hidden} holds PROPOSER in the timelock"
+        with pytest.raises(HiddenPower, match=hidden):
+            make_request(site)
+
+
+def test_an_authority_that_is_not_the_timelock_any_more_is_named(world: Newcomers) -> None:
+    """The members gave it away by a vote: from then on they decide nothing."""
+    book, client = world.network.consortium, world.chain.client(0)
+    timelock = world.network.timelock.address
+    client.transact(book.set_contract("timelock", client.address))
+    client.transact(book.set_contract("timelock", timelock))
+    item = _item(_look(world, world.bank), "powers")
+    assert item.status == "fail"
+    assert item.found == f"the authority is {client.address}, and not the members' timelock"
 
 
 def test_an_empty_account_is_told_how_much_it_lacks(world: Newcomers) -> None:
