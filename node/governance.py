@@ -21,7 +21,7 @@ from sqlalchemy import select
 from node.errors import Conflict, Invalid, NodeError, NotFound, Refused, Unavailable
 from node.refusals import chain_errors
 from node.registration import code_digest_of, member_id_of
-from node.store import Proposal, Vote
+from node.store import ChainTx, Proposal, Vote
 from node.submission import Submitted, is_open, rehearse, submit
 from node.votes import OPEN
 
@@ -281,6 +281,7 @@ def ballot(site: Site, id: str, voter: str, support: str, reason: str = "") -> d
     _check_words(support, reason)
     network = site.network()
     require_vote(network, id, voter)
+    _require_none_waits(site, voter)
     typed: dict[str, Any] = network.governor.ballot(id, support, voter, reason)
     return typed
 
@@ -299,12 +300,32 @@ def relay(site: Site, id: str, signed: Ballot) -> Submitted | Vote:
     if is_open(site, submitted.intent):
         return submitted
     require_vote(network, id, signed.voter)
+    _require_none_waits(site, signed.voter)
     call = network.governor.vote_by_signature(
         id, signed.support, signed.voter, signed.reason, signed.signature
     )
     rehearse(site, call)
     facts = {"voter": signed.voter, "support": signed.support, "reason": signed.reason}
     return submit(site, submitted, call, "ballot.relayed", facts)
+
+
+def _require_none_waits(site: Site, voter: str) -> None:
+    """Ballots of one voter are numbered: while one is on its way, the next has no number yet."""
+    query = select(ChainTx.intent).where(
+        ChainTx.intent.startswith("ballot.relay:"),
+        ChainTx.intent.contains(f":{voter.lower()}:", autoescape=True),
+        ChainTx.state.in_(("WAITING", "SIGNED", "SENT")),
+    )
+    with site.store.read() as session:
+        waits = session.scalars(query).first()
+    if waits is not None:
+        raise Conflict(
+            "Conflict",
+            "another ballot of this voter is on its way, and what is signed before it is counted "
+            "would be void",
+            found=waits.split(":")[1],
+            hint="when that vote is counted, make the ballot anew and sign it",
+        )
 
 
 def same_vote(site: Site, id: str, signed: Ballot) -> Vote | None:

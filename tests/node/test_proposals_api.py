@@ -182,6 +182,30 @@ async def test_a_wallet_gets_its_ballot_and_any_node_takes_it(
     is_problem(await bank.post(f"/v1/proposals/{id}/ballots", json=other), 409, "AlreadyVoted")
 
 
+async def test_a_voters_second_ballot_waits_for_the_first(
+    bank: httpx.AsyncClient, council: Council
+) -> None:
+    """Ballots bear the voter's number: signed before the first is counted, a second is void."""
+    one, two = [await _propose(bank, council, title, n) for title, n in (("one", 91), ("two", 92))]
+    council.open_vote(two)
+    account = council.clinic.identity.account
+    said = {"voter": account.address, "support": "for", "reason": ""}
+    ballots = {}
+    for id in (one, two):
+        typed = (await bank.get(f"/v1/proposals/{id}/ballot", params=said)).json()
+        ballots[id] = said | {"signature": sign_ballot(account, typed)}
+    first = await bank.post(f"/v1/proposals/{one}/ballots", json=ballots[one])
+    assert first.status_code == 202, first.text
+    second = await bank.post(f"/v1/proposals/{two}/ballots", json=ballots[two])
+    assert is_problem(second, 409, "Conflict")["found"] == one
+    is_problem(await bank.get(f"/v1/proposals/{two}/ballot", params=said), 409, "Conflict")
+    council.settle()
+    typed = (await bank.get(f"/v1/proposals/{two}/ballot", params=said)).json()
+    anew = said | {"signature": sign_ballot(account, typed)}
+    assert (await bank.post(f"/v1/proposals/{two}/ballots", json=anew)).status_code == 202
+    council.settle()
+
+
 async def test_a_forged_ballot_is_refused(bank: httpx.AsyncClient, council: Council) -> None:
     id = await _propose(bank, council, "forged", 82)
     council.open_vote(id)
