@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
+from chain import canonical
 from chain.standalone import ASK_THE_CHAIN, verify_alone
 from node.ui.verifier import page
 from node.ui.verifier.build import SOURCE, build
@@ -168,6 +170,50 @@ def test_inclusion_vectors(modules: Page) -> None:
     assert found == [case["valid"] for case in VECTORS["inclusion"]]
 
 
+def test_canonical_bytes_are_those_of_python(modules: Page) -> None:
+    chance = random.Random(3)
+    names = [
+        "€",
+        "\r",
+        "\ufb33",
+        "1",
+        "😀",
+        "\x80",
+        "ö",
+        "__proto__",
+        'a"b',
+        "\u2028",
+        "",
+        "10",
+        "9",
+    ]
+
+    def number() -> float | int:
+        if chance.random() < 0.3:
+            return chance.randrange(-(2**53) + 1, 2**53)
+        return chance.uniform(-1, 1) * 10.0 ** chance.randrange(-320, 300)
+
+    values = [
+        {name: number() for name in chance.sample(names, chance.randrange(len(names)))}
+        for _ in range(300)
+    ]
+    texts = []
+    for value in values:
+        with contextlib.suppress(canonical.NotCanonical):
+            canonical.loads(canonical.dumps(value))
+            texts.append(canonical.dumps(value).decode())
+    assert len(texts) > 200
+    found = modules.evaluate(
+        """async (texts) => {
+             const { parse, canonical } = await import("/canonical.js");
+             return texts.map((text) =>
+               canonical(parse(new TextEncoder().encode(`${text}\\n`))) === text);
+           }""",
+        texts,
+    )
+    assert all(found)
+
+
 def test_every_text_has_both_languages_and_fills_in_the_same(modules: Page) -> None:
     words = modules.evaluate("async () => (await import('/words.js')).WORDS")
     for key, (english, chinese) in words.items():
@@ -261,7 +307,22 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 def test_any_other_value_anywhere_is_judged_as_in_python(modules: Page) -> None:
     """By the modules alone: many more than the page is given."""
     chance = random.Random(5)
-    values = [None, True, False, -1, 0, 2**53 - 1, 0.5, 1e30, "", "0x", "😀\ue000", [], {}, [[]]]
+    values: list[Any] = [
+        None,
+        True,
+        False,
+        -1,
+        0,
+        2**53 - 1,
+        0.5,
+        1e30,
+        "",
+        "0x",
+        "😀\ue000",
+        [],
+        {},
+        [[]],
+    ]
     files = []
     for number in range(400):
         value = json.loads(CERTIFICATE)
@@ -269,7 +330,7 @@ def test_any_other_value_anywhere_is_judged_as_in_python(modules: Page) -> None:
         parent[key] = chance.choice(values)
         if number % 2 and isinstance(parent, dict):
             parent["more"] = parent.pop(key)
-        files.append(rewritten(lambda stated, value=value: stated.update(value)))
+        files.append(canonical.dumps(value) + b"\n")
     found = modules.evaluate(
         """async (files) => {
              const { verify } = await import("/checks.js");

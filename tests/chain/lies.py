@@ -70,6 +70,12 @@ def _entry(body: dict[str, Any]) -> dict[str, Any]:
     return body["logs"][0]["entries"][0]
 
 
+def _two_faults(body: dict[str, Any]) -> None:
+    entries = body["logs"][0]["entries"]
+    entries[1]["proof"].reverse()
+    entries[3]["leafHash"] = OTHER
+
+
 LIES: list[tuple[str, Change, str, str]] = [
     (
         "another specification",
@@ -189,6 +195,12 @@ LIES: list[tuple[str, Change, str, str]] = [
         lambda b: b["logs"][1]["entries"][2]["proof"].reverse(),
         "logs",
         "$.logs[1].entries[2].proof",
+    ),
+    (
+        "two faults, of which the first is found later",
+        _two_faults,
+        "logs",
+        "$.logs[0].entries[1].proof",
     ),
     (
         "entries in another order",

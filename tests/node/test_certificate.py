@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from chain import canonical
 from chain.evidence import verify_certificate
+from chain.standalone import verify_alone
 from node.addresses import WireAddress
 from node.audit.entries import record
 from node.audit.transport import record_received, record_sent
@@ -200,6 +201,7 @@ def test_a_certificate_of_a_whole_job_is_issued_and_verifies(world: Consortium, 
     content = certify(world.bank, job, evidence_of_all(world, job))
     report = verify_certificate(content, world.network)
     assert report.ok, report.failures
+    assert verify_alone(content).ok
     found = json.loads(content)
     assert found["messages"]["count"] == 3
     assert [step["step"] for step in found["steps"]] == ["psi", "train", "evaluate", "result"]
