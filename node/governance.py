@@ -99,7 +99,8 @@ def propose(site: Site, request: ProposalRequest, *, force: bool = False) -> Sub
     """Put a proposal to the members.
 
     Raises `Refused` (``ProposalWouldFail``) for one whose execution would be refused now, unless
-    `force`; `Conflict` (``ProposalExists``) for one that was made before, word for word.
+    `force`; `Conflict` (``ProposalExists``) for one that was made before, word for word, by this
+    account or, unless `force`, by another one.
     """
     from chain.governor import Proposal as Made
     from chain.proposals import description
@@ -120,7 +121,8 @@ def propose(site: Site, request: ProposalRequest, *, force: bool = False) -> Sub
     if is_open(site, submitted.intent) and row_of(site, id).state == "SUBMITTED":
         return submitted
     _require_new(network, id)
-    _require_no_twin(site, made)
+    if not force:
+        _require_no_twin(site, made)
     call = network.governor.propose(made.actions, text)
     rehearse(site, call)
     facts = {"kind": request.kind, "title": request.title, "effect": made.effect.digest}
@@ -187,7 +189,10 @@ def _require_new(network: Network, id: str) -> None:
 
 
 def _require_no_twin(site: Site, made: Preview) -> None:
-    """The governor takes the same from two members; one open vote about it is enough."""
+    """The governor takes the same from two members; one open vote about it is enough.
+
+    Unless whoever made that one first means to withdraw it: then `force` proposes it again.
+    """
     from chain.errors import ProposalInvalid
     from chain.proposals import parse
 
@@ -202,16 +207,16 @@ def _require_no_twin(site: Site, made: Preview) -> None:
         except ProposalInvalid:
             continue  # another program's words: ours say more
         if (draft.title, draft.body) == (made.draft.title, made.draft.body):
-            raise _exists(row.id, row.state)
+            raise _exists(row.id, row.state, "or propose it with force beside the other one")
 
 
-def _exists(id: str, state: str) -> Conflict:
+def _exists(id: str, state: str, otherwise: str = "") -> Conflict:
     return Conflict(
         "ProposalExists",
         "this very proposal was made before, word for word",
         found={"id": id, "state": state},
         hint=f"see `fatechain proposal show {id}`; to propose the same again, change the title or "
-        "the text",
+        f"the text {otherwise}".rstrip(),
     )
 
 

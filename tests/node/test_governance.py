@@ -129,6 +129,18 @@ def test_the_same_proposal_twice_is_one(council: Council) -> None:
     assert "change the title" in str(problem.hint)
 
 
+def test_the_same_proposal_of_another_member_holds_up_nobody_who_insists(council: Council) -> None:
+    """Whoever made it first may mean to withdraw it when the vote is nearly over."""
+    request = minimum(63, "made first to be withdrawn")
+    first = governance.propose(council.bank, request)
+    council.settle()
+    problem = refused(Conflict, "ProposalExists", governance.propose, council.shop, request)
+    assert problem.found["id"] == first.id
+    assert "force" in str(problem.hint)
+    second = governance.propose(council.shop, request, force=True)
+    assert second.id != first.id
+
+
 def test_nobody_can_make_anothers_proposal_first_and_withdraw_it(council: Council) -> None:
     id = council.propose("bank", "set-minimum", "whoever asks", name="min-rows", value=62)
     text = council.row("bank", id).description
