@@ -27,8 +27,9 @@ from node.identity import AUDIT, REQUEST
 from node.joining import FILE_NAME as REQUEST_FILE
 from node.refusals import from_error
 from node.registration import is_known, site_on_chain
-from node.store import ChainTx
+from node.store import ChainTx, Proposal
 from node.takeover import orphans
+from node.votes import LOST
 
 if TYPE_CHECKING:
     from chain.network import Network
@@ -213,7 +214,7 @@ class _Checker:
         if has < needed:
             todo = (
                 f"send at least {_ether(needed - has)} ether to it; "
-                f"on a testnet: fatechain fund {self.account}"
+                f"on a testnet: fatechain fund --home {self.settings.home}"
             )
             yield Item("account", FAIL, found, todo)
         elif has < RESERVE * needed:
@@ -254,11 +255,8 @@ class _Checker:
         try:
             id = network.membership.member_of(self.account)
         except ContractRefused:
-            asked = (self.settings.home / REQUEST_FILE).is_file()
-            todo = "ask for admission: fatechain join --sponsor URL"
-            if asked:
-                todo = f"a member proposes {REQUEST_FILE}, and the members vote; or {todo}"
-            yield Item("member", FAIL, f"{self.account} is no member's account", todo)
+            found, todo = self._asked()
+            yield Item("member", FAIL, f"{self.account} is no member's account{found}", todo)
             return
         member, standing = network.membership.member(id), network.membership.standing(id)
         if not network.membership.is_active_account(self.account):
@@ -268,6 +266,31 @@ class _Checker:
             yield Item("member", FAIL, f"{member.name} is {standing}", todo)
         else:
             yield Item("member", OK, f"{member.name} is {standing}")
+
+    def _asked(self) -> tuple[str, str]:
+        """How far the admission is, as this node has read it, and what is to be done."""
+        query = (
+            select(Proposal)
+            .where(Proposal.kind == "admit", Proposal.created_block.is_not(None))
+            .order_by(Proposal.created_block.desc())
+        )
+        with self.site.store.read() as session:
+            rows = list(session.scalars(query))
+        votes = [row for row in rows if self._is_about_us(row)]
+        if votes and votes[0].state in LOST:
+            todo = "find out why; a member may sponsor the same request again"
+            return f"; the vote on its admission was lost ({votes[0].state}): {votes[0].id}", todo
+        if votes:
+            todo = "wait for the members: this site registers itself when the vote is executed"
+            return f"; its admission is before the members ({votes[0].state}): {votes[0].id}", todo
+        todo = "ask for admission: fatechain join --sponsor URL"
+        if (self.settings.home / REQUEST_FILE).is_file():
+            todo = f"a member proposes {REQUEST_FILE}, and the members vote; or {todo}"
+        return "", todo
+
+    def _is_about_us(self, row: Proposal) -> bool:
+        params = row.params or {}
+        return str(params.get("account", "")).lower() == self.account.lower()
 
     def registered(self, network: Network) -> Iterator[Item]:
         id = self.settings.site_id or site_on_chain(network, self.account)[0]

@@ -23,7 +23,7 @@ from node.refusals import chain_errors
 from node.registration import code_digest_of, member_id_of
 from node.store import ChainTx, Proposal, Vote
 from node.submission import Submitted, is_open, rehearse, submit
-from node.votes import OPEN
+from node.votes import LOST, OPEN
 
 if TYPE_CHECKING:
     from chain.effects import Effect
@@ -384,6 +384,7 @@ def closed(row: Proposal) -> Conflict:
         f"nobody can vote on it: it is {row.state}",
         found=row.state,
         allowed="ACTIVE",
+        hint=after_vote(row.state),
     )
 
 
@@ -408,7 +409,7 @@ def _not_open(found: ProposalView, head: int) -> Conflict:
             f"voting begins after block {found.snapshot}; the newest block is {head}",
             found=str(found.state),
             allowed="ACTIVE",
-            hint="vote when it has begun",
+            hint="vote when it has begun; `fatechain proposal vote` waits for it",
         )
     return Conflict(
         "VotingNotOpen",
@@ -416,7 +417,20 @@ def _not_open(found: ProposalView, head: int) -> Conflict:
         f"{found.deadline}",
         found=str(found.state),
         allowed="ACTIVE",
+        hint=after_vote(str(found.state)),
     )
+
+
+def after_vote(state: str) -> str | None:
+    """What is to be done about a proposal whose vote is over."""
+    if state in LOST:
+        return (
+            "nothing comes of it; the same may be proposed again under another title or text, an "
+            "admission with `fatechain sponsor`"
+        )
+    if state in ("SUCCEEDED", "QUEUED"):
+        return "it has passed: the nodes queue and execute it by themselves"
+    return None
 
 
 def _voted_already(detail: str, found: Any) -> Conflict:

@@ -202,6 +202,11 @@ def next_account_file(settings: Settings) -> Path:
     return settings.keys / "chain.next.json"
 
 
+def account_address(settings: Settings) -> str:
+    """Of the account that this site's transactions come from; needs no password."""
+    return _Keystore(account_file(settings), b"").address
+
+
 def next_account_address(settings: Settings) -> str | None:
     """Of the account that waits in a file to follow; None where none does."""
     path = next_account_file(settings)

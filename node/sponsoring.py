@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from node.audit.entries import acting, record
@@ -20,7 +20,8 @@ from node.errors import Conflict, NotFound, TooMany
 from node.governance import ProposalRequest, propose
 from node.joining import AdmissionRequest, check_request
 from node.refusals import chain_errors
-from node.store import ReceivedRequest
+from node.store import Proposal, ReceivedRequest
+from node.votes import LOST
 
 if TYPE_CHECKING:
     from node.site import Site
@@ -30,8 +31,15 @@ MAX_WAITING = 500
 KEPT_SECONDS = 30 * 24 * 3600
 
 # Those that a delegate sponsored or dismissed take nobody's room: they are as many as a delegate
-# had time for.  They are kept so that the same request does not come before a delegate again.
-_WAITS = (ReceivedRequest.proposal.is_(None), ReceivedRequest.dismissed_at.is_(None))
+# had time for.  They are kept so that the same request does not come before a delegate again;
+# but one whose vote was lost may be put to the members another time.
+_WAITS = (
+    ReceivedRequest.dismissed_at.is_(None),
+    or_(
+        ReceivedRequest.proposal.is_(None),
+        ReceivedRequest.proposal.in_(select(Proposal.id).where(Proposal.state.in_(LOST))),
+    ),
+)
 
 
 def receive(
@@ -74,7 +82,7 @@ def receive(
 
 
 def waiting(site: Site) -> list[ReceivedRequest]:
-    """Requests that were neither sponsored nor dismissed, oldest first."""
+    """Requests neither dismissed nor before the members now, oldest first."""
     query = (
         select(ReceivedRequest)
         .where(*_WAITS)
@@ -100,9 +108,7 @@ def find(site: Site, id: str) -> ReceivedRequest:
 
 def dismiss(site: Site, id: str) -> ReceivedRequest:
     """Sponsor it not; the newcomer may ask another member.  Raises `NotFound`, `Conflict`."""
-    row = find(site, id)
-    if row.proposal is not None:
-        raise _sponsored(row)
+    require_unsponsored(site, find(site, id))
     with site.store.begin() as session:
         row = session.get_one(ReceivedRequest, id)
         if row.dismissed_at is None:
@@ -116,7 +122,8 @@ def sponsor(
 ) -> Submitted:
     """Propose the admission; the account signed the request, which is checked once more.
 
-    Raises what `check_request` and `node.governance.propose` raise.
+    After a vote that was lost it is another proposal under another title.  Raises what
+    `check_request` and `node.governance.propose` raise.
     """
     content = json.dumps(request.to_json()).encode()
     with chain_errors():
@@ -127,7 +134,7 @@ def sponsor(
             "nonce": checked.nonce,
             "acceptance": checked.acceptance,
         }
-        asked = ProposalRequest("admit", params, title or f"Admit {checked.name}", body)
+        asked = ProposalRequest("admit", params, title or _title(site, checked), body)
         submitted = propose(site, asked)
     with site.store.begin() as session:
         row = session.get(ReceivedRequest, checked.id)
@@ -136,13 +143,29 @@ def sponsor(
     return submitted
 
 
-def _sponsored(row: ReceivedRequest) -> Conflict:
-    return Conflict(
+def require_unsponsored(site: Site, row: ReceivedRequest) -> None:
+    """Raises `Conflict` where the members have the request before them, or passed it."""
+    if row.proposal is None:
+        return
+    with site.store.read() as session:
+        proposal = session.get(Proposal, row.proposal)
+    if proposal is not None and proposal.state in LOST:
+        return
+    raise Conflict(
         "Conflict",
         "this request is sponsored already",
         found=row.proposal,
         hint=f"see `fatechain proposal show {row.proposal}`",
     )
+
+
+def _title(site: Site, request: AdmissionRequest) -> str:
+    """Another one for each vote: the same calls with the same words are one proposal."""
+    query = select(Proposal.params).where(Proposal.kind == "admit", Proposal.state.in_(LOST))
+    with site.store.read() as session:
+        before = [params for params in session.scalars(query) if params is not None]
+    lost = sum(params.get("acceptance") == request.acceptance for params in before)
+    return f"Admit {request.name}" + (f", vote {lost + 1}" if lost else "")
 
 
 def _forget_old(session: Session, now: float) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GOVERNOR = "ConsortiumGovernor"
 OPEN = ("PENDING", "ACTIVE", "SUCCEEDED", "QUEUED")
+LOST = ("REFUSED", "CANCELED", "DEFEATED", "EXPIRED")  # over, and nothing came of it
 MAX_TITLE = 200
 
 Handler = Callable[[Session, "EventRecord", "str | None"], None]

@@ -19,7 +19,7 @@ from node.api.attempts import Attempts
 from node.api.auth import address_of, require
 from node.api.operator import OperatorRoute
 from node.api.views.model import EXAMPLE_ID, Asked, Id, IdInPath, Shown
-from node.errors import Conflict, Invalid, TooLarge
+from node.errors import Invalid, TooLarge
 from node.joining import MAX_REQUEST_BYTES, AdmissionRequest
 from node.store import ReceivedRequest
 
@@ -58,7 +58,11 @@ class RequestReceived(Shown):
 
 
 class RequestShown(Shown):
-    """`document` is what the account signed; times are Unix seconds."""
+    """`document` is what the account signed; times are Unix seconds.
+
+    `proposal` is the last one that sponsored it; a request that waits although it has one lost that
+    vote.
+    """
 
     id: str
     account: str
@@ -160,8 +164,7 @@ async def sponsor(
     def propose() -> Any:
         if body.id is not None:
             row = sponsoring.find(site, body.id)
-            if row.proposal is not None:
-                raise Conflict("Conflict", "this request is sponsored already", found=row.proposal)
+            sponsoring.require_unsponsored(site, row)
             document = row.document
         else:
             document = body.request or {}

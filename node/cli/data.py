@@ -39,11 +39,14 @@ def register(app: typer.Typer) -> None:
     command(grant, "show")(show_grant)
 
 
-def submit(place: Place, path: str, body: dict[str, Any], wait: float, title: str) -> None:
-    """POST what becomes a transaction, and show how far it is."""
+def submit(
+    place: Place, path: str, body: dict[str, Any], wait: float, title: str
+) -> dict[str, Any]:
+    """POST what becomes a transaction, show how far it is, and return what was shown."""
     with place.client() as node:
-        made = node.post(path, body, wait=wait)
+        made: dict[str, Any] = node.post(path, body, wait=wait)
     place.show(made, lambda: facts(made, title=title))
+    return made
 
 
 # ── Sites ────────────────────────────────────────────────────────────────────────────────────

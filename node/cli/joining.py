@@ -57,8 +57,10 @@ def join(
     place.show(made, lambda: facts(made, title=f"{request.name} asks to be admitted"))
     where = "was sent" if sponsor else f"lies in {path}: hand it to a member, or use --sponsor"
     place.say(
-        f"The request {where}. A delegate proposes it with `fatechain sponsor`; keep the node "
-        "running, it registers itself when the members have voted."
+        f"The request {where}. A delegate there proposes it with `fatechain sponsor`, and the "
+        "members vote. Next, here: fund the account if it is empty, and start the node with "
+        "`fatechain up`; it registers itself when the vote is executed. `fatechain check` says how "
+        "the vote stands and what is missing."
     )
 
 
@@ -87,7 +89,11 @@ def sponsor(
         asked["id"] = request
     else:
         asked["request"] = _read(Path(request))
-    submit(place, "/v1/sponsorships", asked, wait, "Proposed to the members")
+    made = submit(place, "/v1/sponsorships", asked, wait, "Proposed to the members")
+    place.say(
+        f"Next, at every member: `fatechain proposal vote {made['id']} for` (or against). It waits "
+        "until the vote begins, and says how long the vote lasts."
+    )
 
 
 def _list_requests(place: Place) -> None:
@@ -98,9 +104,12 @@ def _list_requests(place: Place) -> None:
         ("account", lambda r: r["account"]),
         ("endpoint", lambda r: r["endpoint"]),
         ("received", lambda r: at(r["received_at"])),
+        ("before", lambda r: r["proposal"] and "lost a vote"),
         ("id", lambda r: r["id"]),
     )
     place.show(found, lambda: rows(found, columns, title="Requests for admission"))
+    if found:
+        place.say("Propose one with `fatechain sponsor ID`, or put it aside with --dismiss.")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import typer
 
 from node.cli import founding
 from node.cli.frame import Place, command
-from node.cli.signer import DEFAULT_RPC, Rpc, find_network
+from node.cli.signer import DEFAULT_RPC, find_network
 from node.cli.tables import facts
 from node.errors import Invalid
 
@@ -82,9 +82,10 @@ def init(
         }
     place.show(made, lambda: facts(made, title=f"{name} has a home"))
     place.say(
-        f"Next: fund the account, send the request to a member (`fatechain join --home {home} "
-        f"--sponsor URL`) and start the node (`fatechain up --home {home}`): it registers itself "
-        f"when the members have voted. `fatechain check --home {home}` says what is missing."
+        f"Next: fund the account (on a testnet: `fatechain fund --home {home}`), send the request "
+        f"to a member (`fatechain join --home {home} --sponsor URL`) and start the node "
+        f"(`fatechain up --home {home}`): it registers itself when the members have voted. "
+        f"`fatechain check --home {home}` says what is missing."
     )
 
 
@@ -139,14 +140,25 @@ def run_testnet(
 
 def fund(
     place: Place,
-    account: Annotated[str, typer.Argument(help="The address to send ether to.")],
+    account: Annotated[
+        str | None, typer.Argument(help="The address to send ether to; or --home: the site's.")
+    ] = None,
     ether: Annotated[int, typer.Option(min=1)] = 100,
-    rpc: Rpc = DEFAULT_RPC,
+    rpc: Annotated[
+        str | None,
+        typer.Option(help=f"The chain's JSON-RPC address; default: the home's, or {DEFAULT_RPC}."),
+    ] = None,
 ) -> None:
-    """On a testnet: send ether to an account."""
+    """On a testnet: send ether to an account, or to the one of a home."""
     from chain.testnet import fund as send
 
-    receipt = send(rpc, account, ether)
+    if account is None or (rpc is None and place.home is not None):
+        from node.identity import account_address, next_account_address
+
+        settings = place.settings()
+        own = next_account_address(settings) or account_address(settings)
+        account, rpc = account or own, rpc or settings.rpc_url
+    receipt = send(rpc or DEFAULT_RPC, account, ether)
     sent = {"account": account, "ether": ether, "tx_hash": receipt.tx_hash}
     place.show(sent, lambda: facts(sent, title="Funded"))
 

@@ -20,7 +20,7 @@ from node.api.app import create_app
 from node.check import Item, Report, check, check_home
 from node.joining import make_request
 from node.reach import see
-from node.store import ChainTx
+from node.store import ChainTx, Proposal
 from tests.node.consortium import ChainSite, sync_of
 from tests.node.face import make_site, operator, serving, visitor
 from tests.node.newcomers import SCRYPT, Newcomers, gather
@@ -61,6 +61,33 @@ def test_a_newcomer_that_asked_is_told_that_others_act_now(world: Newcomers) -> 
     assert item.status == "fail"
     assert item.todo is not None
     assert "vote" in item.todo
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [("ACTIVE", "before the members (ACTIVE)"), ("DEFEATED", "was lost")]
+)
+def test_a_newcomer_is_told_how_its_vote_stands(world: Newcomers, state: str, words: str) -> None:
+    id = "0x" + "ad" * 32
+    with world.stranger.store.begin() as session:
+        session.add(
+            Proposal(
+                id=id,
+                state=state,
+                kind="admit",
+                params={"account": world.stranger.identity.address.lower()},
+                actions=[],
+                description="",
+                proposer=world.bank.identity.address,
+                moments=[],
+                created_block=1,
+            )
+        )
+    item = _item(_look(world, world.stranger), "member")
+    with world.stranger.store.begin() as session:
+        session.delete(session.get_one(Proposal, id))
+    assert words in item.found
+    assert id in item.found
+    assert "join" not in str(item.todo)
 
 
 def test_what_cannot_be_there_before_the_admission_is_not_asked_for(world: Newcomers) -> None:
@@ -126,7 +153,7 @@ def test_an_empty_account_is_told_how_much_it_lacks(world: Newcomers) -> None:
         assert item.status == "fail"
         assert item.todo is not None
         assert "send at least 0.00" in item.todo
-        assert f"fatechain fund {poor.identity.address}" in item.todo
+        assert f"fatechain fund --home {poor.settings.home}" in item.todo
 
 
 def test_a_member_is_told_to_start_its_node_or_to_register(world: Newcomers) -> None:

@@ -131,7 +131,7 @@ def test_a_vote_that_came_too_late_is_told_what_to_do(
 ) -> None:
     id = council.propose("bank", "set-minimum", "Too late", name="min-rows", value=62)
     council.open_vote(id)
-    council.vote(id, bank="for")
+    council.vote(id, shop="for")
     council.close_vote(id)
     council.settle()
     late = run("proposal", "vote", id, "for", "--json", *at)

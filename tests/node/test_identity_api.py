@@ -14,6 +14,7 @@ from node.api.app import create_app
 from node.cli import main
 from node.joining import FILE_NAME, MAX_REQUEST_BYTES, AdmissionRequest, make_request
 from node.registration import register_site
+from node.sponsoring import receive, sponsor, waiting
 from tests.node.consortium import ChainSite, sync_of
 from tests.node.council import Council, convene
 from tests.node.face import is_problem, operator, serving, token_of, visitor
@@ -154,6 +155,29 @@ def test_a_request_in_the_table_is_sponsored_once(council: Council, tmp_path: Pa
     assert first.status_code == 202, first.text
     assert is_problem(again, 409, "Conflict")["found"] == first.json()["id"]
     is_problem(both, 422, "InvalidRequest")
+
+
+def test_a_request_whose_vote_was_lost_is_sponsored_again(council: Council, tmp_path: Path) -> None:
+    with ChainSite.create(
+        tmp_path / "unlucky",
+        name="unlucky",
+        scrypt_cost=2**10,
+        consortium=council.bank.settings.consortium,
+    ) as unlucky:
+        unlucky.chain = council.chain
+        request = receive(council.bank, json.dumps(_document(unlucky, "The Unlucky")).encode())
+    first = sponsor(council.bank, request)
+    council.settle()
+    assert request.id not in [row.id for row in waiting(council.bank)]
+    council.open_vote(first.id)
+    council.close_vote(first.id)
+    council.settle()
+    assert request.id in [row.id for row in waiting(council.bank)]
+    again = sponsor(council.bank, request)
+    council.settle()
+    assert council.row("bank", first.id).state == "DEFEATED"
+    assert council.row("bank", again.id).state in ("PENDING", "ACTIVE")
+    assert council.row("bank", again.id).title == "Admit The Unlucky, vote 2"
 
 
 # ── Keys ─────────────────────────────────────────────────────────────────────────────────────
