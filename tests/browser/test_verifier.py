@@ -393,6 +393,17 @@ def test_it_fits_a_phone_in_both_schemes(read: Read, scheme: str) -> None:
     assert (ground == "rgb(15, 19, 27)") == (scheme == "dark")
 
 
+def test_where_the_browser_cannot_check_nothing_is_found_good(chromium: Browser) -> None:
+    context = chromium.new_context(locale="en-GB")
+    opened = context.new_page()
+    address = "http://node.example/verify"  # neither TLS nor this machine: no WebCrypto
+    opened.route(address, lambda route: route.fulfill(body=page(), content_type="text/html"))
+    opened.goto(address)
+    expect(opened.get_by_role("status")).to_contain_text("This browser cannot check signatures")
+    expect(opened.locator("#file")).to_be_disabled()
+    context.close()
+
+
 def test_a_dropped_file_is_taken(reader: Reader) -> None:
     reader.page.evaluate(
         """(text) => {

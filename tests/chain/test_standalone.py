@@ -5,6 +5,9 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from chain import canonical
 from chain.certificate import SECTIONS
@@ -19,6 +22,12 @@ from tests.chain.lies import (
     resealed,
     rewritten,
     signer,
+)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2**53 - 1) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
 )
 
 
@@ -89,6 +98,30 @@ def test_every_changed_byte_is_found() -> None:
         report = verify_alone(bytes(changed))
         assert not report.ok, f"byte {at} changed unnoticed"
         assert all(check.where.startswith("$") for check in report.failures)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_it_raise(data: bytes) -> None:
+    assert failures(verify_alone(data + b"\n")) == {"format": "$"}
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_no_value_anywhere_makes_it_raise_even_if_it_is_signed(data: st.DataObject) -> None:
+    def change(body: dict[str, Any]) -> None:
+        parent: Any = body
+        key: Any = data.draw(st.sampled_from([name for name in SECTIONS if body[name]]))
+        while isinstance(parent[key], dict | list) and parent[key] and data.draw(st.integers(0, 5)):
+            parent = parent[key]
+            keys = list(parent) if isinstance(parent, dict) else range(len(parent))
+            key = data.draw(st.sampled_from(keys))
+        parent[key] = data.draw(JSON)
+
+    try:
+        file = resealed(change)
+    except ValidationError:
+        return  # not even an issuer can seal this
+    assert verify_alone(file).checks[0].ok
 
 
 def test_true_is_not_taken_for_one() -> None:
