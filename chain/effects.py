@@ -20,6 +20,7 @@ the actions do something else at another time.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 from eth_utils.address import to_checksum_address
@@ -53,6 +54,7 @@ _READY = 2  # a time long ago; 0 is "unknown" and 1 "done"
 _UNREADABLE = (ContractRefused, NotDeployed)
 _IMPLEMENTATION_SLOT = int.from_bytes(keccak(text="eip1967.proxy.implementation")) - 1
 _NO_SALT = bytes(32)
+_RELAY = "0x" + bytes(keccak(text="relay(address,uint256,bytes)"))[:4].hex()
 
 
 @dataclass(frozen=True)
@@ -252,8 +254,9 @@ def effect_of(network: "Network", tx_hash: str, operation: str) -> str | None:
     """The digest of what a transaction really did for a proposal.
 
     `operation` is `Proposal.operation(governor)`; None where the transaction did not execute it.
-    What else of the consortium's contracts happened in the same transaction before it counts as
-    its own: a relayer that mixes things is seen as a difference.
+    It may come through somebody's own contract: what that logs before is not counted
+    (`_without_others`).  What contracts of the consortium did before in the same transaction is:
+    a relayer that mixes things is seen as a difference.
     """
     found = _of_operation(network.client.logs_of(tx_hash), network, operation)
     return effect_digest(*found) if found[0] else None
@@ -294,14 +297,28 @@ def _of_operation(
         if log.address == timelock and log.topics[:1] == (executed,):
             _, args = abi.decode_event("TimelockController", log.topics, log.data)
             if args["id"] == operation:
-                actions.append(Action(args["target"], args["data"], args["value"]))
-                events.extend(waiting)
+                action = Action(args["target"], args["data"], args["value"])
+                events.extend(waiting if actions else _without_others(waiting, action, network))
+                actions.append(action)
             waiting.clear()
         elif log.address == governor and log.topics[:1] == (ended,):
             waiting.clear()
         else:
             waiting.append(log)
     return actions, events
+
+
+def _without_others(logs: Sequence[RawLog], first: Action, network: "Network") -> Sequence[RawLog]:
+    """What was logged until the first call was over, without what cannot be that call's own.
+
+    Wallets and relayers log before they call. A call of a contract of the consortium says nothing
+    through others before it has said something itself; the governor's `relay`, and whatever is
+    not of the consortium, may.
+    """
+    own = {address.lower() for address in network.contracts}
+    if first.target.lower() not in own or first.calldata.startswith(_RELAY):
+        return logs
+    return list(dropwhile(lambda log: log.address not in own, logs))
 
 
 def _event(log: RawLog, network: "Network") -> Event:

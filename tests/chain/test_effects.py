@@ -14,7 +14,7 @@ from chain import abi, canonical
 from chain.calls import Creation
 from chain.client import ChainClient
 from chain.compile import CONTRACTS, load
-from chain.effects import Effect, effect_digest, refused_digest, simulate
+from chain.effects import Effect, effect_digest, effect_of, refused_digest, simulate
 from chain.errors import ChainUnavailable, ContractRefused, ForkFailed
 from chain.fork import Fork
 from chain.proposals import PARAMS, Action
@@ -83,6 +83,50 @@ def test_transaction_that_executed_something_else_has_no_digest(parliament: Parl
     assert parliament.executed_digest(other, receipt) is None
     vote = parliament.send(FOUNDERS["shop"], parliament.network.reviews.appoint(TEXT[:42]))
     assert parliament.executed_digest(other, vote) is None
+
+
+# Logs something of its own, then calls the address that its calldata begins with with the rest of
+# it, and reverts if that does.  By hand, so that no compiler is needed.
+RELAYER = bytes.fromhex(
+    "602a80600b6000396000f3"
+    "60006000a0"
+    "60143603806014600037"
+    "600060009160006000"
+    "60003560601c5af1"
+    "60285760006000fd5b00"
+)
+
+
+@pytest.mark.parametrize("kind", ["set-minimum", "suspend", "set-voting"])
+def test_an_execution_through_a_contract_that_logs_has_the_digest_of_the_preview(
+    governed: tuple[InProcessChain, Parliament], parliament: Parliament, kind: str
+) -> None:
+    """As smart accounts and relayers do."""
+    eth = governed[0].web3.eth
+    made = eth.get_transaction_receipt(
+        eth.send_transaction({"from": STRANGER.address, "data": RELAYER, "gas": 500_000})
+    )
+    relayer = made["contractAddress"]
+    assert relayer is not None
+    draft = AGENDA[kind](parliament)
+    before = parliament.preview(draft)
+    proposal = parliament.propose(draft)
+    parliament.pass_(proposal)
+    call = parliament.network.governor.execute(proposal)
+    data = bytes.fromhex(call.address[2:])
+    data += abi.encode_call(call.contract, call.function, call.args)
+    sent = eth.send_transaction(
+        {"from": STRANGER.address, "to": relayer, "data": data, "gas": 5_000_000}
+    )
+    receipt = eth.get_transaction_receipt(sent)
+    assert receipt["status"] == 1
+    assert receipt["logs"][0]["address"] == relayer
+    found = effect_of(
+        parliament.network,
+        sent.to_0x_hex(),
+        proposal.operation(parliament.network.governor.address),
+    )
+    assert found == before.digest
 
 
 # ── what is told
