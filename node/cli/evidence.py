@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -239,8 +240,10 @@ def verifier(
     """Write the page that verifies a certificate in a browser, from a file, without a network."""
     from node.ui.verifier import page
 
-    out.write_bytes(page())
-    place.show({"file": str(out)})
+    content = page()
+    out.write_bytes(content)
+    told = {"file": str(out), "sha256": hashlib.sha256(content).hexdigest()}
+    place.show(told, lambda: facts(told, title="Open it in a browser"))
 
 
 def demo(

@@ -26,6 +26,7 @@ from tests.chain.lies import (
     LIES,
     MALFORMED,
     VALUE,
+    bracketed,
     resealed,
     rewritten,
     signer,
@@ -256,6 +257,10 @@ def test_signatures_of_all_parties_hold(reader: Reader) -> None:
     data = resealed(lambda body: None, signer(0), signer(1))
     reader.give(data)
     assert reader.shown() == in_python(data)
+
+
+def test_brackets_in_a_text_are_no_depth_and_a_long_text_is_read(reader: Reader) -> None:
+    assert "holds together" in reader.give(resealed(bracketed))
 
 
 @pytest.mark.parametrize(("what", "change", "name", "where"), LIES, ids=[lie[0] for lie in LIES])

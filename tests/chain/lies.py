@@ -44,6 +44,12 @@ def rewritten(change: Change) -> bytes:
     return canonical.dumps(value) + b"\n"
 
 
+def bracketed(body: dict[str, Any]) -> None:
+    """A specification with a long text of quotes, backslashes and brackets: no lie."""
+    body["specification"]["note"] = '[{\\"' * 300_000
+    body["job"]["specification"] = canonical.digest_of(body["specification"])
+
+
 def _drop(log: int, kind: str) -> Change:
     """The issuer leaves out the first entry of that kind."""
 
@@ -372,6 +378,8 @@ MALFORMED: list[tuple[str, bytes]] = [
     ("an integer that is not exact", b'{"version":9007199254740992}\n'),
     ("no number", b'{"version":NaN}\n'),
     ("half a character", b'{"version":"\\ud800"}\n'),
+    ("41 levels", b'{"a":' * 41 + b"1" + b"}" * 41 + b"\n"),
+    ("a text without end", b'{"version":"' + b"\\\\" * 100 + b"\n"),
     ("depth", b"[" * 100_000 + b"]" * 100_000 + b"\n"),
 ]
 """Files that have no form, each refused at "$"."""

@@ -19,6 +19,7 @@ from tests.chain.lies import (
     MALFORMED,
     VALUE,
     Change,
+    bracketed,
     resealed,
     rewritten,
     signer,
@@ -122,6 +123,10 @@ def test_no_value_anywhere_makes_it_raise_even_if_it_is_signed(data: st.DataObje
     except ValidationError:
         return  # not even an issuer can seal this
     assert verify_alone(file).checks[0].ok
+
+
+def test_brackets_in_a_text_are_no_depth_and_a_long_text_is_read() -> None:
+    assert verify_alone(resealed(bracketed)).ok
 
 
 def test_true_is_not_taken_for_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -397,8 +398,9 @@ def test_offline_a_file_is_held_against_no_consortium(run: Run) -> None:
 
 def test_the_verifiers_page_is_written_whole(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "verifier.html"
-    assert run("verifier", "--out", out, "--json").json == {"file": str(out)}
+    told = run("verifier", "--out", out, "--json").json
     assert out.read_bytes() == verifier_page()
+    assert told == {"file": str(out), "sha256": hashlib.sha256(verifier_page()).hexdigest()}
 
 
 # ── Approval ─────────────────────────────────────────────────────────────────────────────────

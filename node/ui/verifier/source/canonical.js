@@ -5,7 +5,6 @@ import { Failure, say } from "./failure.js";
 export const MAX_BYTES = 64 * 1024 * 1024;
 const MAX_DEPTH = 40;
 const BEYOND_INTEGERS = 1e21; // from here on the canonical form has an exponent: no integer's
-const BRACKETS = /"(?:[^"\\]|\\.)*"|[[\]{}]/gs;
 
 /** The canonical text; throws for numbers and texts that have none. */
 export function canonical(value) {
@@ -73,11 +72,16 @@ function number(value) {
   return JSON.stringify(value);
 }
 
+/** By hand: a regular expression would need a stack as deep as the longest text is long. */
 function isDeep(content) {
   let depth = 0;
-  for (const [token] of content.matchAll(BRACKETS)) {
-    if (token === "[" || token === "{") depth += 1;
-    else if (token === "]" || token === "}") depth -= 1;
+  let quoted = false;
+  for (let at = 0; at < content.length; at += 1) {
+    const char = content[at];
+    if (char === '"') quoted = !quoted;
+    else if (quoted && char === "\\") at += 1; // what follows ends no text
+    else if (!quoted && (char === "[" || char === "{")) depth += 1;
+    else if (!quoted && (char === "]" || char === "}")) depth -= 1;
     if (depth > MAX_DEPTH) return true;
   }
   return false;

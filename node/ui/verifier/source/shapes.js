@@ -11,7 +11,9 @@ function refuse(where, why) {
 
 export function text(most, pattern = null) {
   return (value, where) => {
-    const fits = typeof value === "string" && [...value].length <= most;
+    // By code points, as Python counts: each has one or two units here.
+    const fits =
+      typeof value === "string" && value.length <= 2 * most && [...value].length <= most;
     if (!fits || (pattern !== null && !pattern.test(value))) refuse(where, "shape.text");
   };
 }
