@@ -155,6 +155,7 @@ def test_start_falls_with_the_approval_beneath_it(watched: Watched) -> None:
     world.send(world.shop.operator, world.network.jobs.approve(job, world.shop.site, read))
     world.send(world.bank.operator, world.network.jobs.start(job))
     grant = world.shop.grant
+    assert grant is not None
     assert world.network.consents.record(grant).used == 1
     watched.reorganise(fork, 3)
     network = watched.parliament.network
