@@ -7,7 +7,9 @@ confirmations; a withdrawal counts from the newest block.
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -291,6 +293,7 @@ def checked_endpoint(site_id: str, endpoint: str) -> str:
     try:
         good = bool(_ENDPOINT.fullmatch(endpoint)) and urlsplit(endpoint).port != 0
         good = good and bool(httpx.URL(endpoint).host)
+        good = good and not _is_no_place(urlsplit(endpoint).hostname or "")
     except (ValueError, httpx.InvalidURL):
         good = False
     if not good:
@@ -302,6 +305,24 @@ def checked_endpoint(site_id: str, endpoint: str) -> str:
             hint="ask that site to register another one: fatechain site endpoint",
         )
     return endpoint.rstrip("/")
+
+
+def _is_no_place(host: str) -> bool:
+    """Whether no node can live at this address: "here", a group, or the link alone.
+
+    On its link a machine in a cloud finds what tells it its secrets, and a partner's endpoint
+    must not send us there.
+    """
+    try:
+        address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(host)
+    except ValueError:
+        try:  # in the old ways to write one: 0xa9fea9fe, 169.16689662
+            address = ipaddress.IPv4Address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_link_local or address.is_multicast or address.is_unspecified
 
 
 def not_registered() -> Conflict:

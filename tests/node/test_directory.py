@@ -173,6 +173,15 @@ def test_an_endpoint_is_the_registered_one(world: World, directory: ChainDirecto
         "http://shop.example/#",
         "http://shop.example/\n",
         "http://\ufffd",
+        "http://169.254.169.254/latest",
+        "http://2852039166",
+        "http://0xa9fea9fe",
+        "http://169.16689662",
+        "http://[fe80::1]:8400",
+        "http://[::ffff:169.254.169.254]",
+        "http://0.0.0.0:8400",
+        "http://0:8400",
+        "http://224.0.0.1",
     ],
 )
 def test_an_endpoint_that_no_request_should_go_to_is_refused(text: str) -> None:
@@ -180,7 +189,9 @@ def test_an_endpoint_that_no_request_should_go_to_is_refused(text: str) -> None:
         checked_endpoint("0x" + "12" * 32, text)
 
 
-@pytest.mark.parametrize("text", ["https://a.example:8443/node", "http://[::1]:9000"])
+@pytest.mark.parametrize(
+    "text", ["https://a.example:8443/node", "http://[::1]:9000", "http://10.1.2.3"]
+)
 def test_an_endpoint_may_have_a_port_and_a_path(text: str) -> None:
     assert checked_endpoint("0x" + "12" * 32, f"{text}/") == text
 
