@@ -124,7 +124,7 @@ class Place:
     def say(self, text: str) -> None:
         """A remark on the way, for a person only."""
         if not self.as_json:
-            errors.print(text, highlight=False)
+            errors.print(text, highlight=False, soft_wrap=True)  # commands in it are copied
 
 
 def own_address(settings: Settings) -> str:
