@@ -13,7 +13,8 @@ import {VM} from "./Vm.sol";
 /// @notice It keeps a ledger of its own of what was revoked, amended and started, and says for each job whether it may run.
 contract Institutions is Founded {
     uint256 public constant PERSONS = 3;
-    uint256 private constant MOST = 12; // grants and jobs that are looked at
+    uint256 private constant MOST = 8; // the last grants and jobs are looked at
+    uint256 private constant TROUBLES = 9;
     bytes32 private constant SPECIFICATION = keccak256("specification");
 
     struct Known {
@@ -29,7 +30,10 @@ contract Institutions is Founded {
     JobId[] public jobIds;
     string public wrong;
     uint256 public starts;
-    uint256 public refusals;
+    uint256 public refusals; // of starts
+    uint256 public spent; // of them, those of approved jobs whose grants had no use left
+    uint256 private _granted;
+    uint256 private _proposed;
 
     mapping(GrantId id => uint256) public startedUnder;
     mapping(GrantId id => bool) public ended; // revoked or amended
@@ -60,7 +64,27 @@ contract Institutions is Founded {
         _remember();
     }
 
-    function pass(uint256 blocks) external timed {
+    /// @notice Whatever happens next: a race every fourth time.
+    function act(uint256 what, uint256 seed, uint256 luck) external {
+        what = _draw(what, "what", 24);
+        if (what < 6) race(seed, uint256(keccak256(abi.encode(luck))));
+        else if (what < 9) grant(seed);
+        else if (what < 11) revoke(seed, luck);
+        else if (what == 11) withdrawVersion(seed);
+        else if (what == 12) addVersion(seed);
+        else if (what < 15) propose(seed, luck);
+        else if (what == 15) approve(seed);
+        else if (what == 16) start(seed);
+        else if (what == 17) attest(seed, luck);
+        else if (what == 18) end(seed, luck, luck / PERSONS);
+        else if (what == 19) rule(seed);
+        else if (what == 20) move(seed);
+        else if (what == 21) turnKey(seed);
+        else if (what == 22) pull(seed);
+        else pass(seed);
+    }
+
+    function pass(uint256 blocks) public timed {
         _pass(1 + blocks % 20);
     }
 
@@ -82,7 +106,7 @@ contract Institutions is Founded {
         if (grants.length != 0 && _draw(seed, "amends", 4) == 0) terms.amends = grants[_draw(seed, "which", grants.length)];
         terms.nonce = _fresh();
         try consents.grant(terms, _signed(owner + 1, consents.digest(terms))) returns (GrantId id) {
-            if (grants.length < MOST) grants.push(id);
+            _keep(id);
             if (GrantId.unwrap(terms.amends) != 0) {
                 if (ended[terms.amends]) wrong = "an ended grant was amended";
                 ended[terms.amends] = true;
@@ -90,7 +114,7 @@ contract Institutions is Founded {
         } catch {}
     }
 
-    function revoke(uint256 seed, uint256 person) external timed {
+    function revoke(uint256 seed, uint256 person) public timed {
         if (grants.length == 0) return;
         GrantId id = grants[seed % grants.length];
         MemberId owner = consents.record(id).owner;
@@ -101,18 +125,14 @@ contract Institutions is Founded {
         } catch {}
     }
 
-    function withdrawVersion(uint256 seed) external timed {
+    function withdrawVersion(uint256 seed) public timed {
         Known storage found = _known[seed % PERSONS];
         VM.prank(_account(1 + seed % PERSONS));
         try datasets.withdrawVersion(found.datasets[_draw(seed, "dataset", 2)], 1) {} catch {}
     }
 
-    function addVersion(uint256 seed) external timed {
-        Known storage found = _known[seed % PERSONS];
-        VM.prank(_account(NODE + 1 + seed % PERSONS));
-        try datasets.addVersion(found.datasets[_draw(seed, "dataset", 2)], keccak256("s"), keccak256("r"), 5, 5) returns (
-            uint32
-        ) {} catch {}
+    function addVersion(uint256 seed) public timed {
+        _addVersion(seed % PERSONS, _draw(seed, "dataset", 2));
     }
 
     // ------------------------------------------------------------------ jobs
@@ -136,7 +156,7 @@ contract Institutions is Founded {
         proposal.nonce = _fresh();
         VM.prank(_account(NODE + 1 + guest));
         try jobs.propose(proposal) returns (JobId id) {
-            if (jobIds.length < MOST) jobIds.push(id);
+            _keep(id);
             if (!_mayRun(id, false)) wrong = "a job was proposed that may not run";
         } catch {}
     }
@@ -155,17 +175,23 @@ contract Institutions is Founded {
         _start(_job(seed));
     }
 
-    /// @dev From a proposal to a start at once, as far as it goes.
-    function begin(uint256 seed, uint256 luck) external timed {
-        grant(seed);
-        uint256 before = jobIds.length;
-        propose(seed, luck);
-        if (jobIds.length == before) return;
-        approve(jobIds.length - 1);
-        _start(jobIds[jobIds.length - 1]);
+    /// @dev Two jobs under the same fresh grants, approved by all; then something happens, and both would start.
+    function race(uint256 seed, uint256 luck) public timed {
+        seed %= type(uint128).max; // room to count from it
+        _mend();
+        uint256 hosts = 1 + _draw(seed, "hosts", PERSONS - 1);
+        GrantId[] memory given = new GrantId[](1 + hosts);
+        for (uint256 i = 1; i <= hosts; ++i) {
+            given[i] = _give((seed + i) % PERSONS, _known[seed % PERSONS].member, seed);
+        }
+        JobId first = _proposeUnder(seed % PERSONS, given);
+        JobId second = _proposeUnder(seed % PERSONS, given);
+        _trouble(luck, (seed + 1) % PERSONS, given[1]);
+        _start(first);
+        _start(second);
     }
 
-    function attest(uint256 seed, uint256 person) external timed {
+    function attest(uint256 seed, uint256 person) public timed {
         if (jobIds.length == 0) return;
         JobId id = _job(seed);
         IJobRegistry.State before = jobs.state(id);
@@ -176,7 +202,7 @@ contract Institutions is Founded {
         } catch {}
     }
 
-    function end(uint256 seed, uint256 person, uint256 how) external timed {
+    function end(uint256 seed, uint256 person, uint256 how) public timed {
         if (jobIds.length == 0) return;
         JobId id = _job(seed);
         SiteId site = _known[person % PERSONS].site;
@@ -189,7 +215,7 @@ contract Institutions is Founded {
 
     // ------------------------------------------------------------------ the consortium
 
-    function rule(uint256 seed) external timed {
+    function rule(uint256 seed) public timed {
         bool isAllowed = consortium.isAlgorithmAllowed(ALGORITHM);
         bool isPurpose = consortium.isPurposeAllowed(TRAINING);
         VM.startPrank(DEPLOYER); // the founding authority: it was not handed over here
@@ -200,7 +226,7 @@ contract Institutions is Founded {
         VM.stopPrank();
     }
 
-    function move(uint256 seed) external timed {
+    function move(uint256 seed) public timed {
         MemberId member = _known[seed % PERSONS].member;
         bool isActive = membership.standing(member) == IMembership.Standing.Active;
         VM.prank(DEPLOYER);
@@ -208,21 +234,11 @@ contract Institutions is Founded {
         else membership.reinstate(member);
     }
 
-    function turnKey(uint256 seed) external timed {
-        Known storage found = _known[seed % PERSONS];
-        VM.prank(_account(1 + seed % PERSONS));
-        if (KeyId.unwrap(found.key) != 0) {
-            sites.revokeKey(found.site, found.key);
-            found.key = KeyId.wrap(0);
-        } else {
-            bytes memory fresh = abi.encode(seed % PERSONS, ++found.keys, "next");
-            try sites.addKey(found.site, Word.wrap("request"), fresh, "proof") returns (KeyId key) {
-                found.key = key;
-            } catch {}
-        }
+    function turnKey(uint256 seed) public timed {
+        _turnKey(seed % PERSONS);
     }
 
-    function pull(uint256 person) external timed {
+    function pull(uint256 person) public timed {
         VM.prank(_account(1 + person % PERSONS));
         try brake.pull("now") {} catch {}
     }
@@ -249,7 +265,8 @@ contract Institutions is Founded {
     // ------------------------------------------------------------------ may it run?
 
     function _start(JobId id) private {
-        bool expected = jobs.state(id) == IJobRegistry.State.Approved && _mayRun(id, false);
+        bool isApproved = jobs.state(id) == IJobRegistry.State.Approved;
+        bool expected = isApproved && _mayRun(id, false);
         IJobRegistry.Use[] memory uses = jobs.uses(id);
         VM.prank(sites.site(jobs.job(id).proposer).operator);
         try jobs.start(id) {
@@ -265,6 +282,7 @@ contract Institutions is Founded {
         } catch {
             if (expected) wrong = "a job that may run did not start";
             ++refusals;
+            if (isApproved && _mayRun(id, true)) ++spent;
         }
     }
 
@@ -320,7 +338,138 @@ contract Institutions is Founded {
         return purpose && algorithm;
     }
 
+    // ------------------------------------------------------------------ a race
+
+    /// @dev Everything stands: else each disturbance would be the last thing that happens.
+    function _mend() private {
+        if (brake.isPaused()) VM.warp(brake.pausedUntil());
+        VM.startPrank(DEPLOYER);
+        if (!consortium.isAlgorithmAllowed(ALGORITHM)) consortium.allowAlgorithm(ALGORITHM, "again");
+        if (!consortium.isPurposeAllowed(TRAINING)) consortium.allowPurpose(TRAINING);
+        for (uint256 i = 0; i < PERSONS; ++i) {
+            if (membership.standing(_known[i].member) == IMembership.Standing.Suspended) {
+                membership.reinstate(_known[i].member);
+            }
+        }
+        VM.stopPrank();
+        for (uint256 i = 0; i < PERSONS; ++i) {
+            if (KeyId.unwrap(_known[i].key) == 0) _turnKey(i);
+            _addVersion(i, 0);
+        }
+    }
+
+    function _give(uint256 owner, MemberId grantee, uint256 seed) private returns (GrantId id) {
+        IConsentRegistry.Grant memory terms;
+        terms.datasetId = _known[owner].datasets[0];
+        terms.fromVersion = 1;
+        terms.toVersion = uint32(datasets.dataset(terms.datasetId).versions);
+        terms.grantee = _draw(seed, "all", 2) == 0 ? grantee : ALL_MEMBERS;
+        terms.purposes = _words(0);
+        terms.algorithms = _digests(0);
+        terms.until = uint64(block.timestamp + 10 + _draw(seed, "until", 100));
+        terms.uses = uint32(1 + _draw(seed, "uses", 2));
+        terms.nonce = _fresh();
+        id = consents.grant(terms, _signed(owner + 1, consents.digest(terms)));
+        _keep(id);
+    }
+
+    function _proposeUnder(uint256 guest, GrantId[] memory given) private returns (JobId id) {
+        IJobRegistry.Proposal memory proposal;
+        proposal.specification = SPECIFICATION;
+        proposal.algorithm = ALGORITHM;
+        proposal.purpose = TRAINING;
+        proposal.deadline = uint64(block.timestamp + 500);
+        proposal.parties = _parties(guest, given.length - 1);
+        proposal.uses = new IJobRegistry.Use[](given.length);
+        for (uint256 i = 0; i < given.length; ++i) {
+            DatasetId dataset = _known[(guest + i) % PERSONS].datasets[0];
+            proposal.uses[i] = IJobRegistry.Use(uint8(i), dataset, datasets.dataset(dataset).versions, given[i]);
+        }
+        proposal.nonce = _fresh();
+        VM.prank(_account(NODE + 1 + guest));
+        id = jobs.propose(proposal);
+        _keep(id);
+        for (uint256 i = 0; i < given.length; ++i) {
+            uint256 person = (guest + i) % PERSONS;
+            if (jobs.state(id) != IJobRegistry.State.Proposed) return id;
+            VM.prank(_account(NODE + 1 + person));
+            try jobs.approve(id, _known[person].site, SPECIFICATION) {} catch {}
+        }
+    }
+
+    /// @dev Mostly nothing at all.
+    function _trouble(uint256 luck, uint256 owner, GrantId given) private {
+        uint256 which = luck % (3 * TROUBLES);
+        if (which == 0) {
+            VM.prank(_account(1 + owner));
+            consents.revoke(given);
+            ended[given] = true;
+        } else if (which == 1) {
+            IConsentRegistry.Grant memory terms = consents.record(given).grant;
+            terms.amends = given;
+            terms.nonce = _fresh();
+            _keep(consents.grant(terms, _signed(owner + 1, consents.digest(terms))));
+            ended[given] = true;
+        } else if (which == 2) {
+            VM.prank(DEPLOYER);
+            membership.suspend(_known[owner].member);
+        } else if (which == 3) {
+            DatasetId dataset = _known[owner].datasets[0];
+            uint32 newest = datasets.dataset(dataset).versions;
+            VM.prank(_account(1 + owner));
+            datasets.withdrawVersion(dataset, newest);
+        } else if (which == 4) {
+            _turnKey(owner);
+        } else if (which == 5) {
+            VM.prank(DEPLOYER);
+            consortium.forbidAlgorithm(ALGORITHM);
+        } else if (which == 6) {
+            VM.prank(DEPLOYER);
+            consortium.withdrawPurpose(TRAINING);
+        } else if (which == 7) {
+            _pass(consents.record(given).grant.until - block.timestamp);
+        } else if (which == 8) {
+            for (uint256 person = 1; person <= PERSONS; ++person) {
+                VM.prank(_account(person));
+                try brake.pull("now") {} catch {}
+            }
+        }
+    }
+
+    function _turnKey(uint256 person) private {
+        Known storage found = _known[person];
+        VM.prank(_account(1 + person));
+        if (KeyId.unwrap(found.key) != 0) {
+            sites.revokeKey(found.site, found.key);
+            found.key = KeyId.wrap(0);
+        } else {
+            bytes memory fresh = abi.encode(person, ++found.keys, "next");
+            try sites.addKey(found.site, Word.wrap("request"), fresh, "proof") returns (KeyId key) {
+                found.key = key;
+            } catch {}
+        }
+    }
+
+    function _addVersion(uint256 person, uint256 which) private {
+        DatasetId dataset = _known[person].datasets[which];
+        VM.prank(_account(NODE + 1 + person));
+        try datasets.addVersion(dataset, keccak256("s"), keccak256("r"), 5, 5) returns (uint32) {} catch {}
+    }
+
     // ------------------------------------------------------------------ inside
+
+    /// @dev The oldest makes room for the newest.
+    function _keep(GrantId id) private {
+        if (grants.length < MOST) grants.push(id);
+        else grants[_granted % MOST] = id;
+        ++_granted;
+    }
+
+    function _keep(JobId id) private {
+        if (jobIds.length < MOST) jobIds.push(id);
+        else jobIds[_proposed % MOST] = id;
+        ++_proposed;
+    }
 
     /// @dev Jobs move as the table of IJobRegistry says.
     function _remember() private {
