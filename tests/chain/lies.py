@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from chain import canonical
+from chain import canonical, merkle
 from chain.certificate import SECTIONS, Signer, messages_section, result_digest, seal
 
 CERTIFICATE = (Path(__file__).parent.parent / "vectors" / "certificate.json").read_bytes()
@@ -73,7 +73,31 @@ def _other_metrics(body: dict[str, Any]) -> None:
 
 
 def _entry(body: dict[str, Any]) -> dict[str, Any]:
-    return body["logs"][0]["entries"][0]
+    part: dict[str, Any] = body["logs"][0]["entries"][0]
+    return part
+
+
+def _regrown(change: Change) -> Change:
+    """The first log as it would stand had its site entered something else, and anchored that."""
+
+    def regrown(body: dict[str, Any]) -> None:
+        change(body)
+        log = body["logs"][0]
+        leaves = [merkle.leaf_hash(canonical.dumps(part["entry"])) for part in log["entries"]]
+        tree = merkle.Tree(leaves)
+        log["anchored"]["root"] = "0x" + tree.root().hex()
+        for index, (part, leaf) in enumerate(zip(log["entries"], leaves, strict=True)):
+            proof = ["0x" + sibling.hex() for sibling in tree.inclusion_proof(index)]
+            part.update(leafHash="0x" + leaf.hex(), proof=proof)
+
+    return regrown
+
+
+def _finished(body: dict[str, Any]) -> dict[str, Any]:
+    """Entry 2 of the first log: `task.finished`, which names its job as the subject alone."""
+    entry: dict[str, Any] = body["logs"][0]["entries"][2]["entry"]
+    assert entry["type"] == "fatechain.task.finished.v1"
+    return entry
 
 
 def _two_faults(body: dict[str, Any]) -> None:
@@ -203,6 +227,18 @@ LIES: list[tuple[str, Change, str, str]] = [
         "$.logs[1].entries[2].proof",
     ),
     (
+        "an entry of another site",
+        _regrown(lambda b: _entry(b)["entry"].update(source=OTHER)),
+        "logs",
+        "$.logs[0].entries[0].entry.source",
+    ),
+    (
+        "an entry of another job",
+        _regrown(lambda b: _finished(b).update(subject=OTHER)),
+        "logs",
+        "$.logs[0].entries[2].entry",
+    ),
+    (
         "two faults, of which the first is found later",
         _two_faults,
         "logs",
@@ -249,6 +285,12 @@ LIES: list[tuple[str, Change, str, str]] = [
         lambda b: _entry(b)["entry"]["data"].update(digest=OTHER),
         "messages",
         "$.logs[0].entries[0].entry.data.digest",
+    ),
+    (
+        "a longer message at one end",
+        lambda b: _entry(b)["entry"]["data"].update(size=1001),
+        "messages",
+        "$.logs[0].entries[0].entry.data.size",
     ),
     (
         "a message of a stranger",
@@ -365,6 +407,7 @@ FORGERIES: list[tuple[str, Change, str, str]] = [
 MALFORMED: list[tuple[str, bytes]] = [
     ("nothing", b""),
     ("no newline", CERTIFICATE[:-1]),
+    ("a space for the newline", CERTIFICATE[:-1] + b" "),
     ("two newlines", CERTIFICATE + b"\n"),
     ("another type", b"[]\n"),
     ("text", b"certificate\n"),
