@@ -203,7 +203,6 @@ HINTS = {
     "AlgorithmNotAllowed": "the consortium must allow this code digest first",
     "PurposeNotAllowed": "take a purpose that the consortium allows, or propose this one",
     "AttestationMissing": "an issuer that the consortium named must attest this of the member",
-    "NotIssuer": "`fatechain attest kinds` shows who issues what; a vote names issuers (name-issuer)",
     "ConsortiumPaused": "members pulled the brake; it ends by itself, or by vote",
     "SchemeNotAdmitted": "take a scheme that the consortium admits",
     "MemberNotActive": "the institution must be an active member of the consortium",
