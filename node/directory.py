@@ -85,6 +85,9 @@ class Directory(Protocol):
         Raises ``UnknownSite``, and ``EndpointInvalid`` for what is registered but no such URL.
         """
 
+    def sites(self) -> tuple[str, ...]:
+        """The ids of all sites that were ever registered."""
+
     def job(self, job_id: str) -> JobOnChain:
         """Raises `NotFound` for a job that the chain does not know."""
 
@@ -120,6 +123,9 @@ class ChainDirectory:
         network = self._network()
         at = network.sites.address
         return key_id(network.client.chain_id, at, site_id, purpose, "0x" + public_key.hex())
+
+    def sites(self) -> tuple[str, ...]:
+        return self._remembered("sites", "", lambda network, _: network.sites.sites())
 
     def endpoint(self, site_id: str) -> str:
         return checked_endpoint(site_id, self.site(site_id).endpoint)

@@ -155,6 +155,27 @@ class Peers:
             hint="keep what it showed, and hold its log against what it anchored",
         ) from refusal
 
+    async def head(self, site_id: str) -> str:
+        """The head that the site shows to witnesses: a note, which the caller verifies."""
+        found = await self._ask("GET", site_id, "/sites/v1/log/head")
+        note = found.get("note") if isinstance(found, dict) else None
+        if not isinstance(note, str):
+            raise Failed("PartnerFailed", f"site {site_id} showed no head of its log")
+        return note
+
+    async def consistency(self, site_id: str, old: int, new: int) -> list[bytes]:
+        """What the site gives as proof that its log of ``new`` begins with that of ``old``."""
+        found = await self._ask("GET", site_id, f"/sites/v1/log/proof?size={new}&old={old}")
+        try:
+            return [bytes.fromhex(node.removeprefix("0x")) for node in found["proof"]]
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise Failed("PartnerFailed", f"site {site_id} sent no proof") from error
+
+    async def give_cosignature(self, site_id: str, note: str) -> None:
+        """Bring our cosignature of a head to the site whose head it is."""
+        body = canonical.dumps({"note": note})
+        await self._ask("POST", site_id, "/sites/v1/log/cosignatures", body)
+
     # ── How ──────────────────────────────────────────────────────────────────────────────────
 
     async def _ask(

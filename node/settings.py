@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(15, gt=0)
     anchor_every_seconds: float = Field(30, gt=0)
     anchor_every_entries: int = Field(1000, gt=0)
+    publish_every_seconds: float = Field(30, gt=0)  # a head is shown so long, to be cosigned
+    witness_every_seconds: float = Field(10, gt=0)  # look at each other site's head
     step_timeout_seconds: float = Field(600, gt=0)
     message_timeout_seconds: float = Field(120, gt=0)
     max_message_bytes: int = Field(256 * MIB, gt=0)

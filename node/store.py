@@ -453,6 +453,51 @@ class Anchor(Base):
     anchored_at: Mapped[float] = mapped_column(default=time.time)
 
 
+class PublishedHead(Base):
+    """A head of this site's log that is shown to witnesses; its root is the log's."""
+
+    __tablename__ = "published_head"
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    published_at: Mapped[float]
+
+
+class Cosignature(Base):
+    """What another site said of a published head: the line of its note, and the time in it."""
+
+    __tablename__ = "cosignature"
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    witness: Mapped[str] = mapped_column(String(66), primary_key=True)
+    line: Mapped[str] = mapped_column(String(400))
+    time: Mapped[int] = mapped_column(BigInteger)  # Unix seconds, as the witness says
+
+
+class WitnessedHead(Base):
+    """The last head of another site's log that this site cosigned.  Size 0: none yet."""
+
+    __tablename__ = "witnessed_head"
+    log_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    root: Mapped[str] = mapped_column(String(66))
+    note: Mapped[str] = mapped_column(Text)  # with the log's signatures
+    cosigned_at: Mapped[float | None]
+    looked_at: Mapped[float | None]
+    problem: Mapped[str] = mapped_column(String(500))  # why it was not cosigned at the last look
+
+
+class LogConflict(Base):
+    """Two heads that a log signed and that do not go together: ``fork`` or ``unproven``."""
+
+    __tablename__ = "log_conflict"
+    __table_args__ = (UniqueConstraint("log_id", "shown_digest"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    log_id: Mapped[str] = mapped_column(String(66))
+    kind: Mapped[str] = mapped_column(String(12))
+    known: Mapped[str] = mapped_column(Text)  # the note that was cosigned
+    shown: Mapped[str] = mapped_column(Text)
+    shown_digest: Mapped[str] = mapped_column(String(66))
+    found_at: Mapped[float]
+
+
 class PeerEvidence(Base):
     """What a partner showed of its log for a job, as signed by it."""
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from node import votes
+from node import heads, votes
 from node.anchoring import Anchoring
 from node.arrival import Arrival
 from node.audit.entries import record
@@ -40,6 +40,7 @@ from node.events import Events, chain_state
 from node.jobs import intent_refused
 from node.leases import LEASE_SECONDS, Alone, sweep_tasks
 from node.rotation import Rotation
+from node.rounds import Rounds
 from node.scheduler import Scheduler
 from node.site import Site
 from node.store import ChainTx
@@ -195,6 +196,8 @@ class Sync:
     def _log(self) -> None:
         while self.site.log.pending and self.site.log.sequence():
             pass
+        if self.site.is_registered:
+            heads.publish(self.site, self.clock)
 
 
 def _refused(session: Session, row: ChainTx, reason: NodeError) -> None:
@@ -222,6 +225,7 @@ class Process:
             threading.Thread(target=self._schedule, name="scheduler"),
             # Apart from the scheduler: receipts of stops wait for no partner that is slow.
             threading.Thread(target=self._acknowledge, name="stops"),
+            threading.Thread(target=self._witness, name="witness"),
         ]
         for thread in beside:
             thread.start()
@@ -265,6 +269,10 @@ class Process:
     def _acknowledge(self) -> None:
         with asyncio.Runner() as runner:
             runner.run(Courier(self.site).run(self.ending))
+
+    def _witness(self) -> None:
+        with asyncio.Runner() as runner:
+            runner.run(Rounds(self.site).run(self.ending))
 
 
 def run(site: Site) -> None:

@@ -3,6 +3,7 @@
 /v1/…         the operator's interface (token), described by /v1/openapi.json
 /sites/v1/…   what other sites say to this one (signed requests)
 /log/…        the audit log as C2SP tiles
+/witness/…    what logs ask of a witness
 /…            the explorer
 """
 
@@ -40,6 +41,7 @@ from node.api import (
     tiles,
     transactions,
     waiting,
+    witness,
 )
 from node.api.auth import Gate, scheme, templates_of
 from node.api.headers import SecurityHeaders
@@ -102,6 +104,7 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
     app.include_router(joining.public, prefix="/v1")
     app.include_router(sign_in.public, prefix="/v1")
     between.install(app)
+    app.include_router(witness.public)
     app.include_router(tiles.router)  # before the explorer, whose pages are below /log, too
     explorer.install(app)
     app.state.templates = templates_of(app)
@@ -129,6 +132,7 @@ def _operator_interface() -> APIRouter:
         joining,
         reviews,
         audit,
+        witness,
         transactions,
         people,
         sign_in,

@@ -7,6 +7,7 @@
     GET  /sites/v1/jobs/{job}/evidence                              what our log says of a job
     GET  /sites/v1/reachable                                  whether we reach the one that asks
     GET  /sites/v1/log/checkpoint, /log/entries, /log/proof         the log, for the members
+    GET  /sites/v1/log/head, POST /log/cosignatures           the head for witnesses, and their word
 
 Database, chain and keys are used in threads; only streams live on the event loop.
 """
@@ -21,7 +22,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
-from node import partners, stops
+from node import heads, partners, stops
 from node.addresses import WireAddress
 from node.api.attempts import Attempts
 from node.api.auth import address_of
@@ -144,6 +145,23 @@ async def checkpoint(request: Request, _: Member) -> dict[str, Any]:
         return {"checkpoint": note, "size": size, "root": "0x" + site.log.root(size).hex()}
 
     return await anyio.to_thread.run_sync(make)
+
+
+@router.get("/log/head")
+async def head(request: Request, _: Member) -> dict[str, Any]:
+    """The head that is shown to witnesses, and what they said of it, as a signed note."""
+    return {"note": await anyio.to_thread.run_sync(heads.newest, _site(request))}
+
+
+@router.post("/log/cosignatures")
+async def take_cosignature(request: Request, sender: Sender) -> dict[str, Any]:
+    """Take a member's cosignature of a head of ours: {"note": …}."""
+    asked = _object(await read_body(sender, _body(request), heads.MAX_BYTES))
+    note = asked.get("note")
+    if not isinstance(note, str):
+        raise Invalid("InvalidRequest", "the body has no note", allowed='{"note": …}')
+    kept = await anyio.to_thread.run_sync(heads.receive, _site(request), sender.site, note)
+    return {"size": kept}
 
 
 @router.get("/log/entries")

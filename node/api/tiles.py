@@ -1,6 +1,6 @@
 """The log as C2SP tlog-tiles: a signed head, hashes and entries, to be read as if they were files.
 
-    GET /log/checkpoint                        the newest head, signed
+    GET /log/checkpoint                        the newest head shown, with cosignatures
     GET /log/tile/<level>/<N>[.p/<W>]          hashes, 32 bytes each, 256 or W of them
     GET /log/tile/entries/<N>[.p/<W>]          entries, each after its length in two bytes
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
+from node import heads
 from node.api.auth import actor_of
 from node.api.evidence import enter_reading
 from node.audit.tiles import WIDTH
@@ -58,12 +59,13 @@ class Place:
 
 @router.get("/log/checkpoint")
 def checkpoint(request: Request) -> Response:
-    """The newest head as a signed note."""
+    """The newest head that is shown to witnesses, with what they said of it."""
     site = _site(request)
     _admit_to_hashes(request, site)
-    note = site.log.checkpoint(site.identity, site.id)
     return Response(
-        note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"}
+        heads.newest(site),
+        media_type="text/plain; charset=utf-8",
+        headers={"Cache-Control": "no-cache"},
     )
 
 

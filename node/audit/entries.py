@@ -63,6 +63,7 @@ KINDS = frozenset(
         "model.registered",
         "anchor.made",
         "reconciliation.made",
+        "log.conflict",
         "prediction.made",
         "job.waiting",
         "job.reminded",

@@ -101,14 +101,18 @@ class Note:
     def opened(self, keys: Iterable[NoteKey]) -> tuple[Signature, ...]:
         """The signatures by these keys, all of them verified, each once.
 
-        Raises `Refused`: ``NoteForged`` where one of a key named here does not hold, and
-        ``NoteNotSigned`` where none of them signed.
+        Raises `Refused`: ``NoteForged`` where one of a key named here does not hold,
+        ``NoteNotSigned`` where none of them signed, ``KeysAmbiguous``.
         """
         known: dict[tuple[str, bytes], NoteKey] = {}
         for key in keys:
             place = (key.name, key_id(key.name, key.material))
             if place in known and known[place].material != key.material:
-                raise ValueError(f"two keys are called {key.name} and {place[1].hex()}")
+                raise Refused(
+                    "KeysAmbiguous",
+                    "two keys of one name have the same id, which should not happen by chance",
+                    found=f"{key.name}+{place[1].hex()}",
+                )
             known[place] = key
         found: dict[tuple[str, bytes], Signature] = {}
         for signature in self.signatures:

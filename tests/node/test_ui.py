@@ -511,7 +511,7 @@ def test_keys_that_are_put_together_are_in_the_catalogue() -> None:
     keys = {f"hit.{kind}" for kind in kinds}
     keys |= {f"nav.{name}" for name, _ in explorer.NAVIGATION}
     keys |= {f"state.{state}" for state in (*JOB_MOVES, *TASK_MOVES)}
-    keys |= {f"part.{part}" for part in ("database", "chain", "broker", "sync", "worker")}
+    keys |= {f"part.{part}" for part in ("database", "chain", "broker", "sync", "worker", "witness")}
     keys |= {f"step.{step}" for step in ("psi", "train", "evaluate", "predict", "result")}
     keys |= {"status.ready", "status.degraded", "log.left", "log.right", "job.train", "job.predict"}
     assert keys <= set(MESSAGES)

@@ -77,6 +77,9 @@ class Book:
         self._check(site_id)
         return self.endpoints[site_id]
 
+    def sites(self) -> tuple[str, ...]:
+        return tuple(self.audit)
+
     def job(self, job_id: str) -> JobOnChain:
         self._check(job_id)
         if job_id not in self.jobs:

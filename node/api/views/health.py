@@ -10,7 +10,16 @@ from sqlalchemy import func, select
 from node.api.views.model import Shown
 from node.errors import NodeError
 from node.staleness import silent_seconds, warning
-from node.store import AuditEntry, AuditPending, ChainState, ChainTx, Lease, Task
+from node.store import (
+    AuditEntry,
+    AuditPending,
+    ChainState,
+    ChainTx,
+    Lease,
+    LogConflict,
+    Task,
+    WitnessedHead,
+)
 from node.up import living_pid
 
 if TYPE_CHECKING:
@@ -67,6 +76,7 @@ def show(site: Site) -> Health:
     parts["sync"] = _sync(site)
     parts["worker"] = _worker(site)
     ready = all(part.ok for part in parts.values())
+    parts["witness"] = _witness(site)  # another site's lie makes this one no less ready
     silent = silent_seconds(site)
     return Health(
         status=READY if ready else DEGRADED,
@@ -139,6 +149,23 @@ def _sync(site: Site) -> Part:
     if left <= 0:
         return Part(ok=False, detail=f"its lease ended {-left:.0f} s ago")
     return Part(ok=True, detail=f"holds its lease for {left:.0f} s more")
+
+
+def _witness(site: Site) -> Part:
+    with site.store.read() as session:
+        liars = set(session.scalars(select(LogConflict.log_id)))
+        heads = list(session.scalars(select(WitnessedHead)))
+    if liars:
+        told = ", ".join(sorted(liars)[:3])
+        return Part(
+            ok=False, detail=f"{len(liars)} logs showed two histories: {told}; see /v1/witness"
+        )
+    if back := sum(1 for head in heads if head.problem.startswith("HeadWentBack")):
+        return Part(ok=False, detail=f"{back} logs show an older head than before")
+    if hindered := sum(1 for head in heads if head.problem):
+        detail = f"{hindered} of {len(heads)} logs could not be cosigned at the last look"
+        return Part(ok=True, detail=detail)
+    return Part(ok=True, detail=f"{len(heads)} logs of others go on as they began")
 
 
 def _worker(site: Site) -> Part:

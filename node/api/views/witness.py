@@ -1,0 +1,110 @@
+"""What this site's log shows to witnesses, and what this site as a witness saw of others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from node.api.views.model import Shown
+from node.api.views.names import Names
+from node.store import Cosignature, LogConflict, PublishedHead, WitnessedHead
+
+if TYPE_CHECKING:
+    from node.site import Site
+
+
+class CosignerShown(Shown):
+    """`time` is what the witness says, Unix seconds."""
+
+    site: str
+    name: str | None
+    time: int
+
+
+class PublishedShown(Shown):
+    """The head that is shown now, and who cosigned it."""
+
+    size: int
+    root: str
+    published_at: float
+    cosigned_by: list[CosignerShown]
+
+
+class WitnessedShown(Shown):
+    """The last head of a log that this site cosigned; `problem` is why not at its last look."""
+
+    site: str
+    name: str | None
+    size: int
+    root: str
+    cosigned_at: float | None
+    looked_at: float | None
+    problem: str
+
+
+class ConflictShown(Shown):
+    """`fork`: two roots of one size, or two histories; `unproven`: the log had no proof.
+
+    Both notes bear the log's own signature.
+    """
+
+    site: str
+    name: str | None
+    kind: str
+    known: str
+    shown: str
+    found_at: float
+
+
+class WitnessShown(Shown):
+    published: PublishedShown | None
+    heads: list[WitnessedShown]
+    conflicts: list[ConflictShown]
+
+
+def show(site: Site, names: Names) -> WitnessShown:
+    with site.store.read() as session:
+        newest = session.scalar(select(PublishedHead).order_by(PublishedHead.size.desc()).limit(1))
+        size = 0 if newest is None else newest.size
+        of_head = select(Cosignature).where(Cosignature.size == size).order_by(Cosignature.time)
+        cosigned = list(session.scalars(of_head))
+        heads = list(session.scalars(select(WitnessedHead).order_by(WitnessedHead.log_id)))
+        conflicts = list(session.scalars(select(LogConflict).order_by(LogConflict.id.desc())))
+    published = None
+    if newest is not None:
+        published = PublishedShown(
+            size=size,
+            root="0x" + site.log.root(size).hex(),
+            published_at=newest.published_at,
+            cosigned_by=[
+                CosignerShown(site=row.witness, name=names.site(row.witness).name, time=row.time)
+                for row in cosigned
+            ],
+        )
+    return WitnessShown(
+        published=published,
+        heads=[
+            WitnessedShown(
+                site=row.log_id,
+                name=names.site(row.log_id).name,
+                size=row.size,
+                root=row.root,
+                cosigned_at=row.cosigned_at,
+                looked_at=row.looked_at,
+                problem=row.problem,
+            )
+            for row in heads
+        ],
+        conflicts=[
+            ConflictShown(
+                site=row.log_id,
+                name=names.site(row.log_id).name,
+                kind=row.kind,
+                known=row.known,
+                shown=row.shown,
+                found_at=row.found_at,
+            )
+            for row in conflicts
+        ],
+    )

@@ -1,0 +1,543 @@
+"""Witnessing between nodes: what is cosigned, what never is, and what a liar leaves behind.
+
+The sites are real and speak HTTP; a site that lies is one whose database is changed by hand, or
+whose audit key is used past its node.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, select
+
+from chain import canonical, merkle
+from node import heads
+from node.api.app import create_app
+from node.api.views import health
+from node.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
+from node.audit.entries import record
+from node.audit.log import AuditLog
+from node.audit.note_keys import CosignerKey, Ed25519Key, cosign
+from node.audit.notes import Note
+from node.directory import ChainDirectory
+from node.errors import Conflict, Failed, Invalid, NodeError, NotFound, Refused
+from node.rounds import Rounds
+from node.site import Site
+from node.store import AuditEntry, Cosignature, LogConflict, PublishedHead, WitnessedHead
+from node.witness import MAX_CONFLICTS, HeadMoved, Witness, parse_submission
+from tests.node import consortium
+from tests.node.consortium import Consortium, sync_of
+from tests.node.face import token_of, visitor
+from tests.node.two_sites import Pair, running_pair
+
+NOW = 1_700_000_000.0  # past for the servers, whose clocks are real
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """Sites without a broker: nothing rings here."""
+    with running_pair(tmp_path, f"unix://{tmp_path}/none.sock") as made:
+        yield made
+
+
+def fill(site: Site, count: int, word: str = "said") -> None:
+    with site.store.begin() as session:
+        for n in range(count):
+            record(session, "chain.available", "urn:chain", {word: n}, "sync")
+    while site.log.sequence():
+        pass
+
+
+def show(site: Site) -> None:
+    """Publish the present head, whatever was published when."""
+    heads.publish(site, lambda: NOW + site.log.size * 1000)
+
+
+def rewrite(site: Site, count: int) -> None:
+    """The site's operator empties the log by hand and writes another history."""
+    with site.store.begin() as session:
+        for table in (AuditEntry, PublishedHead, Cosignature):
+            session.execute(delete(table))
+    for file in sorted((site.settings.log / "tile").rglob("*"), reverse=True):
+        file.unlink() if file.is_file() else file.rmdir()
+    site.__dict__["log"] = AuditLog(site.store, site.settings.log)
+    fill(site, count, "never said")
+
+
+def signed_head(site: Site, size: int, root: bytes) -> str:
+    """What the site's audit key signs, past its node."""
+    return sign_checkpoint(site.identity, site.id, size, root)
+
+
+def conflicts(site: Site) -> list[LogConflict]:
+    with site.store.read() as session:
+        return list(session.scalars(select(LogConflict).order_by(LogConflict.id)))
+
+
+def entered(site: Site) -> list[dict[str, str]]:
+    """The data of the conflicts in the site's log."""
+    while site.log.sequence():
+        pass
+    kind = "fatechain.log.conflict.v1"
+    return [e.value["data"] for e in site.log.entries(0, 10_000) if e.type == kind]
+
+
+def kept(site: Site, log_id: str) -> tuple[int, str]:
+    with site.store.read() as session:
+        row = session.get_one(WitnessedHead, log_id)
+    return row.size, row.root
+
+
+async def go_round(witness: Site) -> None:
+    rounds = Rounds(witness, lambda: NOW)
+    await rounds.step()
+    await rounds.drain()
+
+
+# ── An honest log ────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_head_is_cosigned_and_shown_with_the_cosignature(pair: Pair) -> None:
+    fill(pair.host, 5)
+    show(pair.host)
+    await go_round(pair.guest)
+    note = Note.parse(heads.newest(pair.host))
+    name = origin_of(pair.guest.id)
+    log = Ed25519Key(origin_of(pair.host.id), pair.host.identity.audit_public)
+    witness = CosignerKey(name, pair.guest.identity.audit_public)
+    assert len(note.opened([log, witness])) == 2
+    assert Checkpoint.parse(note.text).size == 5
+    assert kept(pair.guest, pair.host.id) == (5, "0x" + pair.host.log.root(5).hex())
+
+
+async def test_a_log_that_grew_is_cosigned_after_its_proof(pair: Pair) -> None:
+    for count in (3, 300):
+        fill(pair.host, count)
+        show(pair.host)
+        await go_round(pair.guest)
+    assert kept(pair.guest, pair.host.id)[0] == 303
+    assert f"\u2014 {origin_of(pair.guest.id)} " in heads.newest(pair.host)
+    assert conflicts(pair.guest) == []
+
+
+async def test_witnesses_that_cosign_each_other_come_to_rest(pair: Pair) -> None:
+    """No cosignature makes an entry: else each would call for the next."""
+    for site in (pair.guest, pair.host):
+        fill(site, 2)
+        show(site)
+    for _ in range(3):
+        await go_round(pair.guest)
+        await go_round(pair.host)
+    assert (pair.guest.log.size, pair.guest.log.pending) == (2, 0)
+    assert (pair.host.log.size, pair.host.log.pending) == (2, 0)
+
+
+def test_a_head_is_shown_long_enough_to_be_cosigned(pair: Pair) -> None:
+    site = pair.host
+    assert not heads.publish(site, lambda: NOW)
+    fill(site, 1)
+    assert heads.publish(site, lambda: NOW)
+    fill(site, 1)
+    assert not heads.publish(site, lambda: NOW + site.settings.publish_every_seconds - 1)
+    assert Checkpoint.parse(Note.parse(heads.newest(site)).text).size == 1
+    assert heads.publish(site, lambda: NOW + site.settings.publish_every_seconds + 1)
+    assert Checkpoint.parse(Note.parse(heads.newest(site)).text).size == 2
+
+
+async def test_a_round_begins_when_it_is_time(pair: Pair) -> None:
+    now = [NOW]
+    rounds = Rounds(pair.guest, lambda: now[0])
+    every = pair.guest.settings.witness_every_seconds
+    for size, later in ((1, 0.0), (1, every - 1), (3, every + 1)):
+        fill(pair.host, 1)
+        show(pair.host)
+        now[0] = NOW + later
+        await rounds.step()
+        await rounds.drain()
+        assert kept(pair.guest, pair.host.id)[0] == size
+
+
+async def test_a_site_that_is_dead_keeps_the_others_from_nothing(pair: Pair) -> None:
+    fill(pair.host, 1)
+    show(pair.host)
+    await go_round(pair.guest)  # the stranger answers nobody
+    with pair.guest.store.read() as session:
+        dead = session.get_one(WitnessedHead, pair.stranger.id)
+    assert (dead.size, dead.problem[:18]) == (0, "PartnerUnreachable")
+    assert kept(pair.guest, pair.host.id)[0] == 1
+    assert conflicts(pair.guest) == []
+
+
+# ── A log that lies ──────────────────────────────────────────────────────────────────────────
+
+
+async def test_another_history_of_the_same_size_is_entered_with_both_notes(pair: Pair) -> None:
+    fill(pair.host, 5)
+    show(pair.host)
+    await go_round(pair.guest)
+    before = kept(pair.guest, pair.host.id)
+    honest = pair.host.log.root()
+    rewrite(pair.host, 5)
+    show(pair.host)
+    for _ in range(3):
+        await go_round(pair.guest)
+    (found,) = conflicts(pair.guest)
+    assert (found.log_id, found.kind) == (pair.host.id, "fork")
+    key = Ed25519Key(origin_of(pair.host.id), pair.host.identity.audit_public)
+    roots = []
+    for told in (found.known, found.shown):
+        note = Note.parse(told)
+        note.opened([key])
+        roots.append(Checkpoint.parse(note.text).root)
+    assert roots == [honest, pair.host.log.root()]
+    assert entered(pair.guest) == [{"kind": "fork", "known": found.known, "shown": found.shown}]
+    assert kept(pair.guest, pair.host.id) == before
+    assert origin_of(pair.guest.id) not in heads.newest(pair.host)
+
+
+async def test_a_longer_history_that_does_not_continue_is_not_cosigned(pair: Pair) -> None:
+    fill(pair.host, 5)
+    show(pair.host)
+    await go_round(pair.guest)
+    before = kept(pair.guest, pair.host.id)
+    rewrite(pair.host, 9)
+    show(pair.host)
+    await go_round(pair.guest)
+    assert [found.kind for found in conflicts(pair.guest)] == ["unproven"]
+    assert kept(pair.guest, pair.host.id) == before
+    assert origin_of(pair.guest.id) not in heads.newest(pair.host)
+
+
+async def test_a_shorter_history_that_does_not_continue_is_found(pair: Pair) -> None:
+    fill(pair.host, 9)
+    show(pair.host)
+    await go_round(pair.guest)
+    rewrite(pair.host, 5)
+    show(pair.host)
+    await go_round(pair.guest)
+    assert [found.kind for found in conflicts(pair.guest)] == ["unproven"]
+    assert kept(pair.guest, pair.host.id)[0] == 9
+
+
+async def test_an_old_head_shown_again_is_not_cosigned_and_is_no_conflict(pair: Pair) -> None:
+    fill(pair.host, 5)
+    show(pair.host)
+    fill(pair.host, 4)
+    heads.publish(pair.host, lambda: NOW * 2)
+    await go_round(pair.guest)
+    with pair.host.store.begin() as session:
+        session.execute(delete(PublishedHead).where(PublishedHead.size == 9))
+    await go_round(pair.guest)
+    with pair.guest.store.read() as session:
+        assert session.get_one(WitnessedHead, pair.host.id).problem.startswith("HeadWentBack")
+    assert kept(pair.guest, pair.host.id)[0] == 9
+    assert conflicts(pair.guest) == []
+
+
+async def test_the_conflict_is_told_in_health_and_over_the_interface(pair: Pair) -> None:
+    site = pair.guest
+    assert health.show(site).parts is not None
+    fill(pair.host, 2)
+    show(pair.host)
+    await go_round(site)
+    rewrite(pair.host, 2)
+    show(pair.host)
+    await go_round(site)
+    parts = health.show(site).parts
+    assert parts is not None
+    assert (parts["witness"].ok, pair.host.id in parts["witness"].detail) == (False, True)
+    headers = {"Authorization": f"Bearer {token_of(site)}"}
+    async with visitor(site, None, **headers) as client:
+        told = (await client.get("/v1/witness")).json()
+    assert [each["kind"] for each in told["conflicts"]] == ["fork"]
+    assert {each["site"] for each in told["heads"]} == {pair.host.id, pair.stranger.id}
+
+
+def test_a_liar_fills_no_log_but_his_own(pair: Pair) -> None:
+    witness = Witness(pair.guest, lambda: NOW)
+    witness.cosign(0, [], witness.read(signed_head(pair.host, 5, bytes(32))))
+    for n in range(MAX_CONFLICTS + 5):
+        shown = witness.read(signed_head(pair.host, 5, bytes([n + 1] * 32)))
+        with pytest.raises(Invalid, match="LogForked"):
+            witness.cosign(5, [], shown)
+    assert len(conflicts(pair.guest)) == len(entered(pair.guest)) == MAX_CONFLICTS
+
+
+# ── A witness that is asked to sign blindly ──────────────────────────────────────────────────
+
+
+def tree(count: int, seed: int = 0) -> merkle.Tree:
+    return merkle.Tree(merkle.leaf_hash(bytes([seed, n])) for n in range(count))
+
+
+def test_no_order_of_questions_gets_two_roots_of_a_size_or_a_smaller_size(pair: Pair) -> None:
+    witness, honest, forked = Witness(pair.guest, lambda: NOW), tree(9), tree(9, seed=1)
+
+    def ask(log: merkle.Tree, old: int, new: int) -> str:
+        note = signed_head(pair.host, new, log.root(new))
+        proof = log.consistency_proof(old, new) if 0 < old <= new else []
+        try:
+            witness.cosign(old, proof, witness.read(note))
+        except NodeError as refusal:
+            return refusal.code
+        return "cosigned"
+
+    assert ask(honest, 0, 4) == "cosigned"
+    assert ask(honest, 0, 9) == "HeadMoved"  # whoever says nothing was cosigned is told what was
+    assert ask(forked, 0, 9) == "HeadMoved"
+    assert ask(forked, 4, 9) == "ProofInvalid"
+    assert ask(forked, 4, 4) == "LogForked"
+    assert ask(honest, 4, 9) == "cosigned"
+    assert ask(honest, 4, 9) == "HeadMoved"  # replayed
+    assert ask(honest, 9, 9) == "cosigned"
+    assert ask(honest, 4, 4) == "HeadMoved"  # an older head again
+    assert ask(honest, 9, 4) == "InvalidRequest"
+    assert kept(pair.guest, pair.host.id)[0] == 9
+
+
+def test_of_two_heads_asked_for_at_once_one_is_cosigned(pair: Pair) -> None:
+    """The second was read before the first was kept: its compare finds another head."""
+    witness, log = Witness(pair.guest, lambda: NOW), tree(9)
+    witness.cosign(0, [], witness.read(signed_head(pair.host, 4, log.root(4))))
+    stale = witness.known(pair.host.id)
+    late = witness.read(signed_head(pair.host, 7, tree(9, seed=1).root(7)))
+    witness.cosign(
+        4, log.consistency_proof(4, 9), witness.read(signed_head(pair.host, 9, log.root(9)))
+    )
+    with pytest.raises(HeadMoved):
+        witness._keep(stale, late)
+    assert kept(pair.guest, pair.host.id)[0] == 9
+
+
+def test_the_head_is_kept_before_the_signature_is_made(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness = Witness(pair.guest, lambda: NOW)
+    shown = witness.read(signed_head(pair.host, 4, bytes(32)))
+
+    def dies(*_: object) -> bytes:
+        assert kept(pair.guest, pair.host.id)[0] == 4
+        raise Failed("Killed", "in the middle")
+
+    monkeypatch.setattr("node.witness.cosign", dies)
+    with pytest.raises(Failed, match="Killed"):
+        witness.cosign(0, [], shown)
+    assert kept(pair.guest, pair.host.id)[0] == 4
+
+
+def test_what_was_cosigned_is_remembered_by_the_next_process(pair: Pair) -> None:
+    first = Witness(pair.guest)
+    first.cosign(0, [], first.read(signed_head(pair.host, 4, bytes(32))))
+    with Site.open(pair.guest.settings.home, directory=pair.book) as again:
+        witness = Witness(again)
+        shown = witness.read(signed_head(pair.host, 4, bytes([1] * 32)))
+        with pytest.raises(Invalid, match="LogForked"):
+            witness.cosign(4, [], shown)
+
+
+def test_the_head_of_no_site_and_of_another_key_is_not_read(pair: Pair) -> None:
+    witness = Witness(pair.guest)
+    with pytest.raises(Refused, match="NoteNotSigned"):
+        witness.read(sign_checkpoint(pair.stranger.identity, pair.host.id, 1, bytes(32)))
+    with pytest.raises(NotFound):
+        witness.read(signed_head(pair.guest, 1, bytes(32)))
+    with (
+        pair.book.refusing(pair.host.id, NotFound("UnknownSite", "no such site")),
+        pytest.raises(NotFound),
+    ):
+        witness.read(signed_head(pair.host, 1, bytes(32)))
+
+
+def test_two_keys_made_to_collide_are_refused(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.audit.notes.key_id", lambda *_: b"same")
+    keys = (pair.host.identity.audit_public, pair.host.identity.request_public)
+    monkeypatch.setattr(pair.book, "audit_keys", lambda _: keys)
+    with pytest.raises(Refused, match="KeysAmbiguous"):
+        Witness(pair.guest).read(signed_head(pair.host, 1, bytes(32)))
+
+
+# ── What a log takes of witnesses ────────────────────────────────────────────────────────────
+
+
+def cosigned(by: Site, text: str, time: float = NOW, name: str | None = None) -> str:
+    line = cosign(by.identity, name or origin_of(by.id), text, int(time))
+    return str(Note(text, (line,)))
+
+
+def test_a_cosignature_of_what_was_not_published_is_refused(pair: Pair) -> None:
+    fill(pair.host, 5)
+    show(pair.host)
+    own = origin_of(pair.host.id)
+    for head in (
+        Checkpoint(own, 5, bytes(32)),
+        Checkpoint(own, 4, pair.host.log.root(4)),
+        Checkpoint(own, 6, bytes(32)),
+        Checkpoint(origin_of(pair.stranger.id), 5, pair.host.log.root()),
+    ):
+        with pytest.raises(Conflict, match="HeadUnknown"):
+            heads.receive(pair.host, pair.guest.id, cosigned(pair.guest, head.text))
+
+
+def test_a_cosignature_is_the_senders_or_none(pair: Pair) -> None:
+    fill(pair.host, 5)
+    show(pair.host)
+    text = Checkpoint(origin_of(pair.host.id), 5, pair.host.log.root()).text
+    for bad in (
+        cosigned(pair.stranger, text),
+        cosigned(pair.stranger, text, name=origin_of(pair.guest.id)),
+        signed_head(pair.host, 5, pair.host.log.root()),
+    ):
+        with pytest.raises(Refused):
+            heads.receive(pair.host, pair.guest.id, bad)
+    late = cosigned(pair.guest, text, NOW + 3600)
+    with pytest.raises(Invalid, match="CosignatureInvalid"):
+        heads.receive(pair.host, pair.guest.id, late, lambda: NOW)
+    assert "\u2014" in heads.newest(pair.host)
+    assert origin_of(pair.guest.id) not in heads.newest(pair.host)
+
+
+def test_a_later_cosignature_takes_the_place_of_an_earlier_and_never_goes_back(pair: Pair) -> None:
+    fill(pair.host, 5)
+    show(pair.host)
+    text = Checkpoint(origin_of(pair.host.id), 5, pair.host.log.root()).text
+    for time in (NOW, NOW + 5, NOW + 1):
+        heads.receive(pair.host, pair.guest.id, cosigned(pair.guest, text, time), lambda: NOW)
+    with pair.host.store.read() as session:
+        (row,) = session.scalars(select(Cosignature))
+    assert row.time == NOW + 5
+
+
+async def test_cosignatures_come_by_signed_requests_only(pair: Pair) -> None:
+    url = f"{pair.host.settings.endpoint}/sites/v1/log/cosignatures"
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(url, content=canonical.dumps({"note": "x"}))
+    assert answer.status_code == 401
+
+
+# ── add-checkpoint ───────────────────────────────────────────────────────────────────────────
+
+
+def submission(old: int | str, proof: list[bytes], note: str) -> bytes:
+    lines = [f"old {old}", *(base64.b64encode(node).decode() for node in proof)]
+    return ("\n".join(lines) + "\n\n" + note).encode()
+
+
+async def post(site: Site, body: bytes) -> httpx.Response:
+    async with visitor(site) as client:
+        return await client.post("/witness/add-checkpoint", content=body)
+
+
+async def test_add_checkpoint_answers_as_the_specification_says(pair: Pair) -> None:
+    log, site = tree(9), pair.guest
+
+    def note(size: int, of: merkle.Tree = log) -> str:
+        return signed_head(pair.host, size, of.root(size))
+
+    first = await post(site, submission(0, [], note(4)))
+    assert first.status_code == 200
+    opened = Note.parse(note(4) + first.text)
+    name = origin_of(site.id)
+    assert opened.opened([CosignerKey(name, site.identity.audit_public)])[0].name == name
+
+    moved = await post(site, submission(0, [], note(9)))
+    assert (moved.status_code, moved.text) == (409, "4\n")
+    assert moved.headers["content-type"] == "text/x.tlog.size"
+
+    good = log.consistency_proof(4, 9)
+    other = tree(9, seed=1)
+    for status, body in (
+        (422, submission(4, good[:-1], note(9))),
+        (422, submission(4, other.consistency_proof(4, 9), note(9))),
+        (422, submission(4, [], note(4, other))),
+        (400, submission(9, [], note(4))),
+        (400, submission("04", good, note(9))),
+        (400, submission("-1", good, note(9))),
+        (400, submission(4, good * 40, note(9))),
+        (400, submission(4, good, note(9)[:-1])),
+        (400, b"old 4"),
+        (400, b""),
+        (403, submission(4, good, sign_checkpoint(site.identity, pair.host.id, 9, log.root(9)))),
+        (404, submission(0, [], signed_head(site, 9, log.root(9)))),
+        (413, b"old 4\n" + b"x" * 200_000),
+        (200, submission(4, good, note(9))),
+        (200, submission(9, [], note(9))),
+    ):
+        answer = await post(site, body)
+        assert answer.status_code == status, (body[:80], answer.text)
+
+
+@pytest.fixture(scope="module")
+def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    folder = tmp_path_factory.mktemp("pair")
+    with running_pair(folder, f"unix://{folder}/none.sock") as made:
+        yield made
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@given(st.data())
+def test_a_submission_altered_anywhere_is_refused_or_the_same_head(
+    witness: Pair, data: st.DataObject
+) -> None:
+    log = tree(7)
+    head = signed_head(witness.host, 7, log.root())
+    whole = submission(0, [], head)
+    at = data.draw(st.integers(0, len(whole) - 1))
+    altered = whole[:at] + data.draw(st.binary(max_size=3)) + whole[at + 1 :]
+    asked = Witness(witness.guest)
+    try:
+        old, proof, note = parse_submission(altered)
+        asked.cosign(old, proof, asked.read(note))
+    except NodeError:
+        return
+    assert kept(witness.guest, witness.host.id) == (7, "0x" + log.root().hex())
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_submission_or_refused(body: bytes) -> None:
+    try:
+        old, proof, note = parse_submission(body)
+    except Invalid:
+        return
+    assert body == submission(old, proof, "") + note
+
+
+def test_the_application_has_the_witness(pair: Pair) -> None:
+    paths = create_app(pair.guest.settings.home, pair.guest).openapi()["paths"]
+    assert "/v1/witness" in paths
+
+
+# ── On a chain ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
+    chain, deployment = consortium.found()
+    world = consortium.assemble(chain, deployment, tmp_path_factory.mktemp("sites"))
+    yield world
+    world.close()
+
+
+def test_sync_shows_a_head_and_the_chain_says_whose_keys_count(world: Consortium) -> None:
+    bank, shop = world.bank, world.shop
+    fill(shop, 3)
+    sync_of(shop).step()
+    world.chain.mine(shop.settings.confirmations + 1)
+    assert set(bank.directory.sites()) >= {bank.id, shop.id}
+    witness = Witness(bank)
+    shown = witness.read(heads.newest(shop))
+    assert shown.head.size == shop.log.size
+    note = str(Note(shown.note.text, (witness.cosign(0, [], shown),)))
+    assert heads.receive(shop, bank.id, note) == shop.log.size
+    assert origin_of(bank.id) in heads.newest(shop)
+
+    world.act("shop", world.network.sites.revoke_key(shop.id, shop.key_id("audit")))
+    assert isinstance(bank.directory, ChainDirectory)
+    bank.directory.forget()
+    with pytest.raises(Refused, match="NoteNotSigned"):
+        witness.read(heads.newest(shop))
