@@ -18,6 +18,7 @@ from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import emergencies as views
 from node.api.views.emergencies import EmergencyShown, State
 from node.api.views.model import Asked, IdInPath, Shown
+from node.errors import Invalid
 from node.registration import GrantRequest
 from node.statements import MAX_TEXT
 from node.submission import Submitted
@@ -90,6 +91,18 @@ class NewOpening(Asked):
     column_rules: dict[Column, ColumnRule] | None = Field(None, max_length=MAX_COLUMNS)
 
 
+class OpeningAsked(Asked):
+    """`opening` as `POST /v1/break-glass/draft` answered it to the first person."""
+
+    opening: dict[str, Any]
+
+
+class Checked(Shown):
+    """Digests and words agree; else the problem is ``OpeningMismatch``."""
+
+    holds: bool
+
+
 @router.get("", summary="Accesses in emergencies, oldest first")
 def list_emergencies(
     request: Request,
@@ -106,6 +119,18 @@ async def draft_opening(request: Request, body: DraftAsked) -> OpeningShown:
     terms = GrantRequest(**body.terms.model_dump())
     made = await run_sync(emergencies.draft, request.app.state.site, terms, body.purpose)
     return OpeningShown(**{**asdict(made), "people": list(made.people)})
+
+
+@router.post("/check", summary="Whether an opening says in words what is signed", dependencies=may)
+async def check_opening(body: OpeningAsked) -> Checked:
+    """For the second person, before he or she signs: a wallet shows two digests. Asks no chain."""
+    try:
+        await run_sync(emergencies.check, body.opening)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Invalid(
+            "OpeningMismatch", "this is no opening as it is drafted", found=type(error).__name__
+        ) from error
+    return Checked(holds=True)
 
 
 @router.post("", status_code=202, summary="Open what two appointed people signed", dependencies=may)

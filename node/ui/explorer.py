@@ -25,7 +25,7 @@ from node.api.views.proposals import ActionShown
 from node.errors import NodeError
 from node.pause import paused_until
 from node.staleness import silent_seconds
-from node.ui import pages, phrases, session
+from node.ui import affairs, pages, phrases, session
 from node.ui.charts import line_chart, tally_bar
 from node.ui.messages import LANGUAGES, MESSAGES, Language, choose, translate, translate_state
 from node.ui.proofs import drawing
@@ -43,6 +43,9 @@ WALLET_PAGES: Mapping[str, tuple[str, ...]] = {
     "login": ("wallet.js",),
     "grants": ("wallet.js",),
     "people": ("wallet.js",),
+    "keys": ("wallet.js",),
+    "disputes": ("wallet.js",),
+    "emergencies": ("wallet.js", "countdown.js"),
     "proposals": ("wallet.js", "countdown.js"),
     "waiting": ("wallet.js", "countdown.js"),
 }
@@ -57,6 +60,8 @@ NAVIGATION = (
     ("datasets", "/datasets"),
     ("grants", "/grants"),
     ("sites", "/sites"),
+    ("disputes", "/disputes"),
+    ("emergencies", "/emergencies"),
     ("people", "/people"),
     ("events", "/events"),
     ("transactions", "/transactions"),
@@ -74,6 +79,9 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "/people": ("operator", "auditor"),
     "/proposals/new": ("delegate",),
     "/grants/new": ("data-owner",),
+    "/keys": (),
+    "/disputes/new": ("delegate",),
+    "/emergencies/new": ("data-owner", "delegate"),
 }
 """Pages that an open explorer shows to nobody else: these roles, () being all who may act here."""
 
@@ -121,6 +129,13 @@ for _path, _template, _section, _read in (
     ("/grants/new", "give_grant.html", "grants", pages.new_grant_page),
     ("/grants/{id}", "grant.html", "grants", pages.grant_page),
     ("/sites", "sites.html", "sites", pages.sites_page),
+    ("/disputes", "disputes.html", "disputes", affairs.disputes_page),
+    ("/disputes/new", "open_dispute.html", "disputes", affairs.new_dispute_page),
+    ("/disputes/{id}", "dispute.html", "disputes", affairs.dispute_page),
+    ("/emergencies", "emergencies.html", "emergencies", affairs.emergencies_page),
+    ("/emergencies/new", "open_emergency.html", "emergencies", affairs.new_emergency_page),
+    ("/emergencies/{id}", "emergency.html", "emergencies", affairs.emergency_page),
+    ("/keys", "keys.html", "keys", affairs.keys_page),
     ("/people", "people.html", "people", pages.people_page),
     ("/events", "events.html", "events", pages.events_page),
     ("/transactions", "transactions.html", "transactions", pages.transactions_page),
@@ -415,9 +430,11 @@ def tone(state: str) -> str:
 
 
 _TONES: Mapping[str, frozenset[str]] = {
-    "good": frozenset({"SUCCEEDED", "CONFIRMED", "ACTIVE", "STANDING", "APPROVED", "EXECUTED"}),
+    "good": frozenset(
+        {"SUCCEEDED", "CONFIRMED", "ACTIVE", "STANDING", "APPROVED", "EXECUTED", "DISMISSED"}
+    ),
     "busy": frozenset({"RUNNING", "READY", "SIGNED", "SENT", "MINED", "STOPPING", "QUEUED"}),
-    "wait": frozenset({"SUBMITTED", "PROPOSED", "WAITING", "PENDING"}),
+    "wait": frozenset({"SUBMITTED", "PROPOSED", "WAITING", "PENDING", "OPEN", "ANSWERED"}),
     "bad": frozenset(
         {
             "FAILED",
@@ -430,6 +447,7 @@ _TONES: Mapping[str, frozenset[str]] = {
             "DEFEATED",
             "CANCELED",
             "DISABLED",
+            "UPHELD",
         }
     ),
 }

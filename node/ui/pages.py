@@ -5,7 +5,6 @@ A reading takes the request and gives a mapping; it raises `NodeError` for what 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -23,21 +22,22 @@ from node.api.views import (
     jobs,
     messages,
     network,
+    reviews,
     sites,
     waiting,
 )
 from node.api.views import proposals as proposals_view
 from node.api.views import transactions as transactions_view
 from node.api.views.jobs import Curve
-from node.api.views.model import ID_PATTERN, Shown
-from node.api.views.names import Names
+from node.api.views.model import Shown
 from node.api.views.people import key_shown, person_shown
 from node.api.views.proposals import EffectShown
 from node.errors import NodeError, NotFound
 from node.lifecycle import JOB_MOVES
-from node.site import Site
 from node.store import ChainEvent
+from node.ui import affairs
 from node.ui import session as access
+from node.ui.asked import choice_of, cursor_of, id_of, names_of, site_of
 from node.ui.charts import Line
 from node.ui.proofs import steps
 from node.ui.search import search
@@ -62,7 +62,7 @@ class EventShown(Shown):
 
 
 def overview(request: Request) -> dict[str, Any]:
-    site, names = _site(request), _names(request)
+    site, names = site_of(request), names_of(request)
     with site.store.read() as session:
         latest = entries.page(session, limit=ON_OVERVIEW)
     return {
@@ -73,10 +73,15 @@ def overview(request: Request) -> dict[str, Any]:
 
 
 def jobs_page(request: Request) -> dict[str, Any]:
-    state = _choice(request, "state", tuple(JOB_MOVES))
-    kind = _choice(request, "kind", ("train", "predict"))
+    state = choice_of(request, "state", tuple(JOB_MOVES))
+    kind = choice_of(request, "kind", ("train", "predict"))
     page = jobs.page(
-        _site(request), _names(request), limit=PAGE, cursor=_cursor(request), state=state, kind=kind
+        site_of(request),
+        names_of(request),
+        limit=PAGE,
+        cursor=cursor_of(request),
+        state=state,
+        kind=kind,
     )
     return {"page": page, "states": list(JOB_MOVES), "state": state, "kind": kind}
 
@@ -84,7 +89,7 @@ def jobs_page(request: Request) -> dict[str, Any]:
 def job_page(request: Request) -> dict[str, Any]:
     """With ``check=1`` the certificate is held against the chain; with ``messages=all`` all are
     shown, in pages."""
-    site, names, id = _site(request), _names(request), _id(request)
+    site, names, id = site_of(request), names_of(request), id_of(request)
     job = jobs.show(site, names, id)
     all_messages = request.query_params.get("messages") == "all"
     shown = messages.page(
@@ -92,7 +97,7 @@ def job_page(request: Request) -> dict[str, Any]:
         names,
         id,
         limit=MAX_LIMIT if all_messages else MESSAGES_ON_JOB,
-        cursor=_cursor(request),
+        cursor=cursor_of(request),
     )
     check = None
     if job.has_certificate and request.query_params.get("check") == "1":
@@ -114,14 +119,14 @@ def lines(curves: list[Curve]) -> list[Line]:
 
 
 def certificate(request: Request, id: str) -> bytes:
-    return jobs.certificate_bytes(_site(request), id)
+    return jobs.certificate_bytes(site_of(request), id)
 
 
 def log_page(request: Request) -> dict[str, Any]:
-    site, asked = _site(request), request.query_params
+    site, asked = site_of(request), request.query_params
     filters = {name: asked.get(name) or None for name in ("type", "subject", "since", "until")}
     with site.store.read() as session:
-        page = entries.page(session, limit=PAGE, cursor=_cursor(request), **filters)
+        page = entries.page(session, limit=PAGE, cursor=cursor_of(request), **filters)
         types = entries.types(session)
     return {
         "page": page,
@@ -136,7 +141,7 @@ def entry_page(request: Request) -> dict[str, Any]:
     size = request.query_params.get("size")
     if not _is_number(index) or not (size is None or _is_number(size)):
         raise NotFound("NotFound", "the log has no such entry", found=index)
-    entry = entries.show(_site(request), int(index), None if size is None else int(size))
+    entry = entries.show(site_of(request), int(index), None if size is None else int(size))
     proof = entry.proof
     return {
         "entry": entry,
@@ -145,12 +150,12 @@ def entry_page(request: Request) -> dict[str, Any]:
 
 
 def datasets_page(request: Request) -> dict[str, Any]:
-    page = datasets.page(_site(request), _names(request), limit=PAGE, cursor=_cursor(request))
+    page = datasets.page(site_of(request), names_of(request), limit=PAGE, cursor=cursor_of(request))
     return {"page": Page(items=[_hidden(request, d) for d in page.items], next=page.next)}
 
 
 def dataset_page(request: Request) -> dict[str, Any]:
-    site, names, id = _site(request), _names(request), _id(request)
+    site, names, id = site_of(request), names_of(request), id_of(request)
     return {
         "dataset": _hidden(request, datasets.show(site, names, id)),
         "grants": grants.page(site, names, limit=MAX_LIMIT, dataset=id).items,
@@ -158,13 +163,13 @@ def dataset_page(request: Request) -> dict[str, Any]:
 
 
 def grants_page(request: Request) -> dict[str, Any]:
-    state = _choice(request, "state", GRANT_STATES)
+    state = choice_of(request, "state", GRANT_STATES)
     whose = next((w for w in WHOSE if w == request.query_params.get("whose")), None)
     page = grants.page(
-        _site(request),
-        _names(request),
+        site_of(request),
+        names_of(request),
         limit=PAGE,
-        cursor=_cursor(request),
+        cursor=cursor_of(request),
         state=state,
         whose=whose,
     )
@@ -178,13 +183,13 @@ def grants_page(request: Request) -> dict[str, Any]:
 
 
 def grant_page(request: Request) -> dict[str, Any]:
-    site, names, id = _site(request), _names(request), _id(request)
+    site, names, id = site_of(request), names_of(request), id_of(request)
     return {"grant": grants.show(site, names, id), "uses": grants.uses(site, names, id)}
 
 
 def new_grant_page(request: Request) -> dict[str, Any]:
     """What a grant may name: datasets, this site's own first, members, purposes, algorithms."""
-    site, names = _site(request), _names(request)
+    site, names = site_of(request), names_of(request)
     found = datasets.page(site, names, limit=MAX_LIMIT).items
     agreed = network.show(site, names)
     return {
@@ -202,18 +207,18 @@ def new_grant_page(request: Request) -> dict[str, Any]:
 def proposals_page(request: Request) -> dict[str, Any]:
     state = next((s for s in PROPOSAL_STATES if s == request.query_params.get("state")), None)
     page = proposals_view.page(
-        _site(request), _names(request), limit=PAGE, cursor=_cursor(request), state=state
+        site_of(request), names_of(request), limit=PAGE, cursor=cursor_of(request), state=state
     )
     return {"page": page, "states": list(PROPOSAL_STATES), "state": state}
 
 
 def proposal_page(request: Request) -> dict[str, Any]:
-    return {"proposal": proposals_view.show(_site(request), _names(request), _id(request))}
+    return {"proposal": proposals_view.show(site_of(request), names_of(request), id_of(request))}
 
 
 def new_proposal_page(request: Request) -> dict[str, Any]:
     """A form for one kind; with ``preview=1`` what the proposal in the address would do."""
-    site, asked = _site(request), request.query_params
+    site, asked = site_of(request), request.query_params
     kinds = proposals_view.kinds()
     chosen = next((kind for kind in kinds if kind.kind == asked.get("kind")), None)
     preview, refusal = None, None
@@ -234,18 +239,18 @@ def new_proposal_page(request: Request) -> dict[str, Any]:
     return {
         "kinds": kinds,
         "chosen": chosen,
-        "members": sites.members(site.network(), _names(request)) if chosen else [],
+        "members": sites.members(site.network(), names_of(request)) if chosen else [],
         "preview": preview,
         "refusal": None if refusal is None else refusal.to_problem(),
     }
 
 
 def waiting_page(request: Request) -> dict[str, Any]:
-    return {"waiting": waiting.show(_site(request), _names(request))}
+    return {"waiting": waiting.show(site_of(request), names_of(request))}
 
 
 def people_page(request: Request) -> dict[str, Any]:
-    with _site(request).store.read() as session:
+    with site_of(request).store.read() as session:
         return {
             "people": [person_shown(person) for person in people.everybody(session)],
             "keys": [
@@ -278,38 +283,44 @@ def effect_rows(effect: EffectShown) -> dict[str, list[tuple[str, Any, Any]]]:
 
 
 def sites_page(request: Request) -> dict[str, Any]:
-    site, names = _site(request), _names(request)
+    site, names = site_of(request), names_of(request)
+    agreed = network.show(site, names)
     return {
-        "network": network.show(site, names),
+        "network": agreed,
+        "attestations": affairs.attestations(site, names, agreed.members),
+        "kinds": reviews.kinds(site),
         "page": sites.page(
             site.network(),
             names,
             site.settings.site_id,
             limit=MAX_LIMIT,
-            cursor=_cursor(request),
+            cursor=cursor_of(request),
         ),
     }
 
 
 def events_page(request: Request) -> dict[str, Any]:
-    with _site(request).store.read() as session:
+    with site_of(request).store.read() as session:
         return {"page": _events(session, request)}
 
 
 def transactions_page(request: Request) -> dict[str, Any]:
-    state = _choice(request, "state", transactions_view.STATES)
-    with _site(request).store.read() as session:
-        page = transactions_view.page(session, limit=PAGE, cursor=_cursor(request), state=state)
+    state = choice_of(request, "state", transactions_view.STATES)
+    with site_of(request).store.read() as session:
+        page = transactions_view.page(session, limit=PAGE, cursor=cursor_of(request), state=state)
     return {"page": page, "states": list(transactions_view.STATES), "state": state}
 
 
 def transaction_page(request: Request) -> dict[str, Any]:
-    with _site(request).store.read() as session:
+    with site_of(request).store.read() as session:
         return {"transaction": transactions_view.find(session, request.path_params["key"])}
 
 
 def search_page(request: Request) -> dict[str, Any]:
-    return {"results": search(_site(request), request.query_params.get("q", ""))}
+    reader = access.reader(request)
+    with_people = reader is not None and reader.may("operator", "auditor")
+    asked = request.query_params.get("q", "")
+    return {"results": search(site_of(request), asked, with_people=with_people)}
 
 
 def _events(session: Session, request: Request) -> Page[EventShown]:
@@ -322,7 +333,7 @@ def _events(session: Session, request: Request) -> Page[EventShown]:
     for column, name in ((ChainEvent.name, "name"), (ChainEvent.contract, "contract")):
         if value := asked.get(name):
             query = query.where(column == value)
-    if (position := from_cursor(_cursor(request), int)) is not None:
+    if (position := from_cursor(cursor_of(request), int)) is not None:
         query = query.where(ChainEvent.id < position[0])
     rows = list(session.scalars(query))
     return Page(
@@ -345,33 +356,6 @@ def _hidden(request: Request, dataset: datasets.DatasetShown) -> datasets.Datase
     if access.is_operator(request):
         return dataset
     return dataset.model_copy(update={"local": None})
-
-
-def _site(request: Request) -> Site:
-    site: Site = request.app.state.site
-    return site
-
-
-def _names(request: Request) -> Names:
-    names: Names = request.app.state.names
-    return names
-
-
-def _cursor(request: Request) -> str | None:
-    return request.query_params.get("cursor")
-
-
-def _choice(request: Request, name: str, allowed: tuple[str, ...]) -> str | None:
-    """A filter of the address; anything unknown filters nothing."""
-    value = request.query_params.get(name)
-    return value if value in allowed else None
-
-
-def _id(request: Request) -> str:
-    id: str = request.path_params["id"]
-    if not re.match(ID_PATTERN, id):
-        raise NotFound("NotFound", "an identifier is 0x-hex of 32 bytes", found=id[:80])
-    return id
 
 
 def _is_number(text: str) -> bool:

@@ -23,6 +23,8 @@ from node.store import (
     LocalJob,
     LocalModel,
     OutMessage,
+    Person,
+    Proposal,
     Task,
 )
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 MAX_QUERY = 100
 LEAST_HEX = 4  # digits behind 0x: fewer would name half of everything
 WHOLE = 66
+LEAST_NAME = 2
+MAX_OPENED = 1000  # disputes and emergencies that are looked through, newest first
 HITS_PER_KIND = 10
 
 
@@ -49,8 +53,8 @@ class Results(Shown):
     hits: list[Hit]
 
 
-def search(site: Site, query: str) -> Results:
-    """All hits, most telling first."""
+def search(site: Site, query: str, *, with_people: bool = False) -> Results:
+    """All hits, most telling first; `with_people`: the reader may see who acts at this site."""
     text = query.strip()[:MAX_QUERY]
     lowered = text.lower()
     hits: list[Hit] = []
@@ -61,6 +65,8 @@ def search(site: Site, query: str) -> Results:
             hits += _by_number(session, int(text))
         elif text:
             hits += _by_word(session, text)
+        if with_people and len(text) >= LEAST_NAME:
+            hits += _people(session, text)
     if len(lowered) == WHOLE and _is_hex(lowered) and not hits:
         hits += _on_chain(site, lowered)
     return Results(query=text, hits=list(dict.fromkeys(hits)))
@@ -83,6 +89,7 @@ def _starts(column: InstrumentedAttribute[Any], text: str) -> ColumnElement[bool
 def _by_hex(session: Session, text: str) -> Iterator[Hit]:
     for row in _some(session, LocalJob, LocalJob.id, text):
         yield Hit(kind="job", label=row.id, found="id", link=f"/jobs/{row.id}")
+    yield from _governed_by_hex(session, text)
     for row in _some(session, LocalJob, LocalJob.specification_digest, text):
         yield Hit(kind="job", label=row.id, found="specification", link=f"/jobs/{row.id}")
     for row in _some(session, LocalModel, LocalModel.model_id, text):
@@ -126,6 +133,28 @@ def _by_hex(session: Session, text: str) -> Iterator[Hit]:
             yield Hit(kind="entry", label=label, found="subject", link=f"/log/{row.index}")
 
 
+def _governed_by_hex(session: Session, text: str) -> Iterator[Hit]:
+    for row in _some(session, Proposal, Proposal.id, text):
+        yield Hit(kind="proposal", label=row.title, found="id", link=f"/proposals/{row.id}")
+    # What only events tell of: opened by whoever, known here by its first event.
+    for kind, contract, name, path in (
+        ("dispute", "Disputes", "DisputeOpened", "/disputes"),
+        ("emergency", "BreakGlass", "BreakGlassOpened", "/emergencies"),
+    ):
+        events = select(ChainEvent).where(ChainEvent.contract == contract, ChainEvent.name == name)
+        for event in session.scalars(events.order_by(ChainEvent.id.desc()).limit(MAX_OPENED)):
+            id = str(event.args.get("id"))
+            if id.startswith(text):
+                yield Hit(kind=kind, label=id, found="id", link=f"{path}/{id}")
+
+
+def _people(session: Session, text: str) -> Iterator[Hit]:
+    """By name or account; the caller may see who acts here."""
+    found = Person.name.contains(text, autoescape=True) | Person.address.startswith(text.lower())
+    for row in session.scalars(select(Person).where(found).limit(HITS_PER_KIND)):
+        yield Hit(kind="person", label=row.name, found="name", link="/people")
+
+
 def _by_number(session: Session, number: int) -> Iterator[Hit]:
     if session.get(AuditEntry, number) is not None:
         yield Hit(kind="entry", label=str(number), found="index", link=f"/log/{number}")
@@ -154,6 +183,11 @@ def _by_word(session: Session, text: str) -> Iterator[Hit]:
         yield Hit(
             kind="event", label=f"{contract}.{name}", found="type", link=f"/events?name={name}"
         )
+    titles = [Proposal.title.contains(word, autoescape=True) for word in text.split()]
+    newest = select(Proposal).where(*titles).order_by(Proposal.created_at.desc())
+    for proposal in session.scalars(newest.limit(HITS_PER_KIND)):
+        link = f"/proposals/{proposal.id}"
+        yield Hit(kind="proposal", label=proposal.title, found="title", link=link)
     datasets = (
         select(LocalDataset).where(LocalDataset.name.contains(text, autoescape=True)).limit(10)
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from tests.browser.person import arrived, sign_in, with_token
 from tests.browser.world import Stage, Wallet, staged
 
 ARGUMENTS = (
@@ -34,7 +36,12 @@ document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
 """
 
+PATIENCE_MILLISECONDS = 20_000
+"""What is there sooner is seen sooner; a busy machine must fail nobody."""
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
+
 Open = Callable[..., Page]
+Visit = Callable[..., Page]
 
 
 def is_wrong(said: ConsoleMessage) -> bool:
@@ -71,7 +78,7 @@ def open_page(chromium: Browser, stage: Stage) -> Iterator[Open]:
     def open_page(wallet: Wallet | None = None, **options: object) -> Page:
         context = chromium.new_context(base_url=stage.url, **options)
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
         context.add_init_script(WATCH)
         if wallet is not None:
             context.expose_function("walletRequest", wallet.request)
@@ -85,3 +92,41 @@ def open_page(chromium: Browser, stage: Stage) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert not wrong
+
+
+@pytest.fixture(scope="session")
+def sessions() -> dict[int | None, Any]:
+    """The cookies of those who signed in before, by account."""
+    return {}
+
+
+@pytest.fixture
+def visit(open_page: Open, stage: Stage, sessions: dict[int | None, Any]) -> Visit:
+    """A window in which this person is signed in; None: whoever holds the site's token.
+
+    People sign in once: how that is done is tested on its own.
+    """
+
+    def visit(
+        who: int | None,
+        path: str = "/",
+        *,
+        wallet: Wallet | None = None,
+        clock: bool = False,
+        **options: object,
+    ) -> Page:
+        own = wallet if wallet is not None or who is None else stage.wallet(who)
+        if who not in sessions:
+            first = open_page(None if who is None else stage.wallet(who))
+            if who is None:
+                with_token(first, stage)
+            else:
+                sign_in(first)
+            sessions[who] = first.context.storage_state()
+        page = open_page(own, storage_state=sessions[who], **options)
+        if clock:
+            page.clock.install()
+        page.goto(path)
+        return arrived(page, path)
+
+    return visit

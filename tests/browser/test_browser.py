@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 from sqlalchemy import select
 
 from node import people
 from node.store import Approval, Vote
 from node.ui.explorer import NAVIGATION
 from node.ui.messages import LANGUAGES, MESSAGES
+from tests.browser.conftest import Open, Visit
+from tests.browser.person import press_to, said, sign_in, visible
 from tests.browser.world import CLINIC, NOBODY, OWNER, SCIENTIST, Stage
 from tests.node.consortium import ALGORITHM
-from tests.node.face import token_of
 
 pytestmark = pytest.mark.browser
-
-Open = Callable[..., Page]
-
-
-def sign_in(page: Page, path: str = "/") -> Page:
-    """With the wallet of this window, to a page."""
-    page.goto(path)
-    button = page.get_by_role("button", name=re.compile("Sign in with your wallet|使用钱包登录"))
-    button.click()
-    expect(page.get_by_role("navigation").first).to_be_visible()
-    assert page.url.endswith(path)
-    return page
-
-
-def with_token(page: Page, stage: Stage, path: str = "/") -> Page:
-    """As whoever holds the site's token."""
-    page.goto(path)
-    page.get_by_label("Operator's token").fill(token_of(stage.shop))
-    page.get_by_role("button", name="Sign in", exact=True).click()
-    expect(page.get_by_role("navigation").first).to_be_visible()
-    return page
-
-
-def said(page: Page) -> Locator:
-    return page.get_by_role("status").filter(visible=True)
-
-
-def visible(place: Locator) -> Callable[[], bool]:
-    """For `Stage.carry`; a page that is just being loaded anew has nothing to see."""
-    return lambda: place.count() > 0
-
 
 # ── Signing in ───────────────────────────────────────────────────────────────────────────────
 
@@ -96,10 +65,10 @@ def test_a_wallet_on_another_chain_is_asked_to_switch(stage: Stage, open_page: O
 
 
 def test_who_lacks_the_roles_sees_no_button_and_may_not_come_in_by_the_address(
-    stage: Stage, open_page: Open
+    stage: Stage, visit: Visit
 ) -> None:
     id = stage.propose("Seen by all", 71)
-    page = sign_in(open_page(stage.wallet(SCIENTIST)), f"/proposals/{id}")
+    page = visit(SCIENTIST, f"/proposals/{id}")
     expect(page.get_by_role("heading", name="Seen by all")).to_be_visible()
     expect(page.get_by_role("button", name="Vote with your wallet")).to_have_count(0)
     expect(page.get_by_role("link", name="People", exact=True)).to_have_count(0)
@@ -111,10 +80,10 @@ def test_who_lacks_the_roles_sees_no_button_and_may_not_come_in_by_the_address(
 
 
 def test_a_delegate_votes_with_a_wallet_and_the_reason_stands_on_the_page(
-    stage: Stage, open_page: Open
+    stage: Stage, visit: Visit
 ) -> None:
     id = stage.propose("At least 60 common rows", 60)
-    page = sign_in(open_page(stage.wallet(CLINIC)), "/proposals")
+    page = visit(CLINIC, "/proposals")
     page.get_by_role("link", name="At least 60 common rows").click()
     expect(page.get_by_role("cell", name="60", exact=True)).to_be_visible()  # what would change
     page.get_by_role("radio", name="against").check()
@@ -132,10 +101,10 @@ def test_a_delegate_votes_with_a_wallet_and_the_reason_stands_on_the_page(
     expect(said(page)).to_have_text("This account has voted on it already.")
 
 
-def test_a_vote_that_the_wallet_refuses_is_none(stage: Stage, open_page: Open) -> None:
+def test_a_vote_that_the_wallet_refuses_is_none(stage: Stage, visit: Visit) -> None:
     id = stage.propose("Refused in the wallet", 72)
     wallet = stage.wallet(CLINIC)
-    page = sign_in(open_page(wallet), f"/proposals/{id}")
+    page = visit(CLINIC, f"/proposals/{id}", wallet=wallet)
     wallet.refuses = True
     page.get_by_role("radio", name="for", exact=True).check()
     page.get_by_role("button", name="Vote with your wallet").click()
@@ -145,38 +114,31 @@ def test_a_vote_that_the_wallet_refuses_is_none(stage: Stage, open_page: Open) -
     expect(said(page)).to_contain_text("This account has no vote on it")
 
 
-def test_a_vote_with_the_site_s_account_needs_no_mouse(stage: Stage, open_page: Open) -> None:
+def test_a_vote_with_the_site_s_account_needs_no_mouse(stage: Stage, visit: Visit) -> None:
     id = stage.propose("By keyboard alone", 73)
-    page = with_token(open_page(), stage, f"/proposals/{id}")
+    page = visit(None, f"/proposals/{id}")
     page.get_by_role("link", name="To the content").focus()
     button = page.get_by_role("button", name="Vote with this site's account")
     page.get_by_role("radio", name="for", exact=True).focus()
     page.keyboard.press("Space")
-    for _ in range(3):
-        page.keyboard.press("Tab")
-        if button.evaluate("button => button === document.activeElement"):
-            break
-    expect(button).to_be_focused()
+    press_to(page, button, at_most=3)
     page.keyboard.press("Enter")
     row = page.get_by_role("row", name=re.compile("shop"))
     stage.carry(visible(row), "the vote")
     expect(row).to_contain_text("for")
 
 
-def test_time_left_is_counted_down(stage: Stage, open_page: Open) -> None:
+def test_time_left_is_counted_down(stage: Stage, visit: Visit) -> None:
     id = stage.propose("Before it is too late", 74)
-    page = open_page()
-    page.clock.install()
-    with_token(page, stage, f"/proposals/{id}")
+    page = visit(None, f"/proposals/{id}", clock=True)
     timer = page.get_by_role("timer")
     before = timer.inner_text()
-    page.wait_for_load_state()  # the script has run
     page.clock.run_for(3000)
     assert timer.inner_text() < before
 
 
-def test_a_proposal_is_tried_out_and_put_to_the_members(stage: Stage, open_page: Open) -> None:
-    page = sign_in(open_page(stage.wallet(CLINIC)), "/proposals")
+def test_a_proposal_is_tried_out_and_put_to_the_members(stage: Stage, visit: Visit) -> None:
+    page = visit(CLINIC, "/proposals")
     page.get_by_role("link", name="New proposal").click()
     page.get_by_role("link", name="Set a minimum").click()
     page.get_by_role("button", name="Show what it would do").click()
@@ -202,10 +164,10 @@ def test_a_proposal_is_tried_out_and_put_to_the_members(stage: Stage, open_page:
 
 
 def test_an_owner_grants_with_a_wallet_and_revokes_with_a_button(
-    stage: Stage, open_page: Open
+    stage: Stage, visit: Visit
 ) -> None:
     wallet = stage.wallet(OWNER)
-    page = sign_in(open_page(wallet), "/grants")
+    page = visit(OWNER, "/grants", wallet=wallet)
     page.get_by_role("link", name="New grant").click()
     page.get_by_label("Dataset").select_option(label="shop rows · shop")
     page.get_by_label("Grantee").select_option(label="bank")
@@ -229,8 +191,8 @@ def test_an_owner_grants_with_a_wallet_and_revokes_with_a_button(
     expect(page.get_by_role("button", name="Revoke this grant")).to_have_count(0)
 
 
-def test_grants_are_told_apart_by_who_gave_them(stage: Stage, open_page: Open) -> None:
-    page = sign_in(open_page(stage.wallet(OWNER)), "/grants")
+def test_grants_are_told_apart_by_who_gave_them(stage: Stage, visit: Visit) -> None:
+    page = visit(OWNER, "/grants")
     page.get_by_role("link", name="given by us").click()
     expect(page.get_by_role("row")).not_to_have_count(1)
     page.get_by_role("link", name="given to us").click()
@@ -238,10 +200,10 @@ def test_grants_are_told_apart_by_who_gave_them(stage: Stage, open_page: Open) -
 
 
 def test_a_waiting_job_is_approved_and_another_rejected_with_a_reason(
-    stage: Stage, open_page: Open
+    stage: Stage, visit: Visit
 ) -> None:
     jobs = [stage.ask_for_data() for _ in range(2)]
-    page = sign_in(open_page(stage.wallet(OWNER)), "/")
+    page = visit(OWNER, "/")
     page.get_by_role("link", name=re.compile("Waiting for you")).click()
     ids = re.compile("|".join(f"{job[:8]}…{job[-4:]}" for job in jobs))
     cards = page.get_by_role("listitem").filter(has_text=ids)
@@ -264,9 +226,9 @@ def test_a_waiting_job_is_approved_and_another_rejected_with_a_reason(
 # ── People ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_operator_adds_changes_and_disables_a_person(stage: Stage, open_page: Open) -> None:
+def test_an_operator_adds_changes_and_disables_a_person(stage: Stage, visit: Visit) -> None:
     address = "0x" + "5e" * 20
-    page = sign_in(open_page(stage.wallet(CLINIC)), "/people")
+    page = visit(CLINIC, "/people")
     page.get_by_label("Name").fill("Ada")
     page.get_by_label("Account").fill(address)
     add = page.locator("form").filter(has=page.get_by_role("button", name="Add a person"))
@@ -283,7 +245,7 @@ def test_an_operator_adds_changes_and_disables_a_person(stage: Stage, open_page:
     expect(row).to_contain_text("disabled")
 
 
-def test_an_operator_revokes_an_api_key(stage: Stage, open_page: Open) -> None:
+def test_an_operator_revokes_an_api_key(stage: Stage, visit: Visit) -> None:
     people.create_key(
         stage.shop.store,
         stage.wallet(SCIENTIST).account.address,
@@ -292,7 +254,7 @@ def test_an_operator_revokes_an_api_key(stage: Stage, open_page: Open) -> None:
         3600,
         by=people.token_actor(),
     )
-    page = sign_in(open_page(stage.wallet(CLINIC)), "/people")
+    page = visit(CLINIC, "/people")
     row = page.get_by_role("row", name=re.compile("nightly"))
     row.get_by_role("button", name="Revoke this key").click()
     expect(row).to_contain_text("revoked")
@@ -329,13 +291,17 @@ def every_page(stage: Stage) -> list[str]:
         f"/datasets/{stage.world.datasets['shop']}",
         "/log/0",
         "/search?q=shop",
+        "/keys",
+        "/disputes/new",
+        f"/disputes/{stage.dispute('shop', 9)}",
+        "/emergencies/new",
     ]
 
 
 def test_all_pages_are_whole_in_chinese_and_the_language_stays(
-    stage: Stage, open_page: Open, every_page: list[str]
+    stage: Stage, visit: Visit, every_page: list[str]
 ) -> None:
-    page = with_token(open_page(), stage)
+    page = visit(None)
     page.get_by_role("link", name=LANGUAGES["zh"]).click()
     english = {texts[0] for texts in MESSAGES.values() if "{" not in texts[0]} - DATA
     for path in every_page:
@@ -345,9 +311,8 @@ def test_all_pages_are_whole_in_chinese_and_the_language_stays(
         assert not left, path
 
 
-def test_all_pages_fit_a_telephone(stage: Stage, open_page: Open, every_page: list[str]) -> None:
-    page = open_page(viewport={"width": 390, "height": 844})
-    with_token(page, stage)
+def test_all_pages_fit_a_telephone(stage: Stage, visit: Visit, every_page: list[str]) -> None:
+    page = visit(None, viewport={"width": 390, "height": 844})
     for path in every_page:
         page.goto(path)
         width = page.evaluate("document.documentElement.scrollWidth")
@@ -363,14 +328,30 @@ def test_a_wallet_s_refusal_is_told_in_chinese(stage: Stage, open_page: Open) ->
     expect(said(page)).to_have_text("钱包未签名。")
 
 
-def test_the_pulled_brake_is_told_on_every_page(stage: Stage, open_page: Open) -> None:
+def test_the_brake_is_pulled_without_a_mouse_and_told_on_every_page(
+    stage: Stage, visit: Visit
+) -> None:
     world = stage.world
-    page = with_token(open_page(), stage)
+    page = visit(CLINIC, "/emergencies")
     expect(page.get_by_role("alert")).to_have_count(0)
-    for name in ("bank", "shop"):
-        world.act(name, world.network.brake.pull("0x" + "01" * 32))
+    expect(page.get_by_text("0 of 2 voices stand")).to_be_visible()
+    page.get_by_label("Why all work must stop").fill("A key was stolen.")
+    pull = page.get_by_role("button", name="Pull the brake")
+    pull.click()
+    expect(said(page)).to_have_text("Fill in what is marked first.")
+    page.get_by_label("Why all work must stop").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")  # work of all members stops
+    press_to(page, pull)
+    page.keyboard.press("Enter")
+    stage.carry(visible(page.get_by_text("1 of 2 voices stand")), "the voice")
+    world.act("bank", world.network.brake.pull("0x" + "01" * 32))
     world.settle()
     try:
+        page.goto("/emergencies")
+        expect(page.get_by_text("Pulled: nothing new may begin.")).to_be_visible()
+        expect(page.get_by_role("timer")).to_be_visible()
+        expect(page.get_by_role("link", name="Release the emergency brake")).to_be_visible()
         for path in ("/", "/jobs", "/proposals"):
             page.goto(path)
             expect(page.get_by_role("alert")).to_contain_text("The emergency brake is pulled until")

@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 
     from chain.testing import InProcessChain
 
-DEPLOYER, FUNDS, CLINIC, OWNER, SCIENTIST, NOBODY = 0, 19, 3, 4, 5, 6
+DEPLOYER, FUNDS, CLINIC, OWNER, SCIENTIST, NOBODY, SECOND, ISSUER = 0, 19, 3, 4, 5, 6, 7, 8
 OPEN = ("WAITING", "SIGNED", "SENT", "MINED")
 PATIENCE_SECONDS = 30
+DAY_SECONDS = 24 * 3600
 VOTING = GovernanceSettings(
     voting_delay=1, voting_period=40, late_quorum=2, quorum_minimum=2, timelock_delay=60
 )
@@ -148,11 +149,32 @@ class Stage:
         self.step()
         return id
 
+    def dispute(self, respondent: str, nonce: int) -> str:
+        """Of the bank against another; confirmed, and its id."""
+        chain, world = self.world.network, self.world
+        member = chain.membership.member_of(world.sites[respondent].identity.address)
+        subject, evidence = world.datasets["shop"], "0x" + "0e" * 32
+        world.act("bank", chain.disputes.open(member, "dataset", subject, evidence, nonce))
+        world.settle()
+        return chain.disputes.disputes()[-1]
+
     def ask_for_data(self) -> str:
         """A job of the bank that waits for a person at the shop; its id."""
         job = self.world.propose()
         WaitingList(self.shop).step()
         return job
+
+
+def _attest(world: Consortium) -> None:
+    """The bank is attested to be audited; the word about the shop was taken back."""
+    attestations = world.network.attestations
+    issuer = world.chain.client(ISSUER)
+    world.govern(attestations.name_issuer("audited", issuer.address))
+    until = world.network.client.head().timestamp + 30 * DAY_SECONDS
+    for name in ("bank", "shop"):
+        member = world.network.membership.member_of(world.sites[name].identity.address)
+        issuer.transact(attestations.attest(member, "audited", "0x" + "0c" * 32, until))
+    issuer.transact(attestations.revoke(member, "audited"))
 
 
 def free_port() -> int:
@@ -177,13 +199,17 @@ def staged(folder: Path) -> Iterator[Stage]:
         world = assemble(cast("InProcessChain", anvil), deployment, folder)
         clinic = dev_account(CLINIC)
         world.govern(admission(world.network, clinic, "clinic", 7))
+        _attest(world)
         found(client, world.network)
+        for person in (OWNER, SECOND):  # who may open the shop's data in an emergency
+            world.act("shop", world.network.reviews.appoint(dev_account(person).address))
         world.settle()
         shop = world.shop
         for number, name, roles in (
             (CLINIC, "Chen", ("delegate", "operator")),
             (OWNER, "Olga", ("data-owner", "delegate")),
             (SCIENTIST, "Sam", ("data-scientist",)),
+            (SECOND, "Dora", ("data-owner",)),
         ):
             people.add(shop.store, dev_account(number).address, name, roles)
         with serving(shop) as url:

@@ -379,6 +379,11 @@ async def test_an_emergency_over_http(
     drafted = await shop.post("/v1/break-glass/draft", json=asked)
     assert drafted.status_code == 200, drafted.text
     made = drafted.json()
+    checked = await shop.post("/v1/break-glass/check", json={"opening": made})
+    assert checked.json() == {"holds": True}
+    for lie in (made | {"purpose": "For a study."}, {}, {"terms": 1}):
+        answer = await shop.post("/v1/break-glass/check", json={"opening": lie})
+        is_problem(answer, 422, "OpeningMismatch")
     emergencies.check(made)
     other = {**asked, "terms": {**terms, "purposes": ["training"]}}
     is_problem(await shop.post("/v1/break-glass/draft", json=other), 422, "InvalidRequest")

@@ -21,12 +21,13 @@ from chain import merkle
 from node.api.app import create_app
 from node.api.auth import COOKIE
 from node.api.views.proposals import ActionShown
+from node.api.views.sites import chosen_of
 from node.api.views.waiting import WhyNot
 from node.lifecycle import JOB_MOVES, TASK_MOVES
 from node.refusals import HINTS, REASONS, STANDARD
 from node.rules import Mismatch
 from node.site import Site
-from node.store import Anchor, ChainEvent, ChainTx, StopReceipt
+from node.store import Anchor, ChainEvent, ChainTx, Proposal, StopReceipt
 from node.ui import explorer, phrases
 from node.ui.charts import Line, line_chart, tally_bar, ticks, whole_ticks
 from node.ui.messages import LANGUAGES, MESSAGES, choose, translate, translate_state
@@ -507,11 +508,14 @@ def test_every_key_that_a_page_uses_is_in_the_catalogue() -> None:
 
 def test_keys_that_are_put_together_are_in_the_catalogue() -> None:
     kinds = set(re.findall(r'kind="(\w+)"', (explorer.FOLDER / "search.py").read_text()))
+    kinds |= {"dispute", "emergency"}
     kinds |= {"site", "member", "dataset", "grant", "model"}  # of what only the chain knows
     keys = {f"hit.{kind}" for kind in kinds}
     keys |= {f"nav.{name}" for name, _ in explorer.NAVIGATION}
     keys |= {f"state.{state}" for state in (*JOB_MOVES, *TASK_MOVES)}
-    keys |= {f"part.{part}" for part in ("database", "chain", "broker", "sync", "worker", "witness")}
+    keys |= {
+        f"part.{part}" for part in ("database", "chain", "broker", "sync", "worker", "witness")
+    }
     keys |= {f"step.{step}" for step in ("psi", "train", "evaluate", "predict", "result")}
     keys |= {"status.ready", "status.degraded", "log.left", "log.right", "job.train", "job.predict"}
     assert keys <= set(MESSAGES)
@@ -534,6 +538,9 @@ def test_no_text_is_without_a_use() -> None:
         "moment.",
         "whose.",
         "grant.column.",
+        "emergency.",
+        "next.",
+        "attested.",
     )
     put_together = {f"proposals.{deed}" for deed in ("withdraw", "queue", "execute")}
     put_together |= {"log.left", "log.right", "job.train", "job.predict"}
@@ -713,6 +720,76 @@ def test_entries_are_found_by_leaf_index_and_type(site: Site) -> None:
     assert "/log?type=fatechain.task.started.v1" in _links(site, "task")
 
 
+def test_a_proposal_is_found_by_its_id_and_by_words_of_its_title(site: Site) -> None:
+    id = new_id("f7")
+    with site.store.begin() as session:
+        session.add(
+            Proposal(
+                id=id,
+                state="EXECUTED",
+                kind="set-minimum",
+                title="Bigger keys for all jobs",
+                params={},
+                actions=[],
+                description="",
+                proposer="0x" + "11" * 20,
+                moments=[],
+            )
+        )
+    for query in (id, id[:20], "keys bigger", "all jobs"):
+        assert _links(site, query) == [f"/proposals/{id}"], query
+    assert _links(site, "bigger doors") == []
+
+
+def test_disputes_and_emergencies_are_found_by_their_ids(site: Site) -> None:
+    dispute, emergency = new_id("f8"), new_id("f9")
+    with site.store.begin() as session:
+        for n, (contract, name, id) in enumerate(
+            (
+                ("Disputes", "DisputeOpened", dispute),
+                ("BreakGlass", "BreakGlassOpened", emergency),
+            )
+        ):
+            session.add(
+                ChainEvent(
+                    block=99,
+                    block_hash=new_id(),
+                    tx_hash=new_id(),
+                    log_index=n,
+                    contract=contract,
+                    name=name,
+                    args={"id": id},
+                )
+            )
+    assert _links(site, dispute[:30]) == [f"/disputes/{dispute}"]
+    assert _links(site, emergency) == [f"/emergencies/{emergency}"]
+
+
+def test_people_are_found_by_those_who_may_see_them(site: Site) -> None:
+    add(site, 6, "auditor")
+    assert [hit.kind for hit in search(site, "person 6", with_people=True).hits] == ["person"]
+    assert search(site, "person 6").hits == []
+
+
+def test_a_filter_looks_on_until_its_page_is_full() -> None:
+    ids = tuple(str(n) for n in range(20))
+    found, cursor = [], None
+    for _ in range(3):
+        page, cursor = chosen_of(ids, 3, cursor, int, lambda n: n % 3 == 0)
+        found.append(page)
+    assert found == [[0, 3, 6], [9, 12, 15], [18]]
+    assert cursor is None
+
+
+def test_a_filter_that_finds_nothing_gives_up_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.api.views.sites.MAX_LOOKS", 5)
+    ids = tuple(str(n) for n in range(12))
+    page, cursor = chosen_of(ids, 3, None, int, lambda n: n == 11)
+    assert page == []
+    _, cursor = chosen_of(ids, 3, cursor, int, lambda n: n == 11)
+    assert chosen_of(ids, 3, cursor, int, lambda n: n == 11) == ([11], None)
+
+
 NOWHERE = ("", "0x", "0x12", "%", "_", "0xzz", "9" * 60, "نص", "0x" + "q" * 64)
 
 
@@ -790,3 +867,27 @@ def test_the_catalogue_names_no_key_twice() -> None:
         if isinstance(node, ast.Dict):
             keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
             assert len(keys) == len(set(keys))
+
+
+# ── The members' affairs ─────────────────────────────────────────────────────────────────────
+
+AFFAIRS = (
+    "/disputes",
+    "/disputes/new",
+    "/disputes?state=RULED",
+    "/emergencies",
+    "/emergencies?state=OPEN",
+    "/emergencies/new",
+    "/keys",
+)
+
+
+async def test_pages_of_disputes_emergencies_and_keys_are_shown(world: Newcomers) -> None:
+    async with operator(world.shop) as client:
+        for path in AFFAIRS:
+            for language in LANGUAGES:
+                answer = await client.get(path, params={"lang": language}, headers=HTML)
+                assert answer.status_code == 200, f"{path}: {answer.text[:500]}"
+            assert (await client.get(path.split("?")[0] + ".json")).status_code == 200
+        for path in (f"/disputes/{new_id()}", f"/emergencies/{new_id()}"):
+            assert (await client.get(path, headers=HTML)).status_code == 404

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from node.api.pages import Page
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
-from node.api.views.sites import is_own, slice_of
+from node.api.views.sites import chosen_of, is_own
 from node.refusals import chain_errors
 
 if TYPE_CHECKING:
@@ -44,9 +44,14 @@ def page(
     """In the order of their opening."""
     with chain_errors():
         network = site.network()
-        ids, more = slice_of(network.disputes.disputes(), limit, cursor)
-        shown = [_shown(site, network, names, id) for id in ids]
-    return Page(items=[one for one in shown if state in (None, one.state)], next=more)
+        found, more = chosen_of(
+            network.disputes.disputes(),
+            limit,
+            cursor,
+            lambda id: _shown(site, network, names, id),
+            lambda one: state in (None, one.state),
+        )
+    return Page(items=found, next=more)
 
 
 def show(site: Site, names: Names, id: str) -> DisputeShown:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from node.api.pages import Page
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
-from node.api.views.sites import is_own, slice_of
+from node.api.views.sites import chosen_of, is_own
 from node.refusals import chain_errors
 from node.store import ChainEvent
 
@@ -128,9 +128,14 @@ def page(
     """In the order of their opening."""
     with chain_errors():
         network = site.network()
-        ids, more = slice_of(network.breakglass.emergencies(), limit, cursor)
-        shown = [_emergency(site, network, names, id) for id in ids]
-    return Page(items=[one for one in shown if state in (None, one.state)], next=more)
+        found, more = chosen_of(
+            network.breakglass.emergencies(),
+            limit,
+            cursor,
+            lambda id: _emergency(site, network, names, id),
+            lambda one: state in (None, one.state),
+        )
+    return Page(items=found, next=more)
 
 
 def show(site: Site, names: Names, id: str) -> EmergencyShown:

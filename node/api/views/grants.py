@@ -12,7 +12,7 @@ from node import registration
 from node.api.pages import Page
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
-from node.api.views.sites import slice_of
+from node.api.views.sites import chosen_of
 from node.errors import NotFound
 from node.store import Budget, ChainEvent, ChainTx, LocalJob
 
@@ -125,16 +125,16 @@ def page(
     if cursor is None:
         waiting = {id: terms for id, terms in _waiting(site).items() if id not in set(on_chain)}
         shown = [_pending(reader, id, terms) for id, terms in waiting.items()]
-    ids, more = slice_of(on_chain, limit, cursor)
-    shown += [_on_chain(reader, id) for id in ids]
-    kept = [
-        grant
-        for grant in shown
-        if (dataset is None or grant.dataset.id == dataset)
-        and (state is None or grant.state == state)
-        and (whose is None or _is(grant, whose, reader.member))
-    ]
-    return Page(items=kept, next=more)
+
+    def is_wanted(grant: GrantShown) -> bool:
+        return (
+            (dataset is None or grant.dataset.id == dataset)
+            and (state is None or grant.state == state)
+            and (whose is None or _is(grant, whose, reader.member))
+        )
+
+    found, more = chosen_of(on_chain, limit, cursor, lambda id: _on_chain(reader, id), is_wanted)
+    return Page(items=[grant for grant in shown if is_wanted(grant)] + found, next=more)
 
 
 def show(site: Site, names: Names, id: str) -> GrantShown:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views.model import Shown
@@ -11,6 +12,9 @@ from node.api.views.names import Names
 if TYPE_CHECKING:
     from chain.network import Network
     from node.site import Site
+
+MAX_LOOKS = 500
+T = TypeVar("T")
 
 
 class SiteKey(Shown):
@@ -140,3 +144,26 @@ def slice_of(ids: tuple[str, ...], limit: int, cursor: str | None) -> tuple[list
     start = max(0, int(position[0])) if position else 0
     end = start + limit
     return list(ids[start:end]), to_cursor(end) if end < len(ids) else None
+
+
+def chosen_of(
+    ids: tuple[str, ...],
+    limit: int,
+    cursor: str | None,
+    show: Callable[[str], T],
+    is_wanted: Callable[[T], bool],
+) -> tuple[list[T], str | None]:
+    """The next `limit` that are wanted of such a list, and the cursor behind the last looked at.
+
+    A page may hold fewer, or none, and lead on: `MAX_LOOKS` bounds what one request asks.
+    """
+    position = from_cursor(cursor, int)
+    start = max(0, int(position[0])) if position else 0
+    found: list[T] = []
+    for at in range(start, len(ids)):
+        if len(found) == limit or at - start == MAX_LOOKS:
+            return found, to_cursor(at)
+        one = show(ids[at])
+        if is_wanted(one):
+            found.append(one)
+    return found, None

@@ -129,7 +129,8 @@ function whole(button, words) {
   return new FormData(button.form);
 }
 
-/** POST to data-path with the fields that data-fields names; "roles[]" is a list. */
+/** POST to data-path with the fields that data-fields names; "roles[]" is a list. Then shows what
+ * was made, if data-next says below which path. */
 async function send(button, words) {
   const names = (button.dataset.fields ?? "").split(" ").filter(Boolean);
   const given = names.length ? whole(button, words) : new FormData();
@@ -139,7 +140,8 @@ async function send(button, words) {
     if (name.endsWith("[]")) body[name.slice(0, -2)] = values;
     else if (values[0]) body[name] = values[0];
   }
-  await submit(button.dataset.path, body, words);
+  const next = button.dataset.next;
+  await submit(button.dataset.path, body, words, (answer) => next && next + answer.id);
 }
 
 function ballot(button, words) {
@@ -229,7 +231,124 @@ async function grantByWallet(button, words) {
   await submit("/v1/grants/signed", signed, words, toGrant);
 }
 
-/** Name → what a click on a button with this data-deed does; it gets the button and its words. */
+// ── API keys ─────────────────────────────────────────────────────────────────────────────────
+
+/** Shows what was made once, in the form with this id, ready to be copied. */
+function showMade(id, text) {
+  const place = document.getElementById(id);
+  const field = place.querySelector("[data-made]");
+  field.value = text;
+  place.hidden = false;
+  field.focus();
+  field.select();
+}
+
+async function makeKey(button, words) {
+  const given = whole(button, words);
+  const roles = given.getAll("roles");
+  if (!roles.length) throw new Told(words.role);
+  const body = { name: given.get("name").trim(), roles, expires_in: Number(given.get("days")) * DAY };
+  if (given.get("person")) body.person = given.get("person");
+  const made = await ask("POST", "/v1/api-keys", body, words);
+  button.form.hidden = true;
+  showMade("made", made.key);
+}
+
+async function copy(button, words) {
+  const field = button.form.querySelector("[data-made]");
+  field.focus();
+  field.select();
+  // Without TLS a browser has no navigator.clipboard.
+  if (navigator.clipboard) await navigator.clipboard.writeText(field.value);
+  else document.execCommand("copy");
+  return words.copied;
+}
+
+// ── Emergencies ──────────────────────────────────────────────────────────────────────────────
+
+const PERSON = /^0x[0-9a-fA-F]{40}$/;
+let looked = null; // the request whose contents stand in the page
+
+/** The wallet's account, as `opening` has it, if it may sign and has not. Throws `Told`. */
+async function signer(opening, signed, words) {
+  const found = await account(words);
+  const same = (other) => other.toLowerCase() === found.toLowerCase();
+  const person = opening.people.find(same);
+  if (!person || signed.some(same)) throw new Told(filled(words.person, { found }));
+  return person;
+}
+
+async function signOpening(button, words) {
+  const given = whole(button, words);
+  const number = (name) => Number(given.get(name));
+  const terms = {
+    dataset: given.get("dataset"),
+    grantee: given.get("grantee"),
+    algorithms: [given.get("algorithms")],
+    expires_in: number("hours") * 3600,
+    uses: number("uses"),
+    min_parties: number("min_parties"),
+  };
+  const purpose = given.get("purpose").trim();
+  const opening = await ask("POST", "/v1/break-glass/draft", { terms, purpose }, words);
+  const person = await signer(opening, [], words);
+  const signature = await signTyped(opening.typed_data, person, words);
+  // As `fatechain break-glass` writes it, so that either of the two may use the command line.
+  const signatures = { [person]: signature };
+  showMade("request", JSON.stringify({ opening, signatures }, null, 2));
+}
+
+/** The request in the form: {opening, signatures}, which the node found to say what it signs. */
+async function readRequest(button, words) {
+  const text = whole(button, words).get("request");
+  let found;
+  try {
+    found = JSON.parse(text);
+  } catch {
+    throw new Told(words.request);
+  }
+  const signed = Object.keys(found?.signatures ?? {});
+  if (!found?.opening || !signed.every((person) => PERSON.test(person))) {
+    throw new Told(words.request);
+  }
+  await ask("POST", "/v1/break-glass/check", { opening: found.opening }, words);
+  return { text, signed, ...found };
+}
+
+async function lookAtOpening(button, words) {
+  looked = null;
+  const found = await readRequest(button, words);
+  const { purpose, until, terms } = found.opening;
+  const place = document.getElementById("opening");
+  const show = (name, value) => {
+    place.querySelector(`[data-of="${name}"]`).textContent = value;
+  };
+  show("purpose", purpose);
+  show("until", new Date(until * 1000).toISOString().slice(0, 19).replace("T", " "));
+  show("signed", found.signed.join(", "));
+  show("terms", JSON.stringify(terms, null, 2));
+  place.hidden = false;
+  looked = found.text;
+}
+
+async function openGlass(button, words) {
+  const found = await readRequest(button, words);
+  if (looked !== found.text) throw new Told(words.look);
+  const { opening, signatures } = found;
+  const person = await signer(opening, found.signed, words);
+  signatures[person] = await signTyped(opening.typed_data, person, words);
+  const people = Object.entries(signatures).slice(-2);
+  const body = {
+    terms: opening.terms,
+    purpose: opening.purpose,
+    column_rules: opening.column_rules,
+    people: people.map(([address, signature]) => ({ address, signature })),
+  };
+  await submit("/v1/break-glass", body, words, (answer) => `/emergencies/${answer.id}`);
+}
+
+/** Name → what a click on a button with this data-deed does; it gets the button and its words, and
+ * returns what there is to say, if anything. */
 export const deeds = {
   "sign-in": signIn,
   send,
@@ -239,6 +358,11 @@ export const deeds = {
   propose,
   grant,
   "grant-by-wallet": grantByWallet,
+  "make-key": makeKey,
+  copy,
+  "sign-opening": signOpening,
+  "look-at-opening": lookAtOpening,
+  "open-glass": openGlass,
 };
 
 function listen(button, words) {
@@ -252,8 +376,7 @@ function listen(button, words) {
     button.disabled = true;
     say(words[button.dataset.busy] ?? "");
     try {
-      await deeds[button.dataset.deed](button, words);
-      say("");
+      say((await deeds[button.dataset.deed](button, words)) ?? "");
     } catch (error) {
       if (!(error instanceof Told)) throw error;
       say(error.message);

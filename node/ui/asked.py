@@ -1,0 +1,39 @@
+"""What a request asks of a page: the site, a cursor, a filter, an identifier of its address."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import Request
+
+from node.api.views.model import ID_PATTERN
+from node.api.views.names import Names
+from node.errors import NotFound
+from node.site import Site
+
+
+def site_of(request: Request) -> Site:
+    site: Site = request.app.state.site
+    return site
+
+
+def names_of(request: Request) -> Names:
+    names: Names = request.app.state.names
+    return names
+
+
+def cursor_of(request: Request) -> str | None:
+    return request.query_params.get("cursor")
+
+
+def choice_of(request: Request, name: str, allowed: tuple[str, ...]) -> str | None:
+    """A filter of the address; anything unknown filters nothing."""
+    value = request.query_params.get(name)
+    return value if value in allowed else None
+
+
+def id_of(request: Request) -> str:
+    id: str = request.path_params["id"]
+    if not re.match(ID_PATTERN, id):
+        raise NotFound("NotFound", "an identifier is 0x-hex of 32 bytes", found=id[:80])
+    return id
