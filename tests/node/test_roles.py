@@ -66,6 +66,7 @@ MAY: dict[str, tuple[str, ...]] = {
     "POST /v1/disputes/{id}/withdraw": DELEGATE,
     "POST /v1/break-glass": OWNER + DELEGATE,
     "POST /v1/break-glass/draft": OWNER + DELEGATE,
+    "POST /v1/break-glass/check": OWNER + DELEGATE,
     "POST /v1/break-glass/{id}/lapse": OWNER + DELEGATE,
     "GET /v1/admission-requests": DELEGATE,
     "GET /v1/admission-requests/{id}": DELEGATE,
