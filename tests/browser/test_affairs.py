@@ -32,6 +32,7 @@ def bearer(page: Page, key: str, path: str) -> int:
 def test_a_person_makes_a_key_copies_it_once_and_revokes_it(stage: Stage, visit: Visit) -> None:
     page = visit(SCIENTIST, "/")
     page.get_by_role("link", name="API keys").click()
+    expect(page.get_by_role("heading", name="The new key")).to_be_hidden()
     page.get_by_role("button", name="Make a key").click()
     expect(said(page)).to_have_text("Fill in what is marked first.")
     page.get_by_label("Name").fill("nightly scores")
@@ -128,6 +129,7 @@ def test_two_people_open_the_glass_and_one_alone_cannot(stage: Stage, visit: Vis
     page.get_by_label("Dataset").select_option(label="shop rows · shop")
     page.get_by_label("Grantee").select_option(label="bank")
     page.get_by_label("Algorithm").select_option(label=ALGORITHM)
+    expect(page.get_by_role("heading", name="Signed by one")).to_be_hidden()
     first = page.get_by_role("region", name="First person")
     first.get_by_label("Why it cannot wait").fill("The ward needs it tonight.")
     first.get_by_role("button", name="Sign as the first person").click()
