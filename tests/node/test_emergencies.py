@@ -170,6 +170,9 @@ def test_two_members_stop_the_work_and_it_goes_on_by_itself(council: Council) ->
 
     council.chain.travel(pulled.seconds_left)
     assert not views.brake(council.shop, names).paused
+    resting = refused(Conflict, "Conflict", emergencies.pull, council.bank, "keys were stolen")
+    assert "BrakeResting" in resting.detail
+    council.chain.travel(7 * 24 * HOUR)
     again = emergencies.pull(council.bank, "keys were stolen")
     assert again.intent != made.intent  # said again it is another voice
     council.settle()
