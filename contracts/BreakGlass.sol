@@ -49,8 +49,6 @@ contract BreakGlass is IBreakGlass, Governed, EIP712Upgradeable {
     ) external returns (bytes32 id) {
         Emergency memory made;
         made.owner = IDatasetRegistry(_contractOf(DATASETS)).dataset(terms.datasetId).owner;
-        uint256 owed = _state().owing[made.owner];
-        if (owed != 0) revert BreakGlassOwing(made.owner, owed);
         (made.first, made.second, made.purpose) = (first, second, purpose);
         _setTimes(made, terms.until);
         if (first == second) revert BreakGlassSamePerson(first);
@@ -142,6 +140,8 @@ contract BreakGlass is IBreakGlass, Governed, EIP712Upgradeable {
     }
 
     function _record(bytes32 id, Emergency memory made) private {
+        uint256 owed = _state().owing[made.owner];
+        if (owed != 0) revert BreakGlassOwing(made.owner, owed);
         _state().emergencies[id] = made;
         _state().list.push(id);
         emit BreakGlassOpened(
