@@ -10,8 +10,11 @@ node that does not answer is ``NodeUnreachable``.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +23,7 @@ import httpx
 from node.errors import NodeError, Unavailable
 
 PROBLEM = "application/problem+json"
+MAX_ANSWER_BYTES = 256 * 2**20  # a certificate with a million entries is smaller
 STALE = "X-FateChain-Stale"  # a line for a person: the node does not know what the chain says
 
 
@@ -35,6 +39,22 @@ class Problem(NodeError):
             hint=members.get("hint"),
         )
         self.status = status  # type: ignore[misc]  # of this answer, not of the class
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a node answered, whole."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+    def json(self) -> Any:
+        """Raises `ValueError`."""
+        try:
+            return json.loads(self.content)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
 
 
 class Client:
@@ -142,27 +162,41 @@ class Client:
         body: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
         patience: float | None = None,
-    ) -> httpx.Response:
+    ) -> Answer:
         params = {name: value for name, value in query.items() if value is not None}
         try:
-            answer = self._http.request(
+            with self._http.stream(
                 method,
                 path,
                 params=params,
                 json=body,
                 headers=headers,
                 timeout=patience or self._timeout_seconds,
-            )
+            ) as response:
+                answer = Answer(response.status_code, response.headers, self._read(response))
         except httpx.TransportError as error:
             raise NodeUnreachable(self.url, error) from error
         if self._on_stale is not None and (line := answer.headers.get(STALE)) is not None:
             self._on_stale(line)
             self._on_stale = None
-        if answer.is_success:
+        if httpx.codes.is_success(answer.status):
             return answer
         raise _problem(answer, self.url)
 
-    def _json(self, answer: httpx.Response) -> Any:
+    def _read(self, response: httpx.Response) -> bytes:
+        content = bytearray()
+        for piece in response.iter_bytes():
+            content += piece
+            if len(content) > MAX_ANSWER_BYTES:
+                raise Unavailable(
+                    "NodeUnreachable",
+                    f"{self.url} answered with more than can be taken",
+                    allowed=f"{MAX_ANSWER_BYTES} bytes",
+                    hint="ask for less at a time; is this the address of a FATE-Chain node?",
+                )
+        return bytes(content)
+
+    def _json(self, answer: Answer) -> Any:
         try:
             return answer.json()
         except ValueError as error:
@@ -186,14 +220,15 @@ class NodeUnreachable(Unavailable):
         self.may_have_arrived = not isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout)
 
 
-def _problem(answer: httpx.Response, url: str) -> NodeError:
+def _problem(answer: Answer, url: str) -> NodeError:
     if answer.headers.get("content-type", "").startswith(PROBLEM):
-        members = answer.json()
-        if isinstance(members, dict):
-            return Problem(answer.status_code, members)
+        with suppress(ValueError):  # then it is as good as none
+            members = answer.json()
+            if isinstance(members, dict):
+                return Problem(answer.status, members)
     return Unavailable(
         "NodeUnreachable",
-        f"{url} answered {answer.status_code} without saying why",
+        f"{url} answered {answer.status} without saying why",
         found=answer.headers.get("content-type"),
         hint="is this the address of a FATE-Chain node?",
     )

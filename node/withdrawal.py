@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from chain.errors import LogsRefused
 from node import projection, stops
 from node.admission import Decision, decide
 from node.audit.entries import record
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECHECK_SECONDS = 5.0  # grants expire without an event: running work is looked at this often
+MOST_BLOCKS = 100  # after more of them running work is looked at without asking what happened
 EXPIRE_PATIENCE_SECONDS = 30  # before others than the proposer end a job that is past its deadline
 
 
@@ -50,15 +52,21 @@ class Watch:
         first = max(0, self.looked_at + 1 - self.site.settings.confirmations)
         running = self._running()
         due = self.clock() - self.looked_when > RECHECK_SECONDS
-        if running:
-            network = self.site.network()
-            reader = network.client
-            first = max(first, head.number - 1000)
-            if due or reader.logs(first, head.number, network.contracts):
-                for job_id in running:
-                    self._recheck(job_id, head)
-                self.looked_when = self.clock()
+        if running and (due or self._anything_happened(first, head.number)):
+            for job_id in running:
+                self._recheck(job_id, head)
+            self.looked_when = self.clock()
         self.looked_at = head.number
+
+    def _anything_happened(self, first: int, last: int) -> bool:
+        """Whether the contracts told something; true where that takes longer than to look."""
+        if last - first >= MOST_BLOCKS:
+            return True
+        network = self.site.network()
+        try:
+            return bool(network.client.logs(first, last, network.contracts))
+        except LogsRefused:
+            return True
 
     def _running(self) -> list[str]:
         query = (
