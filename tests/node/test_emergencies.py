@@ -339,7 +339,7 @@ def test_an_emergency_is_opened_by_two_and_waits_for_its_review(
     ended = shown(council, id)
     assert (ended.state, ended.grant_state, ended.can_lapse) == ("ENDED", "EXPIRED", False)
     assert ended.countdown is not None
-    assert ended.countdown.what == "the review is overdue"
+    assert ended.countdown.what == "the review is due"
 
 
 def test_access_that_its_owner_revokes_has_ended(council: Council, dataset: str) -> None:

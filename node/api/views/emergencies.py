@@ -88,7 +88,7 @@ State = Literal["OPEN", "ENDED", "OVERDUE", "LAPSED", "REVIEWED"]
 class Countdown(Shown):
     """`at` is block time; `seconds` from the chain's newest block."""
 
-    what: Literal["the access ends", "the review is overdue"]
+    what: Literal["the access ends", "the review is due"]
     at: int
     seconds: int
 
@@ -188,7 +188,7 @@ def _countdown(found: Emergency, state: State, now: int) -> Countdown | None:
         return Countdown(what="the access ends", at=found.until, seconds=found.until - now)
     if state == "ENDED":
         left = found.review_by - now
-        return Countdown(what="the review is overdue", at=found.review_by, seconds=left)
+        return Countdown(what="the review is due", at=found.review_by, seconds=left)
     return None
 
 
