@@ -53,10 +53,12 @@ def powers(network: Network, first_block: int) -> Powers:
         f"{holder.account} holds {holder.role} in the timelock"
         for holder in sorted(holders - expected)
     ]
+    # Made, or withdrawn, is not decided: only what passed was queued by the governor.
+    queued = {event.args["proposalId"] for event in told if event.name == "ProposalQueued"}
     decided = {
         Proposal.from_event(event.args).operation(governor.address)
         for event in told
-        if event.name == "ProposalCreated"
+        if event.name == "ProposalCreated" and event.args["proposalId"] in queued
     }
     hidden += [
         f"operation {id} waits in the timelock, and the governor did not put it there"

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import httpx
 
+from node.answers import AS_IT_IS, is_packed
 from node.errors import NodeError, Unavailable
 
 PROBLEM = "application/problem+json"
@@ -71,7 +72,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.url = url.rstrip("/")
-        headers = {"Accept": f"application/json, {PROBLEM}", **(headers or {})}
+        headers = {"Accept": f"application/json, {PROBLEM}", **AS_IT_IS, **(headers or {})}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         self._timeout_seconds = timeout_seconds
@@ -185,7 +186,7 @@ class Client:
 
     def _read(self, response: httpx.Response) -> bytes:
         content = bytearray()
-        for piece in response.iter_bytes():
+        for piece in () if is_packed(response) else response.iter_bytes():
             content += piece
             if len(content) > MAX_ANSWER_BYTES:
                 raise Unavailable(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from node.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from node.audit.note_keys import CosignerKey, time_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from node.site import Site
 
 MAX_BYTES = 16 * 1024  # of a cosignature as it is brought
+MAX_COSIGNED = 90  # by so many sites a head is cosigned at most; notes have a hundred lines
 MAX_KEPT = 1000  # heads with their cosignatures
 
 
@@ -64,8 +65,9 @@ def receive(site: Site, sender: str, raw: str, clock: Callable[[], float] = time
     """Keep a member's cosignature of a head that this site published; the head's size.
 
     Raises `Invalid` (``NoteMalformed``, ``CheckpointInvalid``, ``CosignatureInvalid``), `Conflict`
-    (``HeadUnknown``) for what is no head of this log, and `Refused` (``NoteNotSigned``,
-    ``NoteForged``, …) unless the audit key of the sender, as it stands on the chain, signed it.
+    (``HeadUnknown``) for what is no head of this log, (``HeadFull``) beyond `MAX_COSIGNED`, and
+    `Refused` (``NoteNotSigned``, ``NoteForged``, …) unless the audit key of the sender, as it
+    stands on the chain, signed it.
     """
     note = Note.parse(raw)
     head = Checkpoint.parse(note.text)
@@ -87,6 +89,11 @@ def receive(site: Site, sender: str, raw: str, clock: Callable[[], float] = time
     with site.store.begin() as session:
         row = session.get(Cosignature, (head.size, sender))
         if row is None:
+            others = select(func.count()).where(Cosignature.size == head.size)
+            if (session.scalar(others) or 0) >= MAX_COSIGNED:
+                raise Conflict(
+                    "HeadFull", "as many sites cosigned the head as fit", allowed=MAX_COSIGNED
+                )
             text = str(line).removesuffix("\n")
             session.add(Cosignature(size=head.size, witness=sender, line=text, time=said))
         elif said > row.time:

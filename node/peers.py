@@ -19,6 +19,7 @@ import httpx
 
 from chain import canonical
 from node.addresses import WireAddress
+from node.answers import AS_IT_IS, is_packed
 from node.audit.checkpoint import Checkpoint, open_checkpoint
 from node.errors import (
     Conflict,
@@ -218,7 +219,7 @@ def site_client() -> httpx.AsyncClient:
         follow_redirects=False,
         trust_env=False,
         verify=_trusted(),
-        headers={"Accept-Encoding": "identity"},
+        headers=AS_IT_IS,
     )
 
 
@@ -236,6 +237,10 @@ async def _exchange(
     try:
         response = await client.send(request, stream=True)
         try:
+            if is_packed(response):
+                raise Failed(
+                    "PartnerFailed", f"site {site_id} answered packed, which nobody asked for"
+                )
             async for chunk in response.aiter_bytes():
                 answer += chunk
                 if len(answer) > limit:
@@ -283,16 +288,27 @@ def _problem(site_id: str, status: int, value: Any) -> NodeError:
     if not (isinstance(code, str) and code.isascii() and code.isalnum() and len(code) <= 60):
         code = "PartnerFailed"
     kind = BY_STATUS.get(status, Unavailable if status in (429, 502, 504) else Failed)
-    detail = str(told.get("detail", f"answered {status}"))[:MAX_TOLD]
+    detail = _plain(str(told.get("detail", f"answered {status}")))
     hint = told.get("hint")
     return kind(
         code,
         f"site {site_id}: {detail}",
         found=_short(told.get("found")),
         allowed=_short(told.get("allowed")),
-        hint=hint[:MAX_TOLD] if isinstance(hint, str) else None,
+        hint=_plain(hint) if isinstance(hint, str) else None,
     )
 
 
 def _short(value: Any) -> Any:
-    return value if len(str(value)) <= MAX_TOLD else str(value)[:MAX_TOLD]
+    """Numbers and lists as they are if they are short, everything else as text."""
+    if len(str(value)) <= MAX_TOLD:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, list):
+            return [_short(each) for each in value]
+    return _plain(str(value))
+
+
+def _plain(text: str) -> str:
+    """What any database takes: JSON may hold half characters, and the character 0."""
+    return text[:MAX_TOLD].encode("utf-8", "replace").decode().replace("\0", " ")

@@ -26,6 +26,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
 
 from node.admission import Facts, PolicyAnswer
+from node.answers import AS_IT_IS, is_packed
 
 if TYPE_CHECKING:
     from node.settings import Settings
@@ -123,7 +124,7 @@ def _over_http(url: str, question: bytes, limit: float) -> bytes:
 async def _post(url: str, question: bytes, limit: float) -> bytes:
     """Raises TimeoutError when it is not over after ``limit`` seconds, whatever came until then."""
     answer = bytearray()
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", **AS_IT_IS}
     with anyio.fail_after(limit):
         # The client's own limits are for each read: headers byte by byte would have no end.
         async with (
@@ -132,6 +133,8 @@ async def _post(url: str, question: bytes, limit: float) -> bytes:
         ):
             if response.status_code != 200:
                 raise _NoAnswer(f"it answered with status {response.status_code}")
+            if is_packed(response):
+                raise _NoAnswer("it answered packed, which nobody asked for")
             async for chunk in response.aiter_bytes():
                 answer += chunk
                 if len(answer) > MAX_ANSWER_BYTES:

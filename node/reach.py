@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
+from node.answers import is_packed
 from node.peers import site_client
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ async def see(endpoint: str) -> str | None:
     try:
         with anyio.fail_after(LOOK_SECONDS):
             async with site_client() as client, client.stream("GET", endpoint + PATH) as response:
+                if is_packed(response):
+                    return "what answers is no node"
                 async for chunk in response.aiter_bytes():
                     answer += chunk
                     if len(answer) > MAX_ANSWER_BYTES:

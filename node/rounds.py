@@ -1,6 +1,7 @@
 """A witness goes round: it asks every other site for its head, cosigns it, and brings it back.
 
-Each log is looked at in its own time; a site that is dead or slow keeps no other one waiting.
+Each log is looked at in its own time, for `VISIT_SECONDS` at most and some at once: sites that are
+dead or slow delay the others by little.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from chain.merkle import verify_consistency
 from node.audit.checkpoint import origin_of
 from node.audit.notes import Note
 from node.errors import Invalid, NodeError
-from node.witness import FORK, UNPROVEN, Shown, Witness
+from node.witness import UNPROVEN, Shown, Witness
 
 if TYPE_CHECKING:
     from node.site import Site
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 AT_ONCE = 8
+VISIT_SECONDS = 20
 
 
 class Rounds:
@@ -75,16 +77,23 @@ class Rounds:
         async with self._places:
             problem = ""
             try:
-                await self.visit(log_id)
+                async with asyncio.timeout(VISIT_SECONDS):
+                    await self.visit(log_id)
             except NodeError as error:
                 problem = str(error)
                 log.info("log of %s: %s", log_id, error)
+            except TimeoutError:
+                problem = f"PartnerUnreachable: not over within {VISIT_SECONDS} s"
+                log.info("log of %s: %s", log_id, problem)
+            except Exception as error:
+                problem = type(error).__name__  # told as well: nobody reads a task's failure
+                log.exception("log of %s", log_id)
             await asyncio.to_thread(self.witness.look, log_id, problem)
 
     async def visit(self, log_id: str) -> None:
         """Ask for the head, have it proved, cosign it, bring the cosignature back.
 
-        Raises what hindered it; two histories are entered in this site's log before.
+        Raises what hindered it; what does not go together is entered in this site's log before.
         """
         told = await self.site.peers.head(log_id)
         shown = await asyncio.to_thread(self.witness.read, told)
@@ -110,15 +119,18 @@ class Rounds:
     async def _check_older(self, shown: Shown) -> None:
         """An older head is no crime if the newer one continues it; it is never cosigned.
 
-        Raises `Invalid` (``HeadWentBack``, ``LogForked``).
+        Raises `Invalid` (``HeadWentBack``, ``ProofInvalid``).
         """
         known = await asyncio.to_thread(self.witness.known, shown.log_id)
         old = shown.head
         if old.size:
             proof = await self._proof(shown, old.size, known.size)
             if not verify_consistency(old.root, old.size, known.root, known.size, proof):
-                await asyncio.to_thread(self.witness.convict, FORK, shown)
-                raise Invalid("LogForked", f"its head of {old.size} entries is of another history")
+                # Proofs are not signed: what came may be another's doing than the log's.
+                await asyncio.to_thread(self.witness.convict, UNPROVEN, shown)
+                raise Invalid(
+                    "ProofInvalid", f"its head of {old.size} entries is not shown to be ours"
+                )
         raise Invalid(
             "HeadWentBack",
             f"it shows {old.size} entries and had {known.size} before",

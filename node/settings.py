@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     explorer_open: bool = False
     # Who may read the log's tiles, besides operators and auditors.
     log_hashes: Literal["open", "members"] = "open"
-    log_entries: Literal["open", "members", "parties"] = "parties"
+    log_entries: Literal["open", "members"] = "members"
     slots: int = Field(2, ge=1, le=1000)
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1000)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from node.site import Site
 
 FORK, UNPROVEN = "fork", "unproven"
-MAX_CONFLICTS = 10  # of one log: what is known of a liar need not grow with every lie
+MAX_CONFLICTS = 10  # of one log and kind: what is known of a liar need not grow with every lie
 MAX_PROOF = 63
 
 
@@ -115,7 +115,8 @@ class Witness:
                 f"the proof does not lead from {old} to {head.size} entries",
                 hint="send the consistency proof of RFC 6962 from the old size",
             )
-        self._keep(known, shown)
+        if head != known:
+            self._keep(known, shown)
         # What was kept is committed: only now may a signature leave.
         return cosign(
             self.site.identity, origin_of(self.site.id), shown.note.text, int(self.clock())
@@ -157,28 +158,36 @@ class Witness:
             row.looked_at, row.problem = self.clock(), problem[:500]
 
     def convict(self, kind: str, shown: Shown) -> None:
-        """Enter once that the log signed what does not go together with the head kept."""
+        """Enter once that the log signed what does not go together with the head kept.
+
+        Two roots of one size convict by themselves (`FORK`); that no proof was given is this
+        witness's word (`UNPROVEN`), and makes way for what convicts.
+        """
+        digest = "0x" + hashlib.sha256(shown.note.text.encode()).hexdigest()
         with self.site.store.begin() as session:
             row = session.get(WitnessedHead, shown.log_id)
-            known = "" if row is None else row.note
-            digest = "0x" + hashlib.sha256(shown.note.text.encode()).hexdigest()
-            of_log = select(LogConflict.id).where(LogConflict.log_id == shown.log_id)
-            count = session.scalar(select(func.count()).select_from(of_log.subquery())) or 0
+            if row is None or _head(row).size != shown.head.size:
+                kind = UNPROVEN  # the head that was kept has moved on meanwhile
+            of_log = select(LogConflict).where(LogConflict.log_id == shown.log_id)
             seen = session.scalar(of_log.where(LogConflict.shown_digest == digest))
-            if seen is not None or count >= MAX_CONFLICTS:
+            if seen is not None and (seen.kind == FORK or kind == UNPROVEN):
                 return
+            alike = of_log.where(LogConflict.kind == kind).subquery()
+            if (session.scalar(select(func.count()).select_from(alike)) or 0) >= MAX_CONFLICTS:
+                return
+            if seen is not None:
+                session.delete(seen)
+                session.flush()
+            told = {
+                "kind": kind,
+                "known": "" if row is None else row.note,
+                "shown": str(shown.note),
+            }
+            found_at = self.clock()
             session.add(
-                LogConflict(
-                    log_id=shown.log_id,
-                    kind=kind,
-                    known=known,
-                    shown=str(shown.note),
-                    shown_digest=digest,
-                    found_at=self.clock(),
-                )
+                LogConflict(log_id=shown.log_id, shown_digest=digest, found_at=found_at, **told)
             )
-            data = {"kind": kind, "known": known, "shown": str(shown.note)}
-            record(session, "log.conflict", shown.log_id, data, "witness")
+            record(session, "log.conflict", shown.log_id, told, "witness")
 
 
 def parse_submission(body: bytes) -> tuple[int, list[bytes], bytes]:

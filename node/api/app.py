@@ -104,7 +104,7 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
     app.include_router(joining.public, prefix="/v1")
     app.include_router(sign_in.public, prefix="/v1")
     between.install(app)
-    app.include_router(witness.public)
+    witness.install(app)
     app.include_router(tiles.router)  # before the explorer, whose pages are below /log, too
     explorer.install(app)
     app.state.templates = templates_of(app)

@@ -16,7 +16,6 @@ import re
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import select
 
 from node import heads
 from node.api.auth import actor_of
@@ -26,14 +25,13 @@ from node.errors import NodeError, NotFound, Refused, Unauthenticated
 from node.requests import authenticate
 from node.signatures import VerifiedSender
 from node.site import Site
-from node.store import AuditEntry, JobParty
 
 router = APIRouter(include_in_schema=False)
 
-FOR_EVER = "max-age=31536000, immutable"
+FOR_EVER = "public, max-age=31536000, immutable"
 _PLACE = re.compile(
     r"(entries|[0-9]|[1-5][0-9]|6[0-3])"
-    r"/((?:x[0-9]{3}/){0,5}[0-9]{3})"
+    r"/((?:x[0-9]{3}/){0,4}[0-9]{3})"
     r"(?:\.p/([1-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))?"
 )
 
@@ -77,12 +75,13 @@ def tile(request: Request, place: str) -> Response:
     if asked is None or not raw.endswith(f"/log/tile/{place}".encode()):
         raise _no_tile()
     site = _site(request)
-    headers = {"Cache-Control": f"{'public' if _is_open(site, asked) else 'private'}, {FOR_EVER}"}
+    # What not everybody may read is in no cache that outlives a sign-out.
+    headers = {"Cache-Control": FOR_EVER if _is_open(site, asked) else "no-store"}
     if asked.level is not None:
         _admit_to_hashes(request, site)
         content = site.log.tile(asked.level, asked.number, asked.width)
     else:
-        _admit_to_entries(request, site, asked)
+        _admit_to_entries(request, site)
         content = site.log.bundle(asked.number, asked.width)
         headers["Vary"] = "Accept-Encoding"
     if content is None:
@@ -110,19 +109,11 @@ def _admit_to_hashes(request: Request, site: Site) -> None:
         raise _nobody("a member's site, or somebody who is signed in")
 
 
-def _admit_to_entries(request: Request, site: Site, place: Place) -> None:
-    """Operators and auditors, and other sites as far as the setting says."""
-    if _is_open(site, place):
+def _admit_to_entries(request: Request, site: Site) -> None:
+    """Operators and auditors, and members' sites."""
+    if site.settings.explorer_open or site.settings.log_entries == "open":
         return
-    sender = _signed(request, site)
-    if sender is not None:
-        if site.settings.log_entries == "parties" and not _is_party(site, sender.site, place):
-            raise Refused(
-                "NotAParty",
-                "none of these entries is of a job of yours",
-                found=sender.site,
-                allowed="a party of one of the jobs",
-            )
+    if _signed(request, site) is not None:
         return
     actor = actor_of(request)
     if actor is None:
@@ -144,22 +135,6 @@ def _signed(request: Request, site: Site) -> VerifiedSender | None:
     if query := request.scope["query_string"]:
         target += "?" + query.decode("latin-1")
     return authenticate(site, request.method, target, request.headers)
-
-
-def _is_party(site: Site, sender: str, place: Place) -> bool:
-    """Whether the site is a party of a job that one of these entries is about."""
-    first = place.number * WIDTH
-    query = (
-        select(AuditEntry.index)
-        .join(JobParty, JobParty.job_id == AuditEntry.subject)
-        .where(
-            JobParty.site == sender,
-            AuditEntry.index >= first,
-            AuditEntry.index < first + place.width,
-        )
-    )
-    with site.store.read() as session:
-        return session.scalar(query.limit(1)) is not None
 
 
 # ── Answers ──────────────────────────────────────────────────────────────────────────────────

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from node.api.attempts import Attempts
+from node.api.auth import address_of
 from node.api.operator import OperatorRoute
 from node.api.views import witness as view
 from node.api.views.witness import WitnessShown
@@ -28,6 +30,12 @@ public = APIRouter(include_in_schema=False)
 
 MAX_SUBMISSION = MAX_BYTES + 64 * 46  # a note, and a proof before it
 MALFORMED = frozenset({"SubmissionMalformed", "NoteMalformed", "CheckpointInvalid"})
+
+
+def install(app: FastAPI) -> None:
+    """Add what strangers may ask a witness to an application, with its limit."""
+    app.state.submissions = Attempts(limit=60, seconds=60)
+    app.include_router(public)
 
 
 class BadSubmission(NodeError):
@@ -58,6 +66,9 @@ async def _read(request: Request) -> bytes:
 @public.post("/witness/add-checkpoint")
 async def add_checkpoint(request: Request, body: Annotated[bytes, Depends(_read)]) -> Response:
     """A line of this witness, or 409 with the size that it cosigned last."""
+    # Strangers may ask, and a question about a log costs one to the chain.
+    submissions: Attempts = request.app.state.submissions
+    submissions.count(address_of(request))
     return await run_in_threadpool(_add, request.app.state.site, body)
 
 

@@ -14,8 +14,10 @@ from chain.client import ChainClient
 from chain.compile import load
 from chain.deploy import Rule, deploy, found
 from chain.errors import ChainRefused, HiddenPower, HistoryIncomplete
+from chain.governor import Proposal
 from chain.network import Network
 from chain.powers import powers
+from chain.proposals import actions, description
 from chain.testing import InProcessChain
 from chain.testnet import dev_account
 from chain.timelock import (
@@ -159,6 +161,30 @@ def test_a_decision_that_was_left_behind_by_a_role_since_given_up_is_named(
     founded.chain.travel(network.timelock.delay() + 1)
     founded.operate("execute", *left)
     assert book.authority() == HIDDEN.address  # what it is about
+
+
+@pytest.mark.parametrize("becomes_of_it", ["PENDING", "CANCELED"])
+def test_a_decision_left_behind_is_named_though_a_member_proposes_the_same(
+    founded: Founded, becomes_of_it: str
+) -> None:
+    network = founded.network
+    member = founded.chain.client(1)
+    wanted = a_draft("set-minimum", name="key-bits", value=3072)
+    calls = actions(wanted, network)
+    proposal = Proposal(calls, description(wanted, None, dev_account(1).address))
+    of_governor = to_bytes(network.governor.address).ljust(32, b"\0")
+    of_words = to_bytes(proposal.description_hash)
+    salt = to_hex(bytes(a ^ b for a, b in zip(of_governor, of_words, strict=True)))
+    founded.operate("grantRole", PROPOSER_ROLE, HIDDEN.address)
+    delay = network.timelock.delay()
+    founded.operate("scheduleBatch", *proposal.arguments(), NOTHING, salt, delay)
+    founded.give_up(PROPOSER_ROLE, ADMIN_ROLE)
+    member.transact(network.governor.propose(calls, proposal.description))
+    if becomes_of_it == "CANCELED":
+        member.transact(network.governor.cancel(proposal))
+    assert network.governor.state(proposal.id) == becomes_of_it
+    (hidden,) = founded.hidden()
+    assert proposal.operation(network.governor.address) in hidden
 
 
 def test_a_history_that_begins_too_late_is_refused(clean: Founded) -> None:

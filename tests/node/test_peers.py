@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from node import partners, peers, requests
 from node.audit.entries import record
 from node.errors import Conflict, Failed, NodeError, Refused, Unavailable
 from node.peers import site_client
+from node.reach import see
 from node.signatures import sign
 from node.site import Site
 from tests.node.two_sites import Pair, new_id
@@ -203,13 +205,32 @@ async def test_an_odd_answer_is_a_typed_error(
     assert odd.value.code == code
 
 
-async def test_an_answer_in_a_broken_encoding_is_a_typed_error(
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "GZIP", "br", "?"])
+async def test_a_packed_answer_is_not_unpacked(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    packed = gzip.compress(gzip.compress(b" " * 10_000_000))
+    with answering(200, packed, {"Content-Encoding": encoding}) as endpoint:
+        monkeypatch.setitem(pair.book.endpoints, pair.host.id, endpoint)
+        with pytest.raises(Failed, match="packed"):
+            await pair.guest.peers.release(pair.host.id, new_id())
+        assert await see(endpoint) == "what answers is no node"
+
+
+async def test_a_refusal_in_half_characters_is_told_in_whole_ones(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with answering(200, b"no gzip", {"Content-Encoding": "gzip"}) as endpoint:
+    body = (
+        rb'{"code": "NotAParty", "detail": "\ud800\u0000", "hint": "\udfff", "found": ["\ud800"]}'
+    )
+    with answering(403, body) as endpoint:
         monkeypatch.setitem(pair.book.endpoints, pair.host.id, endpoint)
-        with pytest.raises(Unavailable, match="PartnerUnreachable"):
+        with pytest.raises(Refused) as refused:
             await pair.guest.peers.release(pair.host.id, new_id())
+    told = refused.value
+    for text in (told.detail, str(told.hint), str(told.found)):
+        text.encode()
+        assert "\0" not in text
 
 
 async def test_a_question_takes_no_longer_than_it_may(

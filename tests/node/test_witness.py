@@ -30,7 +30,7 @@ from node.errors import Conflict, Failed, Invalid, NodeError, NotFound, Refused
 from node.rounds import Rounds
 from node.site import Site
 from node.store import AuditEntry, Cosignature, LogConflict, PublishedHead, WitnessedHead
-from node.witness import MAX_CONFLICTS, HeadMoved, Witness, parse_submission
+from node.witness import MAX_CONFLICTS, UNPROVEN, HeadMoved, Witness, parse_submission
 from tests.node import consortium
 from tests.node.consortium import Consortium, sync_of
 from tests.node.face import token_of, visitor
@@ -267,6 +267,59 @@ def test_a_liar_fills_no_log_but_his_own(pair: Pair) -> None:
         with pytest.raises(Invalid, match="LogForked"):
             witness.cosign(5, [], shown)
     assert len(conflicts(pair.guest)) == len(entered(pair.guest)) == MAX_CONFLICTS
+
+
+def test_what_proves_nothing_takes_no_room_from_what_does(pair: Pair) -> None:
+    witness = Witness(pair.guest, lambda: NOW)
+    witness.cosign(0, [], witness.read(signed_head(pair.host, 5, bytes(32))))
+    for n in range(MAX_CONFLICTS + 5):
+        witness.convict(UNPROVEN, witness.read(signed_head(pair.host, 6 + n, bytes(32))))
+    with pytest.raises(Invalid, match="LogForked"):
+        witness.cosign(5, [], witness.read(signed_head(pair.host, 5, b"1" * 32)))
+    kinds = [found.kind for found in conflicts(pair.guest)]
+    assert sorted(kinds) == ["fork"] + ["unproven"] * MAX_CONFLICTS
+
+
+def test_a_head_first_without_proof_still_convicts_when_its_twin_is_cosigned(pair: Pair) -> None:
+    log, witness = tree(8), Witness(pair.guest, lambda: NOW)
+    other = witness.read(signed_head(pair.host, 8, b"1" * 32))
+    witness.cosign(0, [], witness.read(signed_head(pair.host, 5, log.root(5))))
+    witness.convict(UNPROVEN, other)
+    grown = witness.read(signed_head(pair.host, 8, log.root(8)))
+    witness.cosign(5, log.consistency_proof(5, 8), grown)
+    with pytest.raises(Invalid, match="LogForked"):
+        witness.cosign(8, [], other)
+    (found,) = conflicts(pair.guest)
+    assert (found.kind, found.known, found.shown) == ("fork", str(grown.note), str(other.note))
+
+
+async def test_a_proof_that_was_spoilt_on_the_way_makes_no_fork(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(pair.host, 5)
+    show(pair.host)
+    fill(pair.host, 4)
+    heads.publish(pair.host, lambda: NOW * 2)
+    await go_round(pair.guest)
+    with pair.host.store.begin() as session:
+        session.execute(delete(PublishedHead).where(PublishedHead.size == 9))
+
+    async def spoilt(*_: object) -> list[bytes]:
+        return [bytes(32)]
+
+    monkeypatch.setattr(type(pair.guest.peers), "consistency", spoilt)
+    await go_round(pair.guest)
+    assert [found.kind for found in conflicts(pair.guest)] == ["unproven"]
+
+
+async def test_whatever_ends_a_visit_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def breaks(*_: object) -> str:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(type(pair.guest.peers), "head", breaks)
+    await go_round(pair.guest)
+    with pair.guest.store.read() as session:
+        assert session.get_one(WitnessedHead, pair.host.id).problem == "RuntimeError"
 
 
 # ── A witness that is asked to sign blindly ──────────────────────────────────────────────────

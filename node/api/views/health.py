@@ -21,6 +21,7 @@ from node.store import (
     WitnessedHead,
 )
 from node.up import living_pid
+from node.witness import FORK
 
 if TYPE_CHECKING:
     from node.site import Site
@@ -153,13 +154,18 @@ def _sync(site: Site) -> Part:
 
 def _witness(site: Site) -> Part:
     with site.store.read() as session:
-        liars = set(session.scalars(select(LogConflict.log_id)))
+        liars = set(session.scalars(select(LogConflict.log_id).where(LogConflict.kind == FORK)))
+        unproven = set(session.scalars(select(LogConflict.log_id))) - liars
         heads = list(session.scalars(select(WitnessedHead)))
     if liars:
         told = ", ".join(sorted(liars)[:3])
         return Part(
             ok=False, detail=f"{len(liars)} logs showed two histories: {told}; see /v1/witness"
         )
+    if unproven:
+        told = ", ".join(sorted(unproven)[:3])
+        detail = f"{len(unproven)} logs did not prove a head that they showed: {told}"
+        return Part(ok=False, detail=f"{detail}; see /v1/witness")
     if back := sum(1 for head in heads if head.problem.startswith("HeadWentBack")):
         return Part(ok=False, detail=f"{back} logs show an older head than before")
     if hindered := sum(1 for head in heads if head.problem):
