@@ -50,7 +50,13 @@ def own() -> dict[str, Any]:
     return dict(next(s for s in storage if s["namespace"] == "fatechain.storage.Brake"))
 
 
-MORE = {"label": "more", "slot": 2, "offset": 0, "type": "uint256"}
+def swapped(
+    first: Mapping[str, Any], second: Mapping[str, Any], *others: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    return [second, first, *others]
+
+
+MORE = {"label": "more", "slot": 3, "offset": 0, "type": "uint256"}
 
 
 def test_added_members_and_namespaces_keep_what_is_stored() -> None:
@@ -62,16 +68,16 @@ def test_added_members_and_namespaces_keep_what_is_stored() -> None:
 
 
 def test_other_names_keep_what_is_stored() -> None:
-    first, second = own()["members"]
-    renamed = [{**first, "type": first["type"].replace("Brake.", "BrakeV2.")}, second]
-    assert renamed[0] != first
-    assert compare(load("Brake"), changed([renamed[0], {**second, "label": "until"}]))[0]
+    first, second, *others = own()["members"]
+    renamed = {**first, "type": first["type"].replace("Brake.", "BrakeV2.")}
+    assert renamed != first
+    assert compare(load("Brake"), changed([renamed, {**second, "label": "until"}, *others]))[0]
 
 
 @pytest.mark.parametrize(
     ("after", "why"),
     [
-        (changed(own()["members"][::-1]), "uint64 pausedUntil stands where struct"),
+        (changed(swapped(*own()["members"])), "uint64 pausedUntil stands where struct"),
         (changed(own()["members"][:1]), "the member pausedUntil is gone"),
         (changed([own()["members"][0], MORE]), "uint256 more stands where uint64 pausedUntil"),
         (changed(slot="0x" + "11" * 32), "it begins at"),
