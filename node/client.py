@@ -185,8 +185,15 @@ class Client:
         raise _problem(answer, self.url)
 
     def _read(self, response: httpx.Response) -> bytes:
+        if is_packed(response):
+            raise Unavailable(
+                "NodeUnreachable",
+                f"{self.url} answered packed, which nobody asked for",
+                found=response.headers["content-encoding"],
+                hint="is this the address of a FATE-Chain node, and does nothing on the way pack?",
+            )
         content = bytearray()
-        for piece in () if is_packed(response) else response.iter_bytes():
+        for piece in response.iter_bytes():
             content += piece
             if len(content) > MAX_ANSWER_BYTES:
                 raise Unavailable(

@@ -916,6 +916,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "code.LogForked": ("The log shows two histories", "日志出现两个历史"),
     "code.ProofInvalid": ("The proof is invalid", "证明路径无效"),
     "code.HeadWentBack": ("The head went back", "树头回退"),
+    "code.HeadFull": ("The head takes no more cosignatures", "树头的联署已满"),
     "code.HeadMoved": ("The head has moved on", "树头已更新"),
     "code.HeadUnknown": ("Unknown head", "未知树头"),
     "code.NotConfigured": ("Not configured yet", "尚未配置"),

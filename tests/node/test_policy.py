@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -147,12 +148,16 @@ def test_a_long_reason_is_cut_and_holds_no_control_characters(tmp_path: Path) ->
 
 
 @contextmanager
-def service(answer: Callable[[bytes], tuple[int, bytes]]) -> Iterator[str]:
+def service(
+    answer: Callable[[bytes], tuple[int, bytes]], headers: Mapping[str, str] | None = None
+) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             status, body = answer(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(status)
             self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
@@ -203,6 +208,16 @@ def test_a_service_whose_answer_is_too_long_refuses(tmp_path: Path) -> None:
     assert answer is not None
     assert not answer.allow
     assert "longer than" in str(answer.problem)
+
+
+def test_a_service_whose_answer_is_packed_refuses(tmp_path: Path) -> None:
+    packed = gzip.compress(YES + b" " * 10_000_000)  # short enough for the limit, as it comes
+    assert len(packed) < MAX_ANSWER_BYTES
+    with service(lambda _: (200, packed), {"Content-Encoding": "gzip"}) as url:
+        answer = ask(Settings.load(tmp_path, policy_url=url), facts())
+    assert answer is not None
+    assert not answer.allow
+    assert "packed" in str(answer.problem)
 
 
 def test_a_service_that_is_away_or_silent_refuses(tmp_path: Path) -> None:

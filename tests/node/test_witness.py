@@ -6,6 +6,7 @@ whose audit key is used past its node.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from sqlalchemy import delete, select
 from chain import canonical, merkle
 from node import heads
 from node.api.app import create_app
+from node.api.attempts import Attempts
 from node.api.views import health
 from node.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from node.audit.entries import record
@@ -225,14 +227,19 @@ async def test_a_shorter_history_that_does_not_continue_is_found(pair: Pair) -> 
     assert kept(pair.guest, pair.host.id)[0] == 9
 
 
-async def test_an_old_head_shown_again_is_not_cosigned_and_is_no_conflict(pair: Pair) -> None:
-    fill(pair.host, 5)
-    show(pair.host)
-    fill(pair.host, 4)
-    heads.publish(pair.host, lambda: NOW * 2)
-    await go_round(pair.guest)
-    with pair.host.store.begin() as session:
+async def fall_back(log: Site, witness: Site) -> None:
+    """The log shows 9 entries, which are cosigned, and then only its first 5 again."""
+    fill(log, 5)
+    show(log)
+    fill(log, 4)
+    heads.publish(log, lambda: NOW * 2)
+    await go_round(witness)
+    with log.store.begin() as session:
         session.execute(delete(PublishedHead).where(PublishedHead.size == 9))
+
+
+async def test_an_old_head_shown_again_is_not_cosigned_and_is_no_conflict(pair: Pair) -> None:
+    await fall_back(pair.host, pair.guest)
     await go_round(pair.guest)
     with pair.guest.store.read() as session:
         assert session.get_one(WitnessedHead, pair.host.id).problem.startswith("HeadWentBack")
@@ -296,13 +303,7 @@ def test_a_head_first_without_proof_still_convicts_when_its_twin_is_cosigned(pai
 async def test_a_proof_that_was_spoilt_on_the_way_makes_no_fork(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(pair.host, 5)
-    show(pair.host)
-    fill(pair.host, 4)
-    heads.publish(pair.host, lambda: NOW * 2)
-    await go_round(pair.guest)
-    with pair.host.store.begin() as session:
-        session.execute(delete(PublishedHead).where(PublishedHead.size == 9))
+    await fall_back(pair.host, pair.guest)
 
     async def spoilt(*_: object) -> list[bytes]:
         return [bytes(32)]
@@ -310,6 +311,11 @@ async def test_a_proof_that_was_spoilt_on_the_way_makes_no_fork(
     monkeypatch.setattr(type(pair.guest.peers), "consistency", spoilt)
     await go_round(pair.guest)
     assert [found.kind for found in conflicts(pair.guest)] == ["unproven"]
+    parts = health.show(pair.guest).parts
+    assert parts is not None
+    assert not parts["witness"].ok
+    assert "did not prove a head" in parts["witness"].detail
+    assert "two histories" not in parts["witness"].detail
 
 
 async def test_whatever_ends_a_visit_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,6 +326,21 @@ async def test_whatever_ends_a_visit_is_told(pair: Pair, monkeypatch: pytest.Mon
     await go_round(pair.guest)
     with pair.guest.store.read() as session:
         assert session.get_one(WitnessedHead, pair.host.id).problem == "RuntimeError"
+
+
+async def test_a_log_that_never_ends_its_answer_is_left(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> str:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr("node.rounds.VISIT_SECONDS", 0)
+    monkeypatch.setattr(type(pair.guest.peers), "head", never)
+    await go_round(pair.guest)
+    with pair.guest.store.read() as session:
+        problem = session.get_one(WitnessedHead, pair.host.id).problem
+    assert problem.startswith("PartnerUnreachable")
 
 
 # ── A witness that is asked to sign blindly ──────────────────────────────────────────────────
@@ -437,6 +458,20 @@ def test_a_cosignature_of_what_was_not_published_is_refused(pair: Pair) -> None:
             heads.receive(pair.host, pair.guest.id, cosigned(pair.guest, head.text))
 
 
+def test_a_head_takes_no_more_cosignatures_than_a_note_has_lines(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "MAX_COSIGNED", 1)
+    fill(pair.host, 5)
+    show(pair.host)
+    text = Checkpoint(origin_of(pair.host.id), 5, pair.host.log.root()).text
+    heads.receive(pair.host, pair.guest.id, cosigned(pair.guest, text), lambda: NOW)
+    with pytest.raises(Conflict, match="HeadFull"):
+        heads.receive(pair.host, pair.stranger.id, cosigned(pair.stranger, text), lambda: NOW)
+    # Who is on it may say so again, later.
+    heads.receive(pair.host, pair.guest.id, cosigned(pair.guest, text, NOW + 1), lambda: NOW)
+
+
 def test_a_cosignature_is_the_senders_or_none(pair: Pair) -> None:
     fill(pair.host, 5)
     show(pair.host)
@@ -484,6 +519,17 @@ def submission(old: int | str, proof: list[bytes], note: str) -> bytes:
 async def post(site: Site, body: bytes) -> httpx.Response:
     async with visitor(site) as client:
         return await client.post("/witness/add-checkpoint", content=body)
+
+
+async def test_strangers_ask_a_witness_so_often_a_minute(pair: Pair) -> None:
+    app = create_app(pair.guest.settings.home, pair.guest)
+    app.state.submissions = Attempts(limit=2, seconds=60)
+    async with visitor(pair.guest, app) as client:
+        codes = [
+            (await client.post("/witness/add-checkpoint", content=b"old 4")).status_code
+            for _ in range(3)
+        ]
+    assert codes == [400, 400, 429]
 
 
 async def test_add_checkpoint_answers_as_the_specification_says(pair: Pair) -> None:
