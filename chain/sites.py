@@ -15,8 +15,10 @@ from chain.ids import derive_id
 
 REQUEST = "request"
 AUDIT = "audit"
+ANCHOR = "anchor"
 TLS = "tls"
 _PROOF_CONTEXT = "FATE-Chain key proof v1"
+_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # of secp256k1
 
 
 class SiteRole(IntFlag):
@@ -42,7 +44,9 @@ class Site:
 
 @dataclass(frozen=True)
 class Key:
-    """`public_key` is 0x-hex (Ed25519: 32 bytes); valid in [from_block, until_block), 0: stands.
+    """`public_key` is 0x-hex: 32 bytes of Ed25519, or the address (20 bytes) of an "anchor" key.
+
+    Valid in [from_block, until_block), 0: it stands.
 
     `proof` (0x-hex) is what the key signed of `key_proof_digest`; the chain does not verify it.
     """
@@ -130,21 +134,14 @@ class Sites(Contract):
         return site, _key(found)
 
     def proves(self, site: str, key: Key) -> bool:
-        """Whether the Ed25519 key signed that it is this site's: the check that the chain omits.
+        """Whether the key signed that it is this site's: a check of Ed25519 that the chain omits.
 
-        A "request" or "audit" key that does not is no key; whoever reads keys asks here.
+        A "request", "audit" or "anchor" key that does not is no key; whoever reads keys asks here.
         """
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
         chain, at = self.client.chain_id, self.address
         signed = key_proof_digest(chain, at, site, key.purpose, key.public_key)
-        try:
-            public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.public_key[2:]))
-            public.verify(bytes.fromhex(key.proof[2:]), bytes.fromhex(signed[2:]))
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        proves = _account_proves if key.purpose == ANCHOR else _ed25519_proves
+        return proves(*(bytes.fromhex(text[2:]) for text in (key.public_key, key.proof, signed)))
 
     def key_proof_digest(
         self, site: str, purpose: str, public_key: str, *, block: Block | None = None
@@ -217,6 +214,35 @@ class Sites(Contract):
     def revoke_key(self, site: str, key: str) -> Call:
         """Ends the key at once."""
         return self._write("revokeKey", site, key)
+
+
+def _ed25519_proves(public: bytes, proof: bytes, digest: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(proof, digest)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _account_proves(address: bytes, proof: bytes, digest: bytes) -> bool:
+    """r, s, v of 65 bytes with the lower s, over the digest as it is."""
+    from eth_keys.datatypes import Signature
+    from eth_keys.exceptions import BadSignature
+    from eth_utils.exceptions import ValidationError
+
+    if len(proof) != 65 or proof[64] not in (27, 28):
+        return False
+    if int.from_bytes(proof[32:64], "big") > _HALF_ORDER:
+        return False
+    try:
+        signature = Signature(proof[:64] + bytes([proof[64] - 27]))
+        signer = signature.recover_public_key_from_msg_hash(digest)
+    except (BadSignature, ValidationError, ValueError):
+        return False
+    return bytes(signer.to_canonical_address()) == address
 
 
 def _key(found: Mapping[str, Any]) -> Key:

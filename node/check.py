@@ -23,7 +23,7 @@ from sqlalchemy import select
 
 from node.arrival import orphaned
 from node.errors import Conflict, NodeError
-from node.identity import AUDIT, REQUEST
+from node.identity import PURPOSES
 from node.joining import FILE_NAME as REQUEST_FILE
 from node.refusals import from_error
 from node.registration import is_known, site_on_chain
@@ -334,7 +334,7 @@ class _Checker:
     def keys(self, network: Network) -> Iterator[Item]:
         head = network.client.head().number
         held = {key.id: key for key in network.sites.keys(self.site.id)}
-        for purpose in (REQUEST, AUDIT):
+        for purpose in PURPOSES:
             name, key = f"{purpose} key", held.get(self.site.key_id(purpose))
             todo = f"fatechain key rotate {purpose}"
             if key is None:

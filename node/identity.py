@@ -1,8 +1,9 @@
-"""The keys of a site: its account on the chain, its request key and its audit key.
+"""The keys of a site: its account on the chain, its request key, its audit key, its anchor key.
 
 `chain.json` is an Ethereum keystore v3; `request.pem` and `audit.pem` are Ed25519 keys in
-encrypted PKCS8.  The request key signs requests to partners and receipts; the audit key signs
-checkpoints of the audit log.  The account's key is decrypted only where it is asked for, since
+encrypted PKCS8, `anchor.pem` is one of secp256k1.  The request key signs requests to partners and
+receipts; the audit key signs checkpoints of the audit log, and the anchor key signs them for
+contracts (`node.anchor_key`).  The account's key is decrypted only where it is asked for, since
 only the sync process sends transactions.
 
 An `Identity` is the keys at one time.  A rotation (`node.rotation`) puts a new key's file in the
@@ -19,8 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from node import anchor_key
 from node.errors import Conflict, NotFound, Unauthenticated
 from node.files import keep_private, make_private, sync_folder, write_private
 from node.settings import Settings
@@ -28,13 +31,16 @@ from node.settings import Settings
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-REQUEST, AUDIT = "request", "audit"  # purposes of keys, as the site registry names them
+# Purposes of keys, as the site registry names them.
+REQUEST, AUDIT, ANCHOR = "request", "audit", "anchor"
+PURPOSES = (REQUEST, AUDIT, ANCHOR)
+PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 Stamp = tuple[tuple[int, int], ...]  # tells key files from those that took their place
 SCRYPT_COST = 2**18  # half a second to open the keystore; tests hand in less
 
 
 def create_keys(home: Path, password: bytes, *, scrypt_cost: int = SCRYPT_COST) -> None:
-    """Make the three keys of a new site; raises `Conflict` (``KeysExist``), replaces none."""
+    """Make the four keys of a new site; raises `Conflict` (``KeysExist``), replaces none."""
     folder = make_private(home / "keys")
     if existing := sorted(path.name for path in folder.iterdir()):
         raise Conflict(
@@ -42,9 +48,29 @@ def create_keys(home: Path, password: bytes, *, scrypt_cost: int = SCRYPT_COST) 
             f"{folder} holds {', '.join(existing)}; a lost key cannot be made again",
             hint="choose another home",
         )
-    for purpose in (REQUEST, AUDIT):
-        write_private(folder / f"{purpose}.pem", _encrypted(Ed25519PrivateKey.generate(), password))
+    for purpose in PURPOSES:
+        write_private(folder / f"{purpose}.pem", _encrypted(_new_key(purpose), password))
     write_private(folder / "chain.json", _new_account(password, scrypt_cost))
+
+
+def add_missing_key(settings: Settings, password: bytes | None = None) -> bool:
+    """Make the anchor key of a home from before there was one; whether it had none.
+
+    Raises `NotFound` (``KeysMissing``) for a home without keys, `Unauthenticated`
+    (``WrongPassword``): all its keys open with one password.
+    """
+    path = key_file(settings, ANCHOR)
+    if path.is_file():
+        return False
+    if password is None:
+        password = settings.password()
+    _load_key(key_file(settings, AUDIT), password)
+    keep_private(path, _encrypted(anchor_key.new_anchor_key(), password))
+    return True
+
+
+def _new_key(purpose: str) -> PrivateKey:
+    return anchor_key.new_anchor_key() if purpose == ANCHOR else Ed25519PrivateKey.generate()
 
 
 def _new_account(password: bytes, scrypt_cost: int) -> bytes:
@@ -65,12 +91,14 @@ class Identity:
         self,
         request: Ed25519PrivateKey,
         audit: Ed25519PrivateKey,
+        anchor: EllipticCurvePrivateKey,
         chain: _Keystore,
         stamp: Stamp = (),
     ) -> None:
         self.stamp = stamp
         self._request = request
         self._audit = audit
+        self._anchor = anchor
         self._chain = chain
         self.request_public = request.public_key().public_bytes_raw()
         self.audit_public = audit.public_key().public_bytes_raw()
@@ -91,12 +119,11 @@ class Identity:
             chain = _Keystore(account_file(settings), password)
         return self._read(settings, password, chain)
 
-    def make_next_key(self, settings: Settings, purpose: str) -> Ed25519PrivateKey:
+    def make_next_key(self, settings: Settings, purpose: str) -> PrivateKey:
         """The key that will follow, in a file; one that was made and not used yet is it."""
         path = next_key_file(settings, purpose)
         if not path.is_file():
-            new = Ed25519PrivateKey.generate()
-            keep_private(path, _encrypted(new, self._chain.password))
+            keep_private(path, _encrypted(_new_key(purpose), self._chain.password))
         return _load_key(path, self._chain.password)
 
     def next_public_key(self, settings: Settings, purpose: str) -> bytes | None:
@@ -117,10 +144,16 @@ class Identity:
     @classmethod
     def _read(cls, settings: Settings, password: bytes, chain: _Keystore) -> Identity:
         stamp = _stamp_of(settings)  # before they are read: a change in between is met again
-        request, audit = (
-            _load_key(key_file(settings, each), password) for each in (REQUEST, AUDIT)
+        request, audit, anchor = (
+            _load_key(key_file(settings, each), password) for each in PURPOSES
         )
-        return cls(request, audit, chain, stamp)
+        if (
+            isinstance(request, EllipticCurvePrivateKey)
+            or isinstance(audit, EllipticCurvePrivateKey)
+            or isinstance(anchor, Ed25519PrivateKey)
+        ):
+            raise Unauthenticated("WrongKey", f"{settings.keys} holds a key in another's file")
+        return cls(request, audit, anchor, chain, stamp)
 
     @property
     def account(self) -> LocalAccount:
@@ -131,6 +164,11 @@ class Identity:
     def address(self) -> str:
         """The account's address, checksummed; needs no decryption."""
         return self._chain.address
+
+    @cached_property
+    def anchor_account(self) -> LocalAccount:
+        """Signs heads of logs for contracts."""
+        return anchor_key.account_of(self._anchor)
 
     @property
     def request_key(self) -> Ed25519PrivateKey:
@@ -146,12 +184,23 @@ class Identity:
         return self._audit.sign(data)
 
     def proof(self, purpose: str, digest: bytes) -> bytes:
-        """The "request" or "audit" key's signature of its `key_proof_digest`; 64 bytes."""
-        return {REQUEST: self._request, AUDIT: self._audit}[purpose].sign(digest)
+        """A key's signature of its `key_proof_digest`: 64 bytes, of the "anchor" key 65."""
+        keys: dict[str, PrivateKey] = {
+            REQUEST: self._request,
+            AUDIT: self._audit,
+            ANCHOR: self._anchor,
+        }
+        return prove(keys[purpose], digest)
 
     def public_key(self, purpose: str) -> bytes:
-        """The raw Ed25519 public key for "request" or "audit"; 32 bytes."""
+        """The raw Ed25519 public key (32 bytes); of the "anchor" key the address (20 bytes)."""
+        if purpose == ANCHOR:
+            return self._anchor_address
         return {REQUEST: self.request_public, AUDIT: self.audit_public}[purpose]
+
+    @cached_property
+    def _anchor_address(self) -> bytes:
+        return anchor_key.address_of(self._anchor)
 
 
 class _Keystore:
@@ -236,13 +285,22 @@ def drop_next_key(settings: Settings, purpose: str) -> None:
     sync_folder(settings.keys)
 
 
-def public_bytes(key: Ed25519PrivateKey) -> bytes:
-    """The raw public key; 32 bytes."""
+def public_bytes(key: PrivateKey) -> bytes:
+    """The raw Ed25519 public key (32 bytes); of an anchor key the address (20 bytes)."""
+    if isinstance(key, EllipticCurvePrivateKey):
+        return anchor_key.address_of(key)
     return key.public_key().public_bytes_raw()
 
 
+def prove(key: PrivateKey, digest: bytes) -> bytes:
+    """What shows that this site holds the key: its signature of 32 bytes."""
+    if isinstance(key, EllipticCurvePrivateKey):
+        return anchor_key.prove(key, digest)
+    return key.sign(digest)
+
+
 def _stamp_of(settings: Settings) -> Stamp:
-    files = (*(key_file(settings, each) for each in (REQUEST, AUDIT)), account_file(settings))
+    files = (*(key_file(settings, each) for each in PURPOSES), account_file(settings))
     return tuple((found.st_mtime_ns, found.st_ino) for found in map(_stat, files))
 
 
@@ -253,7 +311,7 @@ def _stat(path: Path) -> os.stat_result:
         raise _missing(path) from error
 
 
-def _encrypted(key: Ed25519PrivateKey, password: bytes) -> bytes:
+def _encrypted(key: PrivateKey, password: bytes) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -261,14 +319,16 @@ def _encrypted(key: Ed25519PrivateKey, password: bytes) -> bytes:
     )
 
 
-def _load_key(path: Path, password: bytes) -> Ed25519PrivateKey:
+def _load_key(path: Path, password: bytes) -> PrivateKey:
     try:
         key = serialization.load_pem_private_key(_read(path), password)
     except (ValueError, TypeError) as error:
         raise _wrong_password(path) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise Unauthenticated("WrongKey", f"{path} holds no Ed25519 key")
-    return key
+    if isinstance(key, Ed25519PrivateKey):
+        return key
+    if isinstance(key, EllipticCurvePrivateKey) and anchor_key.is_anchor_key(key):
+        return key
+    raise Unauthenticated("WrongKey", f"{path} holds no Ed25519 or secp256k1 key")
 
 
 def _read(path: Path) -> bytes:

@@ -20,6 +20,7 @@ from chain.ids import ZERO_ID
 from node.directory import checked_endpoint
 from node.errors import Conflict, Invalid, NodeError, TooLarge, Unauthenticated
 from node.files import write_private
+from node.identity import ANCHOR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,13 +47,17 @@ _SIGNED = {
     "endpoint": "string",
     "requestKey": "bytes",
     "auditKey": "bytes",
+    "anchorKey": "address",
     "contactDigest": "bytes32",
     "acceptance": "bytes",
 }
 
 
 class AdmissionRequest(BaseModel):
-    """The document.  Keys are Ed25519 (32 bytes), `nonce` is decimal text; JSON in camel case."""
+    """The document; JSON in camel case.
+
+    Keys are Ed25519 (32 bytes), the anchor key an address; `nonce` is decimal text.
+    """
 
     version: Literal[1] = 1
     chain_id: int = Field(ge=1, lt=2**53)
@@ -63,6 +68,7 @@ class AdmissionRequest(BaseModel):
     endpoint: str = Field(max_length=200)
     request_key: PublicKey
     audit_key: PublicKey
+    anchor_key: Address
     contact_digest: Digest | None = None
     acceptance: Signature
     signature: Signature
@@ -153,6 +159,7 @@ def make_request(
         "endpoint": settings.endpoint,
         "requestKey": "0x" + identity.request_public.hex(),
         "auditKey": "0x" + identity.audit_public.hex(),
+        "anchorKey": "0x" + identity.public_key(ANCHOR).hex(),
         "contactDigest": None if contact is None else canonical.digest(contact),
         "acceptance": typed_data.sign(
             network.membership.typed_admission(identity.address, shown, int(nonce)),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from chain.ids import ZERO_ID, new_nonce
 from node.errors import Conflict, Invalid, NotFound, Refused
-from node.identity import AUDIT, REQUEST
+from node.identity import PURPOSES
 from node.store import GrantTerms as KeptTerms
 from node.store import LocalDataset
 from node.submission import Submitted, is_open, rehearse, submit
@@ -41,7 +41,7 @@ ALL = "all"  # the grantee that every member is
 
 
 def register_site(site: Site, roles: tuple[str, ...], name: str | None = None) -> Submitted:
-    """Register this site with its request and audit key at the endpoint its settings name.
+    """Register this site with its request, audit and anchor key at the endpoint its settings name.
 
     A registration that stands and says the same, or is on its way, is this one.  Raises `Refused`
     (``MemberNotActive``) unless its account is a member's, and `Conflict` for a site that is
@@ -61,7 +61,7 @@ def register_site(site: Site, roles: tuple[str, ...], name: str | None = None) -
         )
     if settings.site_id == id and is_open(site, submitted.intent):
         return submitted
-    keys = tuple(proven_key(network, identity, id, purpose) for purpose in (REQUEST, AUDIT))
+    keys = tuple(proven_key(network, identity, id, purpose) for purpose in PURPOSES)
     call = network.sites.register(
         identity.address, shown, settings.endpoint, wanted, keys, SITE_NONCE
     )

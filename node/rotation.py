@@ -27,9 +27,9 @@ from node.audit.entries import acting_as, record
 from node.chain_tx import state_of
 from node.errors import Conflict, Invalid, NotFound
 from node.identity import (
-    AUDIT,
-    REQUEST,
+    PURPOSES,
     drop_next_key,
+    prove,
     public_bytes,
     take_next_key,
 )
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PURPOSES = (REQUEST, AUDIT)
 OPEN = ("ADDING", "OVERLAP", "ENDING")
 SYNC = "sync"
 
@@ -54,7 +53,7 @@ SYNC = "sync"
 
 
 def rotate(site: Site, purpose: str) -> Submitted:
-    """Make a new key for "request" or "audit" and have it registered; sync does the rest.
+    """Make a new key for "request", "audit" or "anchor" and have it registered; sync does the rest.
 
     Asked again while the new key is on its way, it is the same rotation.  Raises `Invalid`, and
     what the chain refuses.
@@ -77,7 +76,7 @@ def rotate(site: Site, purpose: str) -> Submitted:
     public = "0x" + public_bytes(new).hex()
     place = (network.client.chain_id, network.sites.address, site.id, purpose, public)
     id = key_id(*place)
-    proof = new.sign(bytes.fromhex(key_proof_digest(*place).removeprefix("0x")))
+    proof = prove(new, bytes.fromhex(key_proof_digest(*place).removeprefix("0x")))
     call = network.sites.add_key(site.id, KeyInput(purpose, public, "0x" + proof.hex()))
     rehearse(site, call)
     row = KeyRotation(

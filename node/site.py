@@ -6,6 +6,7 @@ worker's parent process stays small.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from node.directory import ChainDirectory, Directory, not_registered
 from node.doorbell import Doorbell
 from node.errors import Conflict
 from node.files import make_private, write_private
-from node.identity import REQUEST, SCRYPT_COST, Identity, create_keys
+from node.identity import REQUEST, SCRYPT_COST, Identity, add_missing_key, create_keys
 from node.settings import FILE_NAME, Settings
 from node.store import Store
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from node.inbox import Inbox
     from node.peers import Peers
     from node.previews import Previews
+
+log = logging.getLogger(__name__)
 
 
 class Site:
@@ -96,7 +99,10 @@ class Site:
         from node.migrations import migrate
 
         settings = Settings.load(home)
-        identity = Identity.load(settings, None if password is None else password.encode())
+        secret = None if password is None else password.encode()
+        if add_missing_key(settings, secret):
+            log.warning("this home got an anchor key: run `fatechain key rotate anchor` once")
+        identity = Identity.load(settings, secret)
         store = Store(settings.database_url)
         migrate(store)
         return cls(settings, store, identity, directory=directory)
@@ -144,7 +150,7 @@ class Site:
         return self._identity
 
     def key_id(self, purpose: str = REQUEST, identity: Identity | None = None) -> str:
-        """The id on the chain of this site's key for "request" or "audit".
+        """The id on the chain of this site's key for "request", "audit" or "anchor".
 
         Raises `Conflict` (``NotRegistered``); it is computed, not looked up.
         """

@@ -12,7 +12,7 @@ from node import rotation
 from node.api.accepted import Accepted, Wait, accepted
 from node.api.operator import OperatorRoute
 from node.api.views.model import Asked, IdInPath, Shown
-from node.identity import AUDIT, REQUEST
+from node.identity import PURPOSES
 from node.site import Site
 from node.store import KeyRotation
 from node.submission import Submitted
@@ -50,7 +50,7 @@ class KeyShown(Shown):
 
 
 class NewRotation(Asked):
-    purpose: Literal["request", "audit"]
+    purpose: Literal["request", "audit", "anchor"]
     model_config = ConfigDict(
         frozen=True, extra="forbid", json_schema_extra={"examples": [{"purpose": "request"}]}
     )
@@ -66,7 +66,7 @@ class Revocation(Asked):
 def list_keys(request: Request) -> list[KeyShown]:
     site: Site = request.app.state.site
     identity, network = site.identity, site.network()
-    signing = {site.key_id(purpose, identity) for purpose in (REQUEST, AUDIT)}
+    signing = {site.key_id(purpose, identity) for purpose in PURPOSES}
     follows = {row.key_id: row for row in reversed(rotation.rotations(site))}
     return [
         KeyShown(

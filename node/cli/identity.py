@@ -48,7 +48,7 @@ def list_keys(place: Place) -> None:
 
 def rotate(
     place: Place,
-    purpose: Annotated[str, typer.Argument(help="request or audit.")],
+    purpose: Annotated[str, typer.Argument(help="request, audit or anchor.")],
     wait: Wait = DEFAULT_WAIT,
 ) -> None:
     """Put a new key in the place of one; the old one stands beside it for a while."""

@@ -57,6 +57,7 @@ def init(
     ] = None,
 ) -> None:
     """Make a site's home: settings, keys, database, and the signed request for admission."""
+    from node.identity import ANCHOR
     from node.site import Site
 
     settings: dict[str, Any] = {"name": name, "roles": tuple(role or DEFAULT_ROLES)}
@@ -76,6 +77,7 @@ def init(
             "account": site.identity.address,
             "request_key": "0x" + site.identity.request_public.hex(),
             "audit_key": "0x" + site.identity.audit_public.hex(),
+            "anchor_key": "0x" + site.identity.public_key(ANCHOR).hex(),
             "endpoint": site.settings.endpoint,
             "consortium": site.settings.consortium,
             "admission_request": _request_admission(place, site, institution),

@@ -20,10 +20,11 @@ from chain.datasets import dataset_id
 from chain.deploy import DEFAULT_MINIMUMS, Deployment, deploy
 from chain.ids import ZERO_ID
 from chain.network import Network
-from chain.sites import AUDIT, REQUEST, SiteRole, site_id
+from chain.sites import SiteRole, site_id
 from chain.testing import InProcessChain
 from ml.algorithm import code_digest
 from ml.table import KEY_BYTES, commit_rows, read_csv
+from node.identity import PURPOSES
 from node.jobs import InputRequest, JobRequest, PartyRequest, propose
 from node.registration import proven_key
 from node.site import Site
@@ -224,7 +225,7 @@ def _join(world: Consortium, folder: Path, name: str, number: int) -> None:
     world.govern(admission(world.network, site.identity.account, name, number))
     registry = world.network.sites.address
     id = site_id(world.network.client.chain_id, registry, address, 0)
-    keys = [proven_key(world.network, site.identity, id, what) for what in (REQUEST, AUDIT)]
+    keys = [proven_key(world.network, site.identity, id, what) for what in PURPOSES]
     roles = SiteRole.DATA_OWNER | SiteRole.MODEL_USER
     endpoint = site.settings.endpoint
     world.act(name, world.network.sites.register(address, name, endpoint, roles, keys, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import subprocess
 import sys
@@ -44,6 +45,19 @@ def test_requests_and_checkpoints_are_signed_with_different_keys(home: Path) -> 
     audit = Ed25519PublicKey.from_public_bytes(identity.public_key("audit"))
     request.verify(identity.sign(b"x"), b"x")
     audit.verify(identity.sign_audit(b"x"), b"x")
+
+
+def test_the_anchor_key_is_an_account_apart_from_the_one_that_sends(home: Path) -> None:
+    identity = Identity.load(Settings.load(home), PASSWORD)
+    address = "0x" + identity.public_key("anchor").hex()
+    assert identity.anchor_account.address.lower() == address != identity.address.lower()
+
+
+def test_a_key_in_anothers_file_is_not_taken_for_it(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "keys", tmp_path / "keys")
+    (tmp_path / "keys" / "audit.pem").write_bytes((home / "keys" / "anchor.pem").read_bytes())
+    with pytest.raises(Unauthenticated, match="WrongKey"):
+        Identity.load(Settings.load(tmp_path), PASSWORD)
 
 
 def test_no_file_holds_a_key_in_the_open_or_is_readable_by_others(home: Path) -> None:

@@ -102,6 +102,7 @@ def test_a_request_is_taken_by_a_member_of_the_same_consortium(quiet: Newcomers)
         {"endpoint": "https://elsewhere.example"},
         {"requestKey": "0x" + "11" * 32},
         {"auditKey": "0x" + "11" * 32},
+        {"anchorKey": "0x" + "11" * 20},
         {"contactDigest": "0x" + "22" * 32},
         {"account": "0x" + "33" * 20},
         {"signature": "0x" + "44" * 65},
@@ -301,7 +302,7 @@ def test_a_node_registers_itself_when_its_member_is_admitted(world: Newcomers) -
     keys = world.network.sites.keys(site.id)
     assert (found.operator, found.endpoint) == (site.identity.address, site.settings.endpoint)
     assert found.roles == SiteRole.DATA_OWNER | SiteRole.AUDITOR
-    assert {key.purpose for key in keys} == {"request", "audit"}
+    assert {key.purpose for key in keys} == {"request", "audit", "anchor"}
     assert all(world.network.sites.proves(site.id, key) for key in keys)
     assert world.network.sites.is_active(site.id)
 

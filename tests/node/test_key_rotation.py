@@ -15,8 +15,9 @@ from chain.sites import Key
 from node import rotation
 from node.audit.checkpoint import open_checkpoint
 from node.certificate import certify
+from node.check import FAIL, check
 from node.errors import Conflict, Invalid, NodeError, NotFound, Refused
-from node.identity import AUDIT, REQUEST, next_key_file, take_next_key
+from node.identity import ANCHOR, AUDIT, PURPOSES, REQUEST, key_file, next_key_file, take_next_key
 from node.rotation import revoke, rotate, rotations
 from node.signatures import sign, verify
 from node.store import ChainTx, KeyRotation, LocalJob
@@ -82,7 +83,7 @@ def _is_taken(world: Consortium, request: httpx.Request) -> bool:
 # ── The way of a rotation ────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("purpose", [REQUEST, AUDIT])
+@pytest.mark.parametrize("purpose", PURPOSES)
 def test_the_new_key_signs_when_it_is_confirmed_and_the_old_one_stands_beside_it(
     world: Consortium, purpose: str
 ) -> None:
@@ -379,10 +380,29 @@ def test_a_site_keeps_no_file_of_a_key_that_ended(world: Consortium) -> None:
     rotate(world.bank, REQUEST)
     _pass(world)
     assert sorted(path.name for path in Path(world.bank.settings.keys).iterdir()) == [
+        "anchor.pem",
         "audit.pem",
         "chain.json",
         "request.pem",
     ]
+
+
+def test_a_home_from_before_anchor_keys_gets_one_and_registers_it_by_a_rotation(
+    world: Consortium,
+) -> None:
+    key_file(world.bank.settings, ANCHOR).unlink()
+    with ChainSite.open(world.bank.settings.home) as again:
+        again.chain = world.chain
+        [item] = [each for each in check(again).items if each.name == "anchor key"]
+        assert (item.status, item.todo) == (FAIL, "fatechain key rotate anchor")
+    new = rotate(world.bank, ANCHOR).id
+    _pass(world)
+    assert world.bank.key_id(ANCHOR) == new
+    address = world.bank.identity.anchor_account.address.lower()
+    assert _keys(world)[new].public_key == address
+    world.bank.change(key_overlap_seconds=0)
+    _pass(world, 2)
+    assert _row(world.bank, new).state == "ENDED"
 
 
 def test_a_stranger_cannot_use_a_key_that_is_not_confirmed(world: Consortium) -> None:

@@ -81,6 +81,7 @@ def test_a_registered_site_stands_with_its_keys_and_endpoint(world: Newcomers) -
     assert keys == {
         "request": "0x" + world.bank.identity.request_public.hex(),
         "audit": "0x" + world.bank.identity.audit_public.hex(),
+        "anchor": "0x" + world.bank.identity.public_key("anchor").hex(),
     }
     assert world.network.sites.is_active(world.bank.id)
 
@@ -88,7 +89,7 @@ def test_a_registered_site_stands_with_its_keys_and_endpoint(world: Newcomers) -
 def test_a_site_registers_with_keys_that_prove_themselves(world: Newcomers) -> None:
     sites = world.network.sites
     for site in (world.bank, world.shop):
-        assert [sites.proves(site.id, key) for key in sites.keys(site.id)] == [True, True]
+        assert [sites.proves(site.id, key) for key in sites.keys(site.id)] == [True] * 3
 
 
 def test_a_site_of_no_member_is_refused_and_nothing_is_left_behind(world: Newcomers) -> None:

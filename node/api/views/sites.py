@@ -20,7 +20,8 @@ T = TypeVar("T")
 class SiteKey(Shown):
     """Valid in blocks [from_block, until_block); until_block 0: it stands.
 
-    `proven`: it signed that it is this site's. A "request" or "audit" key that did not is none.
+    `proven`: it signed that it is this site's. A "request", "audit" or "anchor" key that did not
+    is none.
     """
 
     id: str
