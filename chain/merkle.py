@@ -60,18 +60,32 @@ class Frontier:
 
     def append(self, leaf: bytes) -> list[tuple[int, int, bytes]]:
         """The subtrees that this leaf completes, itself first: (level, index, hash)."""
-        _require_hash(leaf)
-        index = self._size
-        level = 0
-        completed = [(level, index, leaf)]
+        return self.append_subtree(0, leaf)
+
+    def append_subtree(self, level: int, value: bytes) -> list[tuple[int, int, bytes]]:
+        """Append the 2^level leaves of a complete subtree by its hash; returns as `append`.
+
+        Raises ValueError where such a subtree cannot stand: the size must be a multiple of it.
+        """
+        _require_hash(value)
+        index, inside = self._size >> level, self._size & ((1 << level) - 1)
+        if inside:
+            raise ValueError(f"found size {self._size}; a multiple of {1 << level} is needed")
+        self._size += 1 << level
+        completed = [(level, index, value)]
         while index & 1:
-            leaf = node_hash(self._peaks.pop(), leaf)
+            value = node_hash(self._peaks.pop(), value)
             index >>= 1
             level += 1
-            completed.append((level, index, leaf))
-        self._peaks.append(leaf)
-        self._size += 1
+            completed.append((level, index, value))
+        self._peaks.append(value)
         return completed
+
+    def branch(self) -> "Frontier":
+        """Another frontier of the same leaves, which grows by itself."""
+        other = Frontier()
+        other._size, other._peaks = self._size, list(self._peaks)
+        return other
 
     def root(self) -> bytes:
         if not self._peaks:
@@ -126,6 +140,16 @@ class Tree:
 
 
 # ------------------------------------------------------------------------------ proving
+
+
+def subtree_root(hashes: bytes) -> bytes:
+    """Root of the complete subtree over 2^k hashes, one after the other in one string."""
+    while len(hashes) > HASH_BYTES:
+        pairs = range(0, len(hashes), 2 * HASH_BYTES)
+        hashes = b"".join(
+            [sha256(b"\x01" + hashes[at : at + 2 * HASH_BYTES]).digest() for at in pairs]
+        )
+    return hashes
 
 
 def root(leaves: Iterable[bytes]) -> bytes:

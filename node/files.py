@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -21,13 +22,23 @@ def open_private(path: Path) -> int:
 
 def write_private(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``: after a crash the file is the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(open_private(temporary), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    sync_folder(path.parent)
+    write_all_private({path: content})
+
+
+def write_all_private(contents: Mapping[Path, bytes]) -> None:
+    """`write_private` of many files, each folder made durable once instead of once for each."""
+    written = {}
+    for path, content in contents.items():
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        with os.fdopen(open_private(temporary), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        written[temporary] = path
+    for temporary, path in written.items():
+        temporary.rename(path)
+    for folder in {path.parent for path in contents}:
+        sync_folder(folder)
 
 
 def keep_private(path: Path, content: bytes) -> None:

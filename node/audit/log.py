@@ -21,15 +21,15 @@ from sqlalchemy.orm import Session
 
 from chain import merkle
 from node.audit.checkpoint import sign_checkpoint
-from node.audit.tiles import HASH_BYTES, WIDTH, Tiles, bundle
-from node.errors import Failed, Invalid, NotFound
+from node.audit.dates import Anchored
+from node.audit.tiles import WIDTH, Tiles, bundle
+from node.audit.tree import HEIGHT, TiledTree, differs
+from node.audit.verification import Fault, Progress, verify
+from node.errors import Invalid, NotFound
 from node.identity import Identity
 from node.store import Anchor, AuditEntry, AuditPending, Base, Store
 
 BATCH = 5000  # entries in one transaction
-RUN = 20 * 256  # leaves read at once; whole tiles
-HEIGHT = 8  # levels of the tree in one tile: 2 ** HEIGHT == WIDTH
-MAX_FAULTS = 100
 
 _ENTRIES, _PENDING = Base.metadata.tables["audit_entry"], Base.metadata.tables["audit_pending"]
 
@@ -54,14 +54,6 @@ class LogEntry:
         return found
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A place where the log is not what it was."""
-
-    index: int
-    what: str
-
-
 class AuditLog:
     """The log in ``store`` with its tiles below ``folder``.
 
@@ -70,7 +62,8 @@ class AuditLog:
 
     def __init__(self, store: Store, folder: Path) -> None:
         self._store = store
-        self._tiles = Tiles(folder)
+        self._folder = folder
+        self._tree = TiledTree(Tiles(folder), self._leaves)
         self._tiled: int | None = None  # leaves that the tiles hold; None: not looked at yet
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
@@ -99,7 +92,8 @@ class AuditLog:
         if self._tiled != size:
             self.repair()  # somebody else sequenced meanwhile
         else:
-            self._grow([(row["leaf_hash"], row["entry"]) for row in rows])
+            self._tree.append(size, b"".join([row["leaf_hash"] for row in rows]))
+            self._tiled = size + len(rows)
         return len(rows)
 
     def repair(self) -> int:
@@ -111,41 +105,9 @@ class AuditLog:
         with self._store.read() as session:
             size = _size(session)
         self._check_anchor(size)
-        agreed = self._first_lacking(size)
-        self._tiled = agreed
-        while self._tiled < size:
-            # Up to the end of a tile, so that no tile is written twice.
-            stop = min(size, self._tiled - self._tiled % WIDTH + RUN)
-            entries = self.entries(self._tiled, stop)
-            self._grow([(entry.leaf_hash, entry.content) for entry in entries])
-        self._complete_upper(size)
-        return size - agreed
-
-    def _grow(self, leaves: Sequence[tuple[bytes, bytes]]) -> None:
-        """Append (leaf hash, entry) to the tiles, level by level."""
-        assert self._tiled is not None
-        self._grow_bundles(self._tiled, [entry for _, entry in leaves])
-        level, start = 0, self._tiled
-        added = b"".join(leaf for leaf, _ in leaves)
-        while added:
-            number, kept = divmod(start, WIDTH)
-            hashes = (self._tile(level, number, kept) if kept else b"") + added
-            above: list[bytes] = []
-            for at in range(0, len(hashes), WIDTH * HASH_BYTES):
-                tile = hashes[at : at + WIDTH * HASH_BYTES]
-                self._tiles.write(level, number + len(above), tile)
-                if len(tile) == WIDTH * HASH_BYTES:
-                    above.append(_subtree(tile))
-            level, start, added = level + 1, number, b"".join(above)
-        self._tiled += len(leaves)
-
-    def _grow_bundles(self, start: int, entries: Sequence[bytes]) -> None:
-        number, kept = divmod(start, WIDTH)
-        if kept:
-            earlier = self.entries(number * WIDTH, start)
-            entries = [*(entry.content for entry in earlier), *entries]
-        for at in range(0, len(entries), WIDTH):
-            self._tiles.write_entries(number + at // WIDTH, entries[at : at + WIDTH])
+        lacking = self._tree.repair(size)
+        self._tiled = size
+        return lacking
 
     # ── Reading and proving ──────────────────────────────────────────────────────────────────
 
@@ -163,7 +125,8 @@ class AuditLog:
 
     def root(self, size: int | None = None) -> bytes:
         """The root over the first ``size`` entries (all by default); 32 bytes."""
-        return merkle.root_at(self._within(size), self._hash_at)
+        within = self._within(size)
+        return merkle.root_at(within, self._tree.hashes_of(within))
 
     def inclusion_proof(self, index: int, size: int | None = None) -> list[bytes]:
         """That entry ``index`` stands in the log of ``size``; raises `Invalid`."""
@@ -172,7 +135,7 @@ class AuditLog:
             raise Invalid(
                 "InvalidRequest", f"there is no entry {index} in a log of {within}", found=index
             )
-        return merkle.inclusion_proof_at(index, within, self._hash_at)
+        return merkle.inclusion_proof_at(index, within, self._tree.hashes_of(within))
 
     def consistency_proof(self, old: int, new: int | None = None) -> list[bytes]:
         """That the log of ``new`` begins with the log of ``old``; raises `Invalid`."""
@@ -184,7 +147,7 @@ class AuditLog:
                 found=old,
                 allowed=f"1 to {within}",
             )
-        return merkle.consistency_proof_at(old, within, self._hash_at)
+        return merkle.consistency_proof_at(old, within, self._tree.hashes_of(within))
 
     def checkpoint(self, identity: Identity, site_id: str, size: int | None = None) -> str:
         """A head of the log, signed with the audit key."""
@@ -195,7 +158,7 @@ class AuditLog:
         """The first ``width`` hashes of a tile; None where they do not all stand."""
         if number * WIDTH + width > self.size >> HEIGHT * level:
             return None
-        return self._tile(level, number, width)
+        return self._tree.tile(level, number, width)
 
     def bundle(self, number: int, width: int = WIDTH) -> bytes | None:
         """The first ``width`` entries of a bundle, each after its length in two bytes."""
@@ -229,89 +192,43 @@ class AuditLog:
 
     # ── Verifying ────────────────────────────────────────────────────────────────────────────
 
-    def verify(self) -> list[Fault]:
+    def verify(
+        self,
+        anchors: Sequence[Anchored] | None = None,
+        *,
+        processes: int = 1,
+        progress: Progress | None = None,
+    ) -> list[Fault]:
         """Read the whole log and name every place that is not as it was written (100 at most).
 
-        An entry is held against its own hash and columns, against the tiles, and the heads against
-        the anchors: whoever edits one line must edit all of them, and cannot edit the chain's.
+        ``anchors`` are the heads that the chain holds; those that the database tells of unless
+        given, which whoever edits it may edit, too.
         """
-        faults: list[Fault] = []
-        frontier = merkle.Frontier()
-        with self._store.read() as session:
-            anchors = [
-                (size, bytes.fromhex(root.removeprefix("0x")))
-                for size, root in session.execute(
-                    select(Anchor.size, Anchor.root).order_by(Anchor.size)
-                )
-            ]
-            expected, sound, tile = 0, 0, b""
-            rows = session.execute(
-                select(*_COLUMNS).order_by(AuditEntry.index).execution_options(yield_per=RUN)
-            )
-            for row in rows:
-                entry = LogEntry(*row)
-                if entry.index != expected:
-                    faults.append(Fault(expected, f"missing up to {entry.index}"))
-                    break
-                if expected % WIDTH == 0:
-                    tile = self._tiles.widest(0, expected // WIDTH)
-                # SQLite keeps text where a BLOB should be, if somebody edits it in.
-                content = entry.content
-                leaf = merkle.leaf_hash(content if isinstance(content, bytes) else b"")
-                if what := _what_differs(entry, leaf, _slot(tile, expected)):
-                    faults.append(Fault(expected, what))
-                frontier.append(leaf)
-                expected += 1
-                while anchors and anchors[0][0] == expected:
-                    if frontier.root() != anchors.pop(0)[1]:
-                        faults.append(
-                            Fault(sound, f"not as anchored: differs in [{sound}, {expected})")
-                        )
-                    else:
-                        sound = expected
-                if len(faults) >= MAX_FAULTS:
-                    return faults
-        if not faults and (longer := self._longer_than(expected, [size for size, _ in anchors])):
-            faults.append(Fault(expected, longer))
-        return faults
+        heads = self.anchors() if anchors is None else anchors
+        return verify(self._store, self._folder, heads, processes=processes, progress=progress)
 
-    def _longer_than(self, size: int, anchored: Sequence[int]) -> str | None:
-        if anchored:
-            return f"missing up to {max(anchored)}, which is anchored"
-        number, width = divmod(size, WIDTH)
-        if self._tiles.read(0, number, width + 1) is not None:
-            return "missing: the tiles hold more entries than the database"
-        return None
+    def anchors(self) -> list[Anchored]:
+        """The anchored heads that the database tells of."""
+        with self._store.read() as session:
+            rows = session.execute(select(Anchor.size, Anchor.root).order_by(Anchor.size)).all()
+        return [Anchored(size, _unhex(root)) for size, root in rows]
 
     # ── Hashes ───────────────────────────────────────────────────────────────────────────────
 
-    def _hash_at(self, level: int, index: int) -> bytes:
-        """`chain.merkle.HashAt` over the tiles: a subtree inside a tile is computed from it."""
-        stored, inside = divmod(level, HEIGHT)
-        first = index << inside
-        number, offset = divmod(first, WIDTH)
-        width = offset + (1 << inside)
-        tile = self._tile(stored, number, width)
-        return _subtree(tile[offset * HASH_BYTES : width * HASH_BYTES])
-
-    def _tile(self, level: int, number: int, width: int) -> bytes:
-        """The first hashes of a tile, from disk, or from what lies below it."""
-        found = self._tiles.read(level, number, width)
-        if found is not None:
-            return found
-        start = number * WIDTH
-        if level > 0:
-            below = range(start, start + width)
-            return b"".join(_subtree(self._tile(level - 1, n, WIDTH)) for n in below)
+    def _leaves(self, first: int, end: int) -> bytes:
+        """`node.audit.tree.Leaves`"""
         with self._store.read() as session:
-            leaves = session.scalars(
-                select(AuditEntry.leaf_hash)
-                .where(AuditEntry.index >= start, AuditEntry.index < start + width)
+            rows = session.execute(
+                select(AuditEntry.index, AuditEntry.leaf_hash)
+                .where(AuditEntry.index >= first, AuditEntry.index < end)
                 .order_by(AuditEntry.index)
             ).all()
-        if len(leaves) != width:
-            raise _differs(start + len(leaves), "the database lacks the entry")
-        return b"".join(leaves)
+        for expected, (index, _) in enumerate(rows, first):
+            if index != expected:
+                raise differs(expected, f"the database lacks the entries up to {index}")
+        if len(rows) != end - first:
+            raise differs(first + len(rows), "the database lacks the entry")
+        return b"".join([leaf for _, leaf in rows])
 
     # ── Repairing ────────────────────────────────────────────────────────────────────────────
 
@@ -324,44 +241,11 @@ class AuditLog:
         if newest is None:
             return
         if newest.size > size:
-            raise _differs(size, f"the log has {size} entries and {newest.size} are anchored")
+            raise differs(size, f"the log has {size} entries and {newest.size} are anchored")
         if "0x" + self.root(newest.size).hex() != newest.root:
             faults = self.verify()
             first = faults[0] if faults else Fault(0, "its root is not the anchored one")
-            raise _differs(first.index, first.what)
-
-    def _first_lacking(self, size: int) -> int:
-        """How many leaves the tiles hold, all of them checked to be the database's."""
-        with self._store.read() as session:
-            rows = session.execute(
-                select(AuditEntry.index, AuditEntry.leaf_hash)
-                .order_by(AuditEntry.index)
-                .execution_options(yield_per=RUN)
-            )
-            stored = b""
-            for expected, (index, leaf) in enumerate(rows):
-                if index != expected:
-                    raise _differs(expected, f"the database lacks the entries up to {index}")
-                if index % WIDTH == 0:
-                    stored = self._tiles.widest(0, index // WIDTH)
-                slot = _slot(stored, index)
-                if slot is None:
-                    return expected
-                if slot != leaf:
-                    raise _differs(index, "its tile has another hash")
-        if longer := self._longer_than(size, ()):
-            raise _differs(size, longer)
-        return size
-
-    def _complete_upper(self, size: int) -> None:
-        """Write the tiles above the leaves that a crash left out."""
-        level, hashes = 1, size // WIDTH
-        while hashes:
-            for number in range(-(-hashes // WIDTH)):
-                width = min(WIDTH, hashes - number * WIDTH)
-                if self._tiles.read(level, number, width) is None:
-                    self._tiles.write(level, number, self._tile(level, number, width))
-            level, hashes = level + 1, hashes // WIDTH
+            raise differs(first.index, first.what)
 
     def _within(self, size: int | None) -> int:
         present = self.size
@@ -394,6 +278,14 @@ def _size(session: Session) -> int:
     return 0 if last is None else last + 1
 
 
+def _unhex(root: Any) -> bytes:
+    """The bytes of a root; those of none where somebody wrote something else."""
+    try:
+        return bytes.fromhex(root.removeprefix("0x"))
+    except (AttributeError, ValueError):
+        return b""
+
+
 def _placed(index: int, content: bytes) -> dict[str, Any]:
     """The row of a pending entry at its place."""
     value = json.loads(content)
@@ -403,44 +295,3 @@ def _placed(index: int, content: bytes) -> dict[str, Any]:
         "leaf_hash": merkle.leaf_hash(content),
         "entry": content,
     }
-
-
-def _what_differs(entry: LogEntry, leaf: bytes, slot: bytes | None) -> str | None:
-    """How an entry contradicts itself or its tile; None if it does not."""
-    if entry.leaf_hash != leaf:
-        return "edited: its hash is another"
-    if slot is not None and slot != leaf:
-        return "replaced: its tile has another hash"
-    try:
-        row = _placed(entry.index, entry.content)
-    except (ValueError, KeyError):
-        return "not an entry"
-    told = (entry.id, entry.type, entry.subject, entry.actor, entry.time)
-    if told != tuple(row[name] for name in ("id", "type", "subject", "actor", "time")):
-        return "edited: its columns are not the entry's"
-    return None
-
-
-def _slot(tile: bytes, index: int) -> bytes | None:
-    """The hash of leaf ``index`` in its tile, if the tile reaches so far."""
-    start = index % WIDTH * HASH_BYTES
-    found = tile[start : start + HASH_BYTES]
-    return found if len(found) == HASH_BYTES else None
-
-
-def _subtree(hashes: bytes) -> bytes:
-    """The root of a complete subtree over a power of two of hashes."""
-    level = [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
-    while len(level) > 1:
-        level = [merkle.node_hash(level[i], level[i + 1]) for i in range(0, len(level), 2)]
-    return level[0]
-
-
-def _differs(index: int, detail: str) -> Failed:
-    return Failed(
-        "AuditLogDiffers",
-        f"the audit log was changed at entry {index}: {detail}",
-        found=index,
-        hint="keep database and log/ as they are and find out who changed which; only if the "
-        "database is right, remove log/tile and it is made again",
-    )

@@ -163,6 +163,34 @@ def test_a_proof_in_a_log_of_ten_million_reads_few_subtrees() -> None:
     assert len(reads) < 200
 
 
+@given(st.integers(0, 7))
+def test_a_subtree_in_one_string_has_the_root_of_its_leaves(level: int) -> None:
+    hashes = leaves(1 << level)
+    assert merkle.subtree_root(b"".join(hashes)) == mth(hashes)
+
+
+@given(st.lists(st.integers(0, 4), max_size=12))
+def test_a_frontier_takes_whole_subtrees(levels: list[int]) -> None:
+    levels = sorted(levels, reverse=True)  # so that each has its place
+    hashes = leaves(sum(1 << level for level in levels))
+    frontier, start = merkle.Frontier(), 0
+    for level in levels:
+        frontier.append_subtree(level, mth(hashes[start : start + (1 << level)]))
+        start += 1 << level
+    assert frontier.root() == mth(hashes)
+    branch = frontier.branch()
+    branch.append(hashes[0] if hashes else merkle.EMPTY_ROOT)
+    assert (frontier.size, frontier.root()) == (len(hashes), mth(hashes))
+    assert branch.size == len(hashes) + 1
+
+
+def test_a_subtree_has_its_place_only_behind_its_like() -> None:
+    frontier = merkle.Frontier()
+    frontier.append(leaves(1)[0])
+    with pytest.raises(ValueError, match="multiple of 2"):
+        frontier.append_subtree(1, leaves(1)[0])
+
+
 def test_a_failed_proof_says_where_and_what_was_found() -> None:
     tree = merkle.Tree(leaves(8))
     root, proof = tree.root(), tree.inclusion_proof(3)
