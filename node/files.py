@@ -26,16 +26,18 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def write_all_private(contents: Mapping[Path, bytes]) -> None:
-    """`write_private` of many files, each folder made durable once instead of once for each."""
+    """`write_private` of many files, together on disk: waiting once for all is faster."""
     written = {}
-    for path, content in contents.items():
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with os.fdopen(open_private(temporary), "wb") as file:
+    with contextlib.ExitStack() as opened:
+        for path, content in contents.items():
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+            file = opened.enter_context(os.fdopen(open_private(temporary), "wb"))
             file.write(content)
             file.flush()
+            written[temporary] = path, file
+        for _, file in written.values():
             os.fsync(file.fileno())
-        written[temporary] = path
-    for temporary, path in written.items():
+    for temporary, (path, _) in written.items():
         temporary.rename(path)
     for folder in {path.parent for path in contents}:
         sync_folder(folder)

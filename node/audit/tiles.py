@@ -32,7 +32,7 @@ class Tiles:
 
     def read(self, level: int, number: int, width: int) -> bytes | None:
         """The first ``width`` hashes of a tile; None if they are not on disk."""
-        full = self._path(level, number)
+        full = self.path(level, number)
         for path in (full, *_partials(full, width)):
             try:
                 found = path.read_bytes()
@@ -44,7 +44,7 @@ class Tiles:
 
     def stored(self, level: int, number: int) -> bytes:
         """The widest file of a tile as it is; empty if there is none."""
-        full = self._path(level, number)
+        full = self.path(level, number)
         for path in (full, *_partials(full, 1)):
             try:
                 return path.read_bytes()
@@ -55,7 +55,7 @@ class Tiles:
     def is_full(self, level: int, number: int) -> bool:
         """Whether the file of a full tile is there, as long as it must be."""
         try:
-            return self._path(level, number).stat().st_size == TILE_BYTES
+            return self.path(level, number).stat().st_size == TILE_BYTES
         except FileNotFoundError:
             return False
 
@@ -63,14 +63,14 @@ class Tiles:
         """Store tiles (level, number, hashes), full or not, durably; narrower ones go away."""
         contents: dict[Path, bytes] = {}
         for level, number, hashes in tiles:
-            path = self._path(level, number)
+            path = self.path(level, number)
             if len(hashes) < TILE_BYTES:
                 path = _partial_folder(path) / str(len(hashes) // HASH_BYTES)
             make_private(path.parent)
             contents[path] = hashes
         write_all_private(contents)
         for level, number, hashes in tiles:
-            full = self._path(level, number)
+            full = self.path(level, number)
             if len(hashes) == TILE_BYTES:
                 shutil.rmtree(_partial_folder(full), ignore_errors=True)
                 continue
@@ -78,7 +78,8 @@ class Tiles:
                 if int(older.name) < len(hashes) // HASH_BYTES:
                     older.unlink(missing_ok=True)
 
-    def _path(self, level: int, number: int) -> Path:
+    def path(self, level: int, number: int) -> Path:
+        """Of a full tile."""
         digits = f"{number:03}"
         digits = digits.zfill(-(-len(digits) // 3) * 3)
         groups = [digits[i : i + 3] for i in range(0, len(digits), 3)]

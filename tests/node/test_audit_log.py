@@ -178,7 +178,7 @@ def test_tiles_lie_where_c2sp_says(store: Store, log: AuditLog, tmp_path: Path) 
 
 @given(st.integers(0, 10**12))
 def test_the_path_of_a_tile_has_groups_of_three_digits(number: int) -> None:
-    path = Tiles(Path("/log"))._path(0, number).relative_to("/log/tile/0")
+    path = Tiles(Path("/log")).path(0, number).relative_to("/log/tile/0")
     *upper, last = path.parts
     assert all(part.startswith("x") and len(part) == 4 for part in upper)
     assert len(last) == 3
