@@ -115,7 +115,7 @@ class Trial:
         times = sorted(
             datetime.fromisoformat(entry["time"]).timestamp()
             for entry in entries
-            if entry["entry"]["data"]["messageKind"] == ROUND
+            if entry["data"]["messageKind"] == ROUND
         )
         return [later - earlier for earlier, later in pairwise(times)]
 

@@ -4,7 +4,7 @@ The file is canonical JSON (RFC 8785) and a newline, nothing else. Ids, digests,
 are 0x-hex in lower case, addresses checksummed, blocks numbers, times RFC 3339 text, public keys
 0x-hex, signatures base64. Integers of 64 bits and more in a grant's terms are decimal text.
 
-    version         1
+    version         2
     network         chainId, consortium, jobRegistry
     job             id, proposer, member, specification (digest), algorithm (code digest),
                     purpose, deadline, and the blocks proposedAt, approvedAt, startedAt, endedAt
@@ -19,15 +19,16 @@ are 0x-hex in lower case, addresses checksummed, blocks numbers, times RFC 3339 
                     canonical {job, parts} with the parts of `result`
     steps           [{step, attempt, started, finished, outputs {site: digest}}]
     logs            per party: site, anchored {size, root, block, txHash}, and in the order of the
-                    log entries [{index, leafHash, entry, proof}]: those of the site's audit log
-                    that tell of this job, each with its inclusion proof under the anchored head
-                    (RFC 6962). Among them are every `message.sent` and `message.received`,
-                    `task.finished` for each output, and `result.attested`
+                    log entries [{index, leafHash, entry, disclosed, proof}]: those of the site's
+                    audit log that tell of this job, each with the fields that it discloses (see
+                    `chain.entries`) and its inclusion proof under the anchored head (RFC 6962).
+                    Among them are, with the fields that are looked at, every `message.sent` and
+                    `message.received`, `task.finished` for each output, and `result.attested`
     messages        count, bytes, reconciled (true), digest: see `messages_section`
     issued          by (site), at, keyId
     sections        SHA-256 of the canonical bytes of each of the ten sections above, by name
     signatures      [{site, keyId, signature}]: Ed25519 over the canonical bytes of
-                    {"sections": …, "version": 1}; the issuer's is required, others may follow
+                    {"sections": …, "version": 2}; the issuer's is required, others may follow
 
 `network_section`, `job_section`, `parties_section` and `model_section` say what the chain says; a
 node builds a certificate with them, and `chain.evidence` holds a certificate against them.
@@ -44,6 +45,7 @@ from pydantic.alias_generators import to_camel
 from chain import canonical
 from chain.consents import GrantRecord, GrantState
 from chain.datasets import Version
+from chain.entries import open_entry
 from chain.errors import VerificationFailed
 from chain.jobs import JobUse
 from chain.sites import REQUEST, Key
@@ -51,7 +53,7 @@ from chain.sites import REQUEST, Key
 if TYPE_CHECKING:
     from chain.network import Network
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 64 * 1024 * 1024
 MAX_INTEGER = canonical.MAX_INTEGER
 SECTIONS = (
@@ -215,6 +217,7 @@ class EntryPart(_Part):
     index: Number
     leaf_hash: Hash
     entry: dict[str, Any]
+    disclosed: dict[str, Any]
     proof: Annotated[list[Hash], Field(max_length=64)]
 
 
@@ -488,7 +491,7 @@ def _grant(network: "Network", grant: str, block: int, timestamp: int) -> dict[s
 
 
 class _Message(BaseModel):
-    """`data` of a message entry; what else it holds is its site's affair."""
+    """What a message entry tells; what else it holds is its site's affair."""
 
     model_config = ConfigDict(
         strict=True, extra="ignore", alias_generator=to_camel, validate_by_alias=True
@@ -515,15 +518,16 @@ def messages_section(job: str, logs: Sequence[Mapping[str, Any]]) -> dict[str, A
     `digest` is the SHA-256 of the canonical list of {step, attempt, sender, receiver, messageKind,
     n, digest, size}, one per message, sorted by these in this order. An entry that repeats another
     (a message sent again) counts once. Raises VerificationFailed where one end tells something else
-    than the other, or nothing, or tells it of another job or site.
+    than the other, or nothing, or tells it of another job or site, and where an entry discloses
+    what it did not commit to.
     """
     ends: dict[str, dict[tuple[Any, ...], tuple[_Message, str]]] = {SENT: {}, RECEIVED: {}}
     for number, log in enumerate(logs):
         for position, part in enumerate(log["entries"]):
             kind = part["entry"].get("type")
             if kind in ends:
-                where = f"$.logs[{number}].entries[{position}].entry"
-                _enter(ends[kind], _message(part["entry"], kind, log["site"], job, where), where)
+                where = f"$.logs[{number}].entries[{position}]"
+                _enter(ends[kind], _message(part, kind, log["site"], job, where), where)
     sent, received = ends[SENT], ends[RECEIVED]
     for one, other, said in ((sent, received, "received"), (received, sent, "sent")):
         for address, (message, where) in one.items():
@@ -548,16 +552,18 @@ def messages_section(job: str, logs: Sequence[Mapping[str, Any]]) -> dict[str, A
     }
 
 
-def _message(entry: Mapping[str, Any], kind: str, site: str, job: str, where: str) -> _Message:
+def _message(part: Mapping[str, Any], kind: str, site: str, job: str, where: str) -> _Message:
+    told = open_entry(part, where)
+    where = f"{where}.disclosed"
     try:
-        message = _Message.model_validate(entry.get("data"))
+        message = _Message.model_validate(told)
     except ValueError as error:
-        raise VerificationFailed(f"{where}.data", "not a message's data", "its fields") from error
+        raise VerificationFailed(where, "not a message's data", "its fields") from error
     if message.job != job:
-        raise VerificationFailed(f"{where}.data.job", message.job, job)
+        raise VerificationFailed(f"{where}.job", message.job, job)
     end, name = (message.sender, "sender") if kind == SENT else (message.receiver, "receiver")
     if end != site:
-        raise VerificationFailed(f"{where}.data.{name}", end, f"the site of the log, {site}")
+        raise VerificationFailed(f"{where}.{name}", end, f"the site of the log, {site}")
     return message
 
 
@@ -572,5 +578,5 @@ def _require_same(message: _Message, other: _Message, where: str) -> None:
     for name in ("digest", "size"):
         if getattr(message, name) != getattr(other, name):
             raise VerificationFailed(
-                f"{where}.data.{name}", getattr(message, name), getattr(other, name)
+                f"{where}.disclosed.{name}", getattr(message, name), getattr(other, name)
             )

@@ -11,9 +11,11 @@ holds here is worth what the reader knows of its keys, until `verify_certificate
 
 import base64
 import binascii
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,6 +35,7 @@ from chain.certificate import (
     section_digests,
     signed_bytes,
 )
+from chain.entries import open_entry
 from chain.errors import ChainError, ChainUnavailable, VerificationFailed
 
 MAX_DEPTH = 40
@@ -103,11 +106,11 @@ def report_on(
         return Report((_failed("format", failure),))
     checks = [Check("format", "$", True, "canonical JSON with every field of a certificate")]
     for name, look in verifier(value, certificate).looks().items():
-        checks.extend(_looked(name, look))
+        checks.extend(looked(name, look))
     return Report(tuple(checks))
 
 
-def _looked(name: str, look: Look) -> Iterator[Check]:
+def looked(name: str, look: Look) -> Iterator[Check]:
     """The checks of one subject; where it breaks off, a failed one that says why."""
     where = "$" if name in ("signatures", "algorithm") else f"$.{name}"
     try:
@@ -134,7 +137,7 @@ def _parse(data: bytes) -> tuple[dict[str, Any], Certificate]:
         raise VerificationFailed("$", f"{len(data)} bytes", f"at most {MAX_BYTES}")
     if not data.endswith(b"\n"):
         raise VerificationFailed("$", "no newline at the end", "canonical JSON and a newline")
-    if _is_deep(data):
+    if is_deep(data):
         raise VerificationFailed("$", "deeper nesting", f"at most {MAX_DEPTH} levels")
     try:
         value = canonical.loads(data[:-1])
@@ -146,7 +149,7 @@ def _parse(data: bytes) -> tuple[dict[str, Any], Certificate]:
         raise VerificationFailed(_path(first["loc"]), first["msg"], "a certificate") from error
 
 
-def _is_deep(data: bytes) -> bool:
+def is_deep(data: bytes) -> bool:
     """Looked at before parsing: parsers that recurse can be made to overflow their stack."""
     depth = 0
     for token in _BRACKETS.finditer(data):
@@ -259,7 +262,7 @@ class Standalone:
             where = f"$.signatures[{number}]"
             require_in(f"{where}.site", part.site, self.sites, "a party of the job")
             key = self.public_key(part, where)
-            _require_signed(f"{where}.signature", key, part.signature, payload)
+            require_signed(f"{where}.signature", key, part.signature, payload)
             yield where, f"site {part.site} signed the sections"
 
     def agreed_specification(self) -> Iterator[tuple[str, str]]:
@@ -311,20 +314,17 @@ class Standalone:
     def _included(self, where: str, number: int, position: int) -> None:
         log = self.certificate.logs[number]
         part = log.entries[position]
-        leaf = merkle.leaf_hash(canonical.dumps(part.entry))
-        require(f"{where}.leafHash", part.leaf_hash, "0x" + leaf.hex())
+        told = open_entry(self._part(number, position), where)
         merkle.require_inclusion(
             _raw(log.anchored.root),
             log.anchored.size,
             part.index,
-            leaf,
+            _raw(part.leaf_hash),
             [_raw(sibling) for sibling in part.proof],
             f"{where}.proof",
         )
         require(f"{where}.entry.source", part.entry.get("source"), log.site)
-        data = part.entry.get("data")
-        named = data.get("job") if isinstance(data, dict) else None
-        if self.job not in (part.entry.get("subject"), named):
+        if self.job not in (part.entry.get("subject"), told.get("job")):
             raise VerificationFailed(f"{where}.entry", "of something else", f"of job {self.job}")
 
     def logged_steps(self) -> Iterator[tuple[str, str]]:
@@ -344,15 +344,30 @@ class Standalone:
             raise VerificationFailed("$.logs", "no message", "what the parties told each other")
         yield "$.messages", f"{expected['count']} messages are told alike by both their ends"
 
+    @cached_property
+    def _told(self) -> Mapping[tuple[str, str], list[dict[str, Any]]]:
+        """(site, kind) → what its entries disclose; those that lie are left out here and found
+        where the logs are looked at."""
+        found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for number, log in enumerate(self.certificate.logs):
+            for position, part in enumerate(log.entries):
+                kind = part.entry.get("type")
+                if isinstance(kind, str):
+                    with contextlib.suppress(VerificationFailed):
+                        told = open_entry(self._part(number, position))
+                        found.setdefault((log.site, kind), []).append(told)
+        return found
+
+    def _part(self, number: int, position: int) -> dict[str, Any]:
+        """An entry as it stands in the file."""
+        part: dict[str, Any] = self.value["logs"][number]["entries"][position]
+        return part
+
     def _entry_of(self, site: str, kind: str, where: str, **told: Any) -> None:
         """Some entry of that kind in the site's log tells exactly this."""
-        for log in self.certificate.logs:
-            for part in log.entries if log.site == site else ():
-                data = part.entry.get("data")
-                if part.entry.get("type") != kind or not isinstance(data, dict):
-                    continue
-                if all(_same(data.get(name), value) for name, value in told.items()):
-                    return
+        for data in self._told.get((site, kind), ()):
+            if all(_same(data.get(name), value) for name, value in told.items()):
+                return
         raise VerificationFailed(where, f"no {kind} entry that tells it", f"one of site {site}")
 
 
@@ -387,7 +402,7 @@ def _same(found: Any, expected: Any) -> bool:
     return type(found) is type(expected) and bool(found == expected)
 
 
-def _require_signed(where: str, public_key: str, signature: str, payload: bytes) -> None:
+def require_signed(where: str, public_key: str, signature: str, payload: bytes) -> None:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from chain import canonical
+from chain.entries import open_entry
 from node.audit.entries import now, record, type_of
 from node.errors import Conflict, Failed, NodeError, NotFound, Unavailable
 from node.files import make_private, write_private
@@ -39,6 +40,7 @@ MAX_ENTRIES = 100_000  # of one party's log about one job
 def own_evidence(site: Site, job_id: str) -> dict[str, Any]:
     """The entries about a job under the newest anchored head, with proofs, signed.
 
+    Each with all its fields, or with none where they were erased.
     ``anchored`` is null and there are no entries as long as nothing was anchored.  Raises
     `NotFound` for a job that this site has no entries of.
     """
@@ -72,12 +74,7 @@ def own_evidence(site: Site, job_id: str) -> dict[str, Any]:
 
 def _shown(site: Site, entry: LogEntry, size: int) -> dict[str, Any]:
     proof = site.log.inclusion_proof(entry.index, size)
-    return {
-        "index": entry.index,
-        "leafHash": "0x" + entry.leaf_hash.hex(),
-        "entry": entry.value,
-        "proof": ["0x" + node.hex() for node in proof],
-    }
+    return entry.shown() | {"proof": ["0x" + node.hex() for node in proof]}
 
 
 def covers_end(evidence: Mapping[str, Any]) -> bool:
@@ -93,6 +90,7 @@ def check_evidence(site: Site, job_id: str, partner: str, evidence: Any) -> dict
     from pydantic import ValidationError
 
     from chain.certificate import LogPart
+    from chain.errors import VerificationFailed
 
     if not isinstance(evidence, dict) or not isinstance(evidence.get("signature"), str):
         raise _bad_evidence(partner, "it is no signed object")
@@ -117,9 +115,12 @@ def check_evidence(site: Site, job_id: str, partner: str, evidence: Any) -> dict
             LogPart.model_validate(_log(unsigned))
         except ValidationError as error:
             raise _bad_evidence(partner, f"{error.error_count()} fields do not fit") from error
-        for shown in entries:
-            kind, data = shown["entry"].get("type"), shown["entry"].get("data")
-            if not isinstance(kind, str) or not isinstance(data, dict):
+        for number, shown in enumerate(entries):
+            try:
+                open_entry(shown, f"$.entries[{number}]")
+            except VerificationFailed as failure:
+                raise _bad_evidence(partner, str(failure)) from failure
+            if not isinstance(shown["entry"].get("type"), str):
                 raise _bad_evidence(partner, "one of its entries is none of a log")
     elif entries:
         raise _bad_evidence(partner, "it shows entries without an anchored head")
@@ -187,6 +188,7 @@ def build(
 ) -> bytes:
     """The sealed certificate; the chain's facts are read from the chain, not from rows."""
     from chain.certificate import (
+        VERSION,
         Signer,
         job_section,
         model_section,
@@ -205,7 +207,7 @@ def build(
     identity = site.identity
     key_id = site.key_id(identity=identity)
     body = {
-        "version": 1,
+        "version": VERSION,
         "network": network_section(network),
         "job": job_section(network, job_id),
         "specification": job.specification,
@@ -270,10 +272,10 @@ def _step(task: Task, evidence: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     outputs = {}
     for part in evidence:
         for shown in part["entries"]:
-            entry = shown["entry"]
-            data = entry.get("data", {})
-            same = (data.get("step"), data.get("attempt")) == (task.step, task.attempt)
-            if entry.get("type") == type_of("task.finished") and same:
+            if shown["entry"].get("type") != type_of("task.finished"):
+                continue
+            data = open_entry(shown)
+            if (data.get("step"), data.get("attempt")) == (task.step, task.attempt):
                 outputs[part["site"]] = data.get("output")
     return {
         "step": task.step,

@@ -27,6 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    insert,
 )
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
@@ -429,7 +430,8 @@ class AuditPending(Base):
 
 
 class AuditEntry(Base):
-    """An entry with its place.  The canonical bytes are the leaf data."""
+    """An entry with its place.  The canonical bytes are the leaf data, which commits to its fields;
+    what they are lies in `AuditPayload`."""
 
     __tablename__ = "audit_entry"
     index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -440,6 +442,47 @@ class AuditEntry(Base):
     time: Mapped[str] = mapped_column(String(40), index=True)
     leaf_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     entry: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class PayloadKey(Base):
+    """The key that seals the payloads of a scope: a job, a dataset, or what else entries tell of.
+
+    Erasing the scope deletes it.
+    """
+
+    __tablename__ = "payload_key"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    scope: Mapped[str] = mapped_column(String(80), unique=True)
+    key: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[float] = mapped_column(default=time.time)
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  ids are not used again
+
+
+class AuditPayload(Base):
+    """What an entry's commitments are of, sealed; ``id`` is the entry's (node.audit.payloads)."""
+
+    __tablename__ = "audit_payload"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    key_id: Mapped[int] = mapped_column(ForeignKey("payload_key.id"), index=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Erasure(Base):
+    """A scope that was erased, and the receipt that the audit key signed (node.audit.erasure)."""
+
+    __tablename__ = "erasure"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    scope: Mapped[str] = mapped_column(String(80), index=True)
+    receipt: Mapped[dict[str, Any]]
+    erased_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class ErasedEntry(Base):
+    """An entry whose payload an erasure took away; its leaf stays."""
+
+    __tablename__ = "erased_entry"
+    index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    erasure_id: Mapped[int] = mapped_column(ForeignKey("erasure.id"), index=True)
 
 
 class Anchor(Base):
@@ -624,6 +667,7 @@ class Store:
         self.url = url
         self.engine = _engine(url)
         self._writers = sessionmaker(self.engine, expire_on_commit=False)
+        event.listen(self._writers, "before_commit", _insert_rows)
         reading = self.engine.execution_options(reading=True)
         self._readers = sessionmaker(reading, expire_on_commit=False)
 
@@ -657,6 +701,25 @@ class Store:
 
     def dispose(self) -> None:
         self.engine.dispose()
+
+
+_ROWS = "rows to insert"
+
+
+def insert_later(session: Session, table: type[Base], row: dict[str, Any]) -> None:
+    """Insert a row with the others of its table at the end of the transaction.
+
+    For rows that come by the thousand and that their transaction does not read.
+    """
+    session.info.setdefault(_ROWS, {}).setdefault(table, []).append(row)
+
+
+def _insert_rows(session: Session) -> None:
+    if session.in_nested_transaction():
+        return  # rolled back, they would be lost to the transaction around it
+    waiting: dict[type[Base], list[dict[str, Any]]] = session.info.pop(_ROWS, {})
+    for table, rows in waiting.items():
+        session.connection().execute(insert(table.__table__), rows)  # type: ignore[arg-type]
 
 
 def _engine(url: str) -> Engine:

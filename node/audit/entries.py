@@ -1,7 +1,9 @@
 """An entry of the audit log, recorded in the transaction of what it tells.
 
 An entry is a CloudEvents 1.0 event in RFC 8785 canonical JSON; these bytes are the leaf data of
-the Merkle tree.  It holds identifiers, digests and counts: never a row, a key or a token.
+the Merkle tree.  Its `data` are salted commitments (`chain.entries`); the fields themselves, which
+are identifiers, digests and counts, never a row, a key or a token, are sealed beside it
+(`node.audit.payloads`), where they can be erased.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-import rfc8785
 from sqlalchemy.orm import Session
 
-from node.store import AuditPending
+from chain import canonical
+from chain.entries import SALT_BYTES, commit
+from node.audit import payloads
+from node.store import AuditPending, insert_later
 
 OPERATOR = "operator"  # the actor where nobody signed in: whoever holds the site's token
 MAX_ENTRY_BYTES = 65_535  # what a bundle of entries can hold
@@ -64,6 +68,8 @@ KINDS = frozenset(
         "anchor.made",
         "reconciliation.made",
         "log.conflict",
+        "alert.raised",
+        "alert.acknowledged",
         "prediction.made",
         "job.waiting",
         "job.reminded",
@@ -108,32 +114,49 @@ def record(
     data: dict[str, Any],
     actor: str,
     *,
+    scope: str | None = None,
     source: str | None = None,
 ) -> str:
     """Insert an entry in the caller's transaction; return its id.
 
     ``type`` is one of `KINDS`, ``subject`` a job id or other id, ``actor`` is who did it: `acting`
-    for what a person asked for, "worker", "sync" or a site id.  ``source`` is this site unless
-    given: `node.site.Site` writes its id into the sessions of its store.  Raises ValueError for an
-    unknown kind, for a value that is not JSON, and for an entry of more than `MAX_ENTRY_BYTES`.
+    for what a person asked for, "worker", "sync" or a site id.  ``scope`` is what it is erased
+    with: its subject unless given.  ``source`` is this site unless given: `node.site.Site` writes
+    its id into the sessions of its store.  Raises ValueError for an unknown kind, for a value that
+    is not JSON, and for an entry or a payload of more than `MAX_ENTRY_BYTES`.
     """
     if type not in KINDS:
         raise ValueError(f"{type!r} is no kind of entry; allowed are {', '.join(sorted(KINDS))}")
-    entry = {
-        "specversion": "1.0",
-        "id": new_id(),
-        "source": session.info["source"] if source is None else source,
-        "type": type_of(type),
-        "time": now(),
-        "subject": subject,
-        "actor": actor,
-        "data": data,
-    }
-    content = rfc8785.dumps(entry)
-    if len(content) > MAX_ENTRY_BYTES:
-        raise ValueError(f"entry of {len(content)} bytes; at most {MAX_ENTRY_BYTES} are allowed")
-    session.add(AuditPending(entry=content))
-    return str(entry["id"])
+    # Names need no escape and sort alike everywhere: leaf and payload are put together as text.
+    if not all(name.isascii() and name.isidentifier() for name in data):
+        raise ValueError(f"a field has no plain name: {', '.join(map(repr, data))}")
+    id, salt = new_id(), secrets.token_bytes(SALT_BYTES)
+    fields = {name: _json(data[name]) for name in sorted(data)}
+    committed = [f'"{name}":"{found}"' for name, found in commit(salt, fields).items()]
+    who = _text(actor), _text(session.info["source"] if source is None else source), _text(subject)
+    leaf = (
+        f'{{"actor":{who[0]},"data":{{{",".join(committed)}}},'
+        f'"dataschema":"urn:fatechain:event:{type}:1","id":"{id}","source":{who[1]},'
+        f'"specversion":"1.0","subject":{who[2]},"time":"{now()}","type":"{type_of(type)}"}}'
+    ).encode()
+    payload = b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), fields[name]) for name in fields)
+    for found in (leaf, payload):
+        if len(found) > MAX_ENTRY_BYTES:
+            raise ValueError(f"entry of {len(found)} bytes; at most {MAX_ENTRY_BYTES} are allowed")
+    payloads.keep(session, id, subject if scope is None else scope, salt, payload)
+    insert_later(session, AuditPending, {"entry": leaf})
+    return id
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return canonical.dumps(value)
+    except canonical.NotCanonical as error:
+        raise ValueError(str(error)) from error
+
+
+def _text(value: str) -> str:
+    return _json(value).decode()
 
 
 _actor: ContextVar[str] = ContextVar("actor", default=OPERATOR)

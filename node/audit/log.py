@@ -10,24 +10,26 @@ something else than the database is not repaired but reported: one of the two wa
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from chain import merkle
+from chain.entries import disclose
 from node.audit.checkpoint import sign_checkpoint
 from node.audit.dates import Anchored
+from node.audit.payloads import Payload, Sealed
 from node.audit.tiles import WIDTH, Tiles, bundle
 from node.audit.tree import HEIGHT, TiledTree, differs
 from node.audit.verification import Fault, Progress, verify
 from node.errors import Invalid, NotFound
 from node.identity import Identity
-from node.store import Anchor, AuditEntry, AuditPending, Base, Store
+from node.store import Anchor, AuditEntry, AuditPayload, AuditPending, Base, PayloadKey, Store
 
 BATCH = 5000  # entries in one transaction
 
@@ -40,7 +42,10 @@ _INSERT = (
 
 @dataclass(frozen=True)
 class LogEntry:
-    """An entry with its place; ``content`` is the canonical JSON, and the leaf data."""
+    """An entry with its place; ``content`` is the canonical JSON, and the leaf data.
+
+    ``sealed`` is None where the entry was read without its payload.
+    """
 
     index: int
     id: str
@@ -50,12 +55,43 @@ class LogEntry:
     time: str
     leaf_hash: bytes
     content: bytes
+    sealed: Sealed | None = None
 
     @cached_property
     def value(self) -> dict[str, Any]:
-        """The entry as JSON."""
+        """The leaf as JSON: its data are commitments."""
         found: dict[str, Any] = json.loads(self.content)
         return found
+
+    @cached_property
+    def payload(self) -> Payload | None:
+        """What the entry commits to; None where it was erased.
+
+        Raises `Failed` (``PayloadDiffers``) where it is something else.
+        """
+        if self.sealed is None:
+            raise ValueError(f"entry {self.index} was read without its payload")
+        return self.sealed.open(self.id, self.value["data"])
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        """The fields of the entry; None where they were erased.  Raises as `payload`."""
+        return None if self.payload is None else self.payload.data
+
+    def disclosed(self, names: Iterable[str] | None = None) -> dict[str, list[Any]]:
+        """The disclosure of some fields, or of all (`chain.entries`); of none where they were
+        erased.  Raises as `payload`."""
+        found = self.payload
+        return {} if found is None else disclose(found.salt, found.data, names)
+
+    def shown(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """The entry as others can check it, but for its proof.  Raises as `payload`."""
+        return {
+            "index": self.index,
+            "leafHash": "0x" + self.leaf_hash.hex(),
+            "entry": self.value,
+            "disclosed": self.disclosed(names),
+        }
 
 
 class AuditLog:
@@ -170,28 +206,28 @@ class AuditLog:
         return bundle(found) if len(found) == width else None
 
     def entry(self, index: int) -> LogEntry:
-        """Raises `NotFound`."""
-        for found in self.entries(index, index + 1):
+        """An entry that can be opened; raises `NotFound`."""
+        for found in self.entries(index, index + 1, opened=True):
             return found
         raise NotFound("NotFound", f"the log has no entry {index}", found=index)
 
-    def entries(self, first: int, end: int) -> list[LogEntry]:
-        """Entries [first, end) as far as there are any, in their order."""
+    def entries(self, first: int, end: int, *, opened: bool = False) -> list[LogEntry]:
+        """Entries [first, end) as far as there are any, in their order; ``opened`` with their
+        payloads."""
+        query = select(*ENTRY_COLUMNS).where(AuditEntry.index >= first, AuditEntry.index < end)
         with self._store.read() as session:
-            rows = session.execute(
-                select(*_COLUMNS)
-                .where(AuditEntry.index >= first, AuditEntry.index < end)
-                .order_by(AuditEntry.index)
-            )
-            return [LogEntry(*row) for row in rows]
+            if opened:
+                return read_opened(session, query.order_by(AuditEntry.index))
+            return [LogEntry(*row) for row in session.execute(query.order_by(AuditEntry.index))]
 
-    def of_subject(self, subject: str) -> list[LogEntry]:
-        """All entries about a job (or other id), in their order."""
+    def of_subject(self, subject: str, types: Iterable[str] = ()) -> list[LogEntry]:
+        """All entries about a job (or other id), or those of some types, in their order; they can
+        be opened."""
+        query = select(*ENTRY_COLUMNS).where(AuditEntry.subject == subject)
+        if chosen := list(types):
+            query = query.where(AuditEntry.type.in_(chosen))
         with self._store.read() as session:
-            rows = session.execute(
-                select(*_COLUMNS).where(AuditEntry.subject == subject).order_by(AuditEntry.index)
-            )
-            return [LogEntry(*row) for row in rows]
+            return read_opened(session, query.order_by(AuditEntry.index))
 
     # ── Verifying ────────────────────────────────────────────────────────────────────────────
 
@@ -264,7 +300,7 @@ class AuditLog:
         return size
 
 
-_COLUMNS = (
+ENTRY_COLUMNS = (
     AuditEntry.index,
     AuditEntry.id,
     AuditEntry.type,
@@ -274,6 +310,19 @@ _COLUMNS = (
     AuditEntry.leaf_hash,
     AuditEntry.entry,
 )
+
+
+def read_opened(session: Session, query: Select[*tuple[Any, ...]]) -> list[LogEntry]:
+    """The entries of a query over `ENTRY_COLUMNS`, each with its payload."""
+    with_payloads = (
+        query.add_columns(AuditPayload.sealed, PayloadKey.key)
+        .outerjoin(AuditPayload, AuditPayload.id == AuditEntry.id)
+        .outerjoin(PayloadKey, PayloadKey.id == AuditPayload.key_id)
+    )
+    return [
+        replace(LogEntry(*row[:-2]), sealed=Sealed(row[-2], row[-1]))
+        for row in session.execute(with_payloads)
+    ]
 
 
 def _size(session: Session) -> int:

@@ -96,10 +96,10 @@ def reconcile(
 ) -> Reconciliation:
     """Hold the messages between two sites, as each entered them for one job, against each other.
 
-    Entries are the JSON of log entries; other kinds, and messages with third parties, are passed
-    over; an entry that repeats another counts once.  With an ``attempt`` only its messages count:
-    a lost attempt may end in mid-sentence.  Raises ValueError for an entry that names a message
-    its site has no part in.
+    Entries are {"type", "data"}, with the data opened; other kinds, and messages with third
+    parties, are passed over; an entry that repeats another counts once.  With an ``attempt`` only
+    its messages count: a lost attempt may end in mid-sentence.  Raises ValueError for an entry
+    that names a message its site has no part in.
     """
     logs = {site_a: _messages(site_a, entries_a), site_b: _messages(site_b, entries_b)}
     matched: list[Said] = []

@@ -90,7 +90,8 @@ def show_entry(
             "anchored in block": proof["anchor"] and proof["anchor"]["block"],
         }
         head = {k: found[k] for k in ("index", "type", "time", "subject", "actor")}
-        return Group(facts(head), facts(found["entry"]["data"]), facts(told))
+        data = found["data"] or {"payload": found["payload"]}
+        return Group(facts(head), facts(data), facts(told))
 
     place.show(found, render)
 
@@ -179,7 +180,7 @@ def _health(place: Place) -> tuple[dict[str, Any] | None, NodeError | None]:
 
 def verify(
     place: Place,
-    file: Annotated[Path, typer.Argument(help="The certificate.")],
+    file: Annotated[Path, typer.Argument(help="A certificate or a statement.")],
     rpc: Rpc = DEFAULT_RPC,
     consortium: Annotated[
         str | None,
@@ -192,7 +193,7 @@ def verify(
         bool, typer.Option("--offline", help="Ask no chain: hold the file against itself alone.")
     ] = False,
 ) -> None:
-    """Hold a certificate against the chain; needs no node. Exit code 1 if one check fails."""
+    """Hold a file with proofs against the chain; needs no node. Exit code 1 if a check fails."""
     from node.cli.verification import verify_file, verify_file_alone
 
     if offline and (consortium is not None or network is not None):
@@ -209,7 +210,7 @@ def verify(
         trusted = read_network(network)
         consortium, chain_id = trusted.consortium, trusted.chain_id
     told = verify_file(file, rpc, consortium, chain_id)
-    _show_report(place, told, "The certificate holds")
+    _show_report(place, told, f"The {told['kind']} holds")
 
 
 def _show_report(place: Place, told: dict[str, Any], holds: str) -> None:

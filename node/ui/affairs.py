@@ -6,7 +6,6 @@ show.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fastapi import Request
@@ -19,7 +18,8 @@ from node.api.views.model import Shown
 from node.api.views.names import Named, Names
 from node.api.views.people import in_order, key_shown
 from node.api.views.reviews import AttestationShown
-from node.store import AuditEntry, Proposal
+from node.audit.entries import type_of
+from node.store import Proposal
 from node.ui import session as access
 from node.ui.asked import cursor_of, id_of, names_of, site_of
 
@@ -193,14 +193,9 @@ def _said(request: Request, subject: str, names: tuple[str, ...]) -> dict[str, s
     if not access.is_operator(request):
         return found
     types = ("dispute.opened", "dispute.answered", "emergency.opened")
-    query = select(AuditEntry).where(
-        AuditEntry.subject == subject,
-        AuditEntry.type.in_([f"fatechain.{type}.v1" for type in types]),
-    )
-    with site_of(request).store.read() as session:
-        for row in session.scalars(query.order_by(AuditEntry.index)):
-            data = json.loads(row.entry)["data"]
-            found |= {name: str(data[name]) for name in names if name in data}
+    for entry in site_of(request).log.of_subject(subject, map(type_of, types)):
+        data = entry.data or {}
+        found |= {name: str(data[name]) for name in names if name in data}
     return found
 
 

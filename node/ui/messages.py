@@ -522,6 +522,15 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "log.entry": ("Entry {index}", "条目 {index}"),
     "log.filter.type": ("Type, or its beginning with a dot", "类型，或以点结尾的前缀"),
     "log.content": ("What was entered", "记录内容"),
+    "log.leaf.content": ("The leaf, with its commitments", "叶（含承诺值）"),
+    "log.erased": (
+        "What was entered here has been erased. The entry still stands, and its proof holds.",
+        "此处记录的内容已被擦除。该条目仍然存在，其证明依然有效。",
+    ),
+    "log.altered": (
+        "The database shows something else than this entry committed to: somebody changed it.",
+        "数据库中的内容与该条目的承诺不符：已被他人更改。",
+    ),
     "log.proof": ("Proof that the log holds it", "包含性证明"),
     "log.proof.holds": (
         "The leaf leads to the root of {size} entries.",

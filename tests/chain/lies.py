@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chain import canonical, merkle
 from chain.certificate import SECTIONS, Signer, messages_section, result_digest, seal
+from chain.entries import commitment
 
 CERTIFICATE = (Path(__file__).parent.parent / "vectors" / "certificate.json").read_bytes()
 VALUE: dict[str, Any] = json.loads(CERTIFICATE)
@@ -77,6 +78,38 @@ def _entry(body: dict[str, Any]) -> dict[str, Any]:
     return part
 
 
+def _retold(**changes: Any) -> Change:
+    """The site of the first log committed to something else in its first entry, and tells it."""
+
+    def change(body: dict[str, Any]) -> None:
+        part = _entry(body)
+        for name, value in changes.items():
+            salt = part["disclosed"][name][0]
+            part["disclosed"][name] = [salt, value]
+            content = canonical.dumps(value)
+            part["entry"]["data"][name] = commitment(bytes.fromhex(salt), content)
+
+    return _regrown(change)
+
+
+def _disclosing(name: str, disclosed: Any) -> Change:
+    """The first entry of the first log shows something else than it committed to."""
+    return lambda body: _entry(body)["disclosed"].update({name: disclosed})
+
+
+def _other_salt(body: dict[str, Any]) -> None:
+    pair = _entry(body)["disclosed"]["size"]
+    pair[0] = "0" * 64
+
+
+def _salted(length: int) -> Change:
+    def change(body: dict[str, Any]) -> None:
+        pair = _entry(body)["disclosed"]["size"]
+        pair[0] = (pair[0] * 2)[:length]
+
+    return change
+
+
 def _regrown(change: Change) -> Change:
     """The first log as it would stand had its site entered something else, and anchored that."""
 
@@ -129,7 +162,7 @@ LIES: list[tuple[str, Change, str, str]] = [
         "another job",
         lambda b: b["job"].update(id=OTHER),
         "messages",
-        "$.logs[0].entries[0].entry.data.job",
+        "$.logs[0].entries[0].disclosed.job",
     ),
     (
         "a party left out",
@@ -272,37 +305,88 @@ LIES: list[tuple[str, Change, str, str]] = [
         "a message that was not sent",
         _drop(0, "message.sent"),
         "messages",
-        "$.logs[1].entries[0].entry",
+        "$.logs[1].entries[0]",
     ),
     (
         "a message that was not received",
         _drop(1, "message.received"),
         "messages",
-        "$.logs[0].entries[0].entry",
+        "$.logs[0].entries[0]",
     ),
     (
         "another message at one end",
-        lambda b: _entry(b)["entry"]["data"].update(digest=OTHER),
+        _retold(digest=OTHER),
         "messages",
-        "$.logs[0].entries[0].entry.data.digest",
+        "$.logs[0].entries[0].disclosed.digest",
     ),
     (
         "a longer message at one end",
-        lambda b: _entry(b)["entry"]["data"].update(size=1001),
+        _retold(size=1001),
         "messages",
-        "$.logs[0].entries[0].entry.data.size",
+        "$.logs[0].entries[0].disclosed.size",
     ),
     (
         "a message of a stranger",
-        lambda b: _entry(b)["entry"]["data"].update(sender=OTHER),
+        _retold(sender=OTHER),
         "messages",
-        "$.logs[0].entries[0].entry.data.sender",
+        "$.logs[0].entries[0].disclosed.sender",
     ),
     (
         "a message without its number",
-        lambda b: _entry(b)["entry"]["data"].update(n="0"),
+        _retold(n="0"),
         "messages",
+        "$.logs[0].entries[0].disclosed",
+    ),
+    (
+        "a message that hides its number",
+        lambda b: _entry(b)["disclosed"].pop("n"),
+        "messages",
+        "$.logs[0].entries[0].disclosed",
+    ),
+    (
+        "another value than the one committed to",
+        lambda b: _entry(b)["disclosed"]["size"].__setitem__(1, 1001),
+        "logs",
+        "$.logs[0].entries[0].disclosed.size",
+    ),
+    ("another salt", _other_salt, "logs", "$.logs[0].entries[0].disclosed.size"),
+    ("a shorter salt", _salted(62), "logs", "$.logs[0].entries[0].disclosed.size"),
+    ("a longer salt", _salted(66), "logs", "$.logs[0].entries[0].disclosed.size"),
+    (
+        "a salt in capitals",
+        lambda b: _disclosing("size", [_entry(b)["disclosed"]["size"][0].upper(), 1000])(b),
+        "logs",
+        "$.logs[0].entries[0].disclosed.size",
+    ),
+    (
+        "the value of another field",
+        lambda b: _disclosing("n", _entry(b)["disclosed"]["size"])(b),
+        "logs",
+        "$.logs[0].entries[0].disclosed.n",
+    ),
+    (
+        "a field that the entry does not have",
+        lambda b: _disclosing("more", _entry(b)["disclosed"]["size"])(b),
+        "logs",
+        "$.logs[0].entries[0].disclosed.more",
+    ),
+    (
+        "a disclosure without a value",
+        lambda b: _disclosing("n", [_entry(b)["disclosed"]["n"][0]])(b),
+        "logs",
+        "$.logs[0].entries[0].disclosed.n",
+    ),
+    (
+        "an entry without data",
+        _regrown(lambda b: _entry(b)["entry"].pop("data")),
+        "logs",
         "$.logs[0].entries[0].entry.data",
+    ),
+    (
+        "an entry that committed to nothing",
+        _regrown(lambda b: _entry(b)["entry"]["data"].update(n=0)),
+        "logs",
+        "$.logs[0].entries[0].entry.data.n",
     ),
     (
         "an entry whose type is none",
@@ -357,7 +441,13 @@ FORGERIES: list[tuple[str, Change, str, str]] = [
         "signatures",
         "$.signatures[0].signature",
     ),
-    ("the version", lambda v: v.update(version=2), "format", "$.version"),
+    ("the version", lambda v: v.update(version=1), "format", "$.version"),
+    (
+        "nothing disclosed",
+        lambda v: v["logs"][0]["entries"][0].pop("disclosed"),
+        "format",
+        "$.logs[0].entries[0].disclosed",
+    ),
     ("true for a number", lambda v: v.update(version=True), "format", "$.version"),
     ("a field left out", lambda v: v["job"].pop("purpose"), "format", "$.job.purpose"),
     ("a field too much", lambda v: v["job"].update(more=1), "format", "$.job.more"),
@@ -413,10 +503,10 @@ MALFORMED: list[tuple[str, bytes]] = [
     ("text", b"certificate\n"),
     ("no UTF-8", b"\xff\xfe\n"),
     ("a byte order mark", b"\xef\xbb\xbf" + CERTIFICATE),
-    ("spaces", CERTIFICATE.replace(b":1}", b": 1}")),
+    ("spaces", CERTIFICATE.replace(b":2}", b": 2}")),
     ("a key twice", b'{"a":1,"a":1}\n'),
     ("keys in another order", b'{"b":1,"a":1}\n'),
-    ("another way to write a number", CERTIFICATE.replace(b'"version":1}', b'"version":1.0}')),
+    ("another way to write a number", CERTIFICATE.replace(b'"version":2}', b'"version":2.0}')),
     ("a huge number", b'{"version":1' + b"0" * 5000 + b"}\n"),
     ("an integer that is not exact", b'{"version":9007199254740992}\n'),
     ("no number", b'{"version":NaN}\n'),

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chain import canonical
+from chain import canonical, merkle
 from chain.certificate import (
     SECTIONS,
     job_section,
@@ -19,6 +19,7 @@ from chain.certificate import (
     parties_section,
     section_digests,
 )
+from chain.entries import commitment
 from chain.errors import ChainUnavailable, VerificationFailed
 from chain.evidence import Report, verify_certificate
 from chain.testing import InProcessChain
@@ -355,10 +356,14 @@ def test_message_told_twice_counts_once(done: World) -> None:
 )
 def test_ends_that_tell_different_things_are_named(done: World, field: str, value: Any) -> None:
     logs = json.loads(canonical.dumps(done.body()["logs"]))
-    logs[0]["entries"][0]["entry"]["data"][field] = value
+    shown = logs[0]["entries"][0]
+    shown["disclosed"][field][1] = value
+    salt = bytes.fromhex(shown["disclosed"][field][0])
+    shown["entry"]["data"][field] = commitment(salt, canonical.dumps(value))
+    shown["leafHash"] = "0x" + merkle.leaf_hash(canonical.dumps(shown["entry"])).hex()
     with pytest.raises(VerificationFailed) as caught:
         messages_section(done.job, logs)
-    assert caught.value.where.startswith("$.logs[0].entries[0].entry")
+    assert caught.value.where.startswith("$.logs[0].entries[0]")
 
 
 def _drop(body: dict[str, Any], log: int, kind: str) -> None:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chain import canonical
+from chain import canonical, merkle
 from chain.certificate import SECTIONS
+from chain.entries import commitment
 from chain.standalone import ASK_THE_CHAIN, Report, verify_alone
 from tests.chain.lies import (
     CERTIFICATE,
@@ -133,7 +134,11 @@ def test_true_is_not_taken_for_one() -> None:
     def change(body: dict[str, Any]) -> None:
         for entry in body["logs"][0]["entries"]:
             if entry["entry"]["type"] == "fatechain.task.finished.v1":
-                entry["entry"]["data"]["attempt"] = True
+                salt = entry["disclosed"]["attempt"][0]
+                entry["disclosed"]["attempt"][1] = True
+                entry["entry"]["data"]["attempt"] = commitment(bytes.fromhex(salt), b"true")
+                leaf = merkle.leaf_hash(canonical.dumps(entry["entry"]))
+                entry["leafHash"] = "0x" + leaf.hex()
 
     assert failures(verify_alone(resealed(change)))["steps"].startswith("$.steps[0].outputs")
 
@@ -145,4 +150,4 @@ def test_what_the_file_cannot_show_is_named() -> None:
 
 def test_the_vector_is_canonical() -> None:
     assert canonical.dumps(VALUE) + b"\n" == CERTIFICATE
-    assert json.loads(CERTIFICATE)["version"] == 1
+    assert json.loads(CERTIFICATE)["version"] == 2

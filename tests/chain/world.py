@@ -2,10 +2,13 @@
 
 `found` deploys and registers everybody, `run_job` takes one job through its whole life, with both
 parties' audit logs anchored, and leaves what a certificate of it is made of.
+``python -m tests.chain.world`` writes the vector of all verifiers.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -30,6 +33,7 @@ from chain.client import ChainClient
 from chain.consents import GrantTerms, grant_id
 from chain.datasets import dataset_id
 from chain.deploy import Deployment, deploy
+from chain.entries import commit, disclose
 from chain.jobs import JobParty, JobProposal, JobUse, job_id
 from chain.membership import member_id, sign_admission
 from chain.models import model_id
@@ -57,7 +61,7 @@ def admission(network: Network, account: LocalAccount, name: str, nonce: int) ->
 
 @dataclass
 class Party:
-    """A member with one site; `entries` is its audit log."""
+    """A member with one site; `entries` is its audit log, `told` what they commit to."""
 
     name: str
     role: str
@@ -68,6 +72,7 @@ class Party:
     dataset: str = ""
     grant: str | None = None
     entries: list[dict[str, Any]] = field(default_factory=list)
+    told: list[dict[str, list[Any]]] = field(default_factory=list)
     anchored: tuple[int, Receipt] | None = None
 
     @property
@@ -89,6 +94,9 @@ class Party:
     def tell(self, kind: str, subject: str, /, **data: Any) -> None:
         """An entry of the site's log about the job."""
         number = len(self.entries)
+        salt = sha256(f"{self.name} {number}".encode()).digest()
+        self.told.append(disclose(salt, data))
+        contents = {name: canonical.dumps(value) for name, value in data.items()}
         self.entries.append(
             {
                 "specversion": "1.0",
@@ -98,7 +106,8 @@ class Party:
                 "time": f"2027-01-15T08:00:{number:02d}Z",
                 "subject": subject,
                 "actor": "worker",
-                "data": data,
+                "dataschema": f"urn:fatechain:event:{kind}:1",
+                "data": commit(salt, contents),
             }
         )
 
@@ -130,8 +139,10 @@ class World:
     def afresh(self) -> "World":
         """The same world before any job, with clients that remember nothing of a rewound chain."""
         other = World(self.connect)
-        other.bank = replace(self.bank, entries=list(self.bank.entries))
-        other.shop = replace(self.shop, entries=list(self.shop.entries))
+        other.bank, other.shop = (
+            replace(party, entries=list(party.entries), told=list(party.told))
+            for party in self.parties
+        )
         other.deployment = self.deployment
         other.network = Network.open(other.client(self.authority), self.deployment.consortium)
         return other
@@ -317,7 +328,7 @@ class World:
         """What the bank's node states, before it is sealed."""
         logs = [self._log(party) for party in self.parties]
         return {
-            "version": 1,
+            "version": 2,
             "network": network_section(self.network),
             "job": job_section(self.network, self.job),
             "specification": self.specification,
@@ -363,6 +374,7 @@ class World:
                     "index": index,
                     "leafHash": _hex(merkle.leaf_hash(canonical.dumps(entry))),
                     "entry": entry,
+                    "disclosed": party.told[index],
                     "proof": [_hex(sibling) for sibling in tree.inclusion_proof(index, size)],
                 }
                 for index, entry in enumerate(party.entries[:size])
@@ -385,3 +397,10 @@ class World:
 
 def _hex(value: bytes) -> str:
     return "0x" + value.hex()
+
+
+if __name__ == "__main__":
+    from chain.testing import InProcessChain
+
+    VECTOR = Path(__file__).parent.parent / "vectors" / "certificate.json"
+    VECTOR.write_bytes(World(InProcessChain().client).found().run_job().certificate())

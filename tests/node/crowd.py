@@ -14,11 +14,11 @@ from chain.client import ChainClient
 from chain.testing import InProcessChain
 from chain.testnet import dev_account
 from node import people, siwe
-from node.audit.entries import type_of
 from node.people import NewKey
 from node.site import Site
 from node.siwe import Message
 from tests.node.face import FAST_SCRYPT, OWN
+from tests.node.told import told
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -128,7 +128,4 @@ def program(app: FastAPI, key: str) -> httpx.AsyncClient:
 
 def entries(site: Site, kind: str) -> list[dict[str, Any]]:
     """What the audit log has of a kind, oldest first."""
-    site.log.sequence()
-    size = site.log.size
-    told = [entry.value for entry in site.log.entries(0, size)]
-    return [entry for entry in told if entry["type"] == type_of(kind)]
+    return told(site, kind)

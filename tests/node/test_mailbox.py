@@ -27,7 +27,8 @@ from node.peers import site_client
 from node.receipts import make_receipt, verify_receipt
 from node.signatures import sign
 from node.site import Site
-from node.store import AuditPending, InMessage, LocalJob, OutMessage, Task
+from node.store import InMessage, LocalJob, OutMessage, Task
+from tests.node.told import pending
 from tests.node.two_sites import MAX_MESSAGE, MIB, QUOTA, Pair, address, new_id, see_chain
 
 
@@ -94,9 +95,8 @@ def kept(site: Site, job: str) -> list[InMessage]:
 
 
 def recorded(site: Site, job: str, kind: str) -> list[dict[str, Any]]:
-    with site.store.read() as session:
-        entries = [json.loads(entry) for entry in session.scalars(select(AuditPending.entry))]
-    return [e for e in entries if e["subject"] == job and e["type"] == f"fatechain.{kind}.v1"]
+    found = [entry for entry in pending(site.store) if entry["subject"] == job]
+    return [entry for entry in found if entry["type"] == f"fatechain.{kind}.v1"]
 
 
 def said(pair: Pair, n: int = 0) -> Address:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,10 @@ from node.registration import (
     withdraw_version,
 )
 from node.site import Site
-from node.store import AuditPending, ChainTx, LocalDataset
+from node.store import ChainTx, LocalDataset
 from node.submission import Submitted
 from tests.node.newcomers import ALGORITHM, Newcomers, gather
+from tests.node.told import pending
 
 DAY = 86_400
 
@@ -147,9 +147,7 @@ def test_a_row_can_be_opened_against_what_is_on_the_chain(world: Newcomers, data
 
 def test_the_log_tells_of_the_commitment_and_of_no_row(world: Newcomers) -> None:
     submitted = register_dataset(world.bank, "credit.csv", "told", label="y")
-    with world.bank.store.read() as session:
-        entries = [json.loads(row.entry) for row in session.scalars(select(AuditPending))]
-    told = [entry for entry in entries if entry["subject"] == submitted.id]
+    told = [entry for entry in pending(world.bank.store) if entry["subject"] == submitted.id]
     assert [entry["type"] for entry in told] == ["fatechain.dataset.registered.v1"]
     assert set(told[0]["data"]) == {
         "intent",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -29,10 +28,11 @@ from node.lifecycle import move_task
 from node.projection import stop_tasks
 from node.site import Site
 from node.stops import notice, receive, settle
-from node.store import AuditEntry, JobParty, LocalJob, StopReceipt, Task
+from node.store import JobParty, LocalJob, StopReceipt, Task
 from tests.node import consortium
 from tests.node.consortium import ALGORITHM, Consortium, sync_of
 from tests.node.test_sync import a_running_task
+from tests.node.told import told
 from tests.node.two_sites import Pair, new_id
 
 REASON, DETAIL = "GrantRevoked", "grant 0x31 is REVOKED at block 7"
@@ -74,13 +74,7 @@ def stops_of(site: Site, job: str) -> dict[str, StopReceipt]:
 
 
 def entries(site: Site, kind: str, job: str) -> list[dict[str, Any]]:
-    while site.log.pending and site.log.sequence():
-        pass
-    with site.store.read() as session:
-        query = select(AuditEntry.entry).where(
-            AuditEntry.type == f"fatechain.{kind}.v1", AuditEntry.subject == job
-        )
-        return [json.loads(entry)["data"] for entry in session.scalars(query)]
+    return [entry["data"] for entry in told(site, kind, job)]
 
 
 def a_receipt(signer: Site, job: str, **changes: Any) -> bytes:

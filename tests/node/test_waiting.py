@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 
 from chain.consents import GrantState
 from ml.algorithm import code_digest
@@ -26,7 +26,6 @@ from node.store import (
     ApiKey,
     Approval,
     ApprovalRule,
-    AuditPending,
     ChainEvent,
     ChainState,
     LocalJob,
@@ -39,6 +38,7 @@ from node.waiting import LOOK_AGAIN_SECONDS, TIMED_OUT, WaitingList
 from tests.node import consortium
 from tests.node.consortium import ALGORITHM, Consortium
 from tests.node.face import is_problem, operator
+from tests.node.told import pending
 
 DAY = 86_400.0
 
@@ -88,8 +88,7 @@ def row(world: Consortium, job: str) -> Waiting | None:
 
 
 def entries(world: Consortium, kind: str, job: str) -> list[dict[str, Any]]:
-    with world.shop.store.read() as session:
-        found = [json.loads(entry) for entry in session.scalars(select(AuditPending.entry))]
+    found = pending(world.shop.store)
     name = f"fatechain.{kind}.v1"
     return [entry for entry in found if entry["type"] == name and entry["subject"] == job]
 

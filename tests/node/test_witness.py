@@ -36,6 +36,7 @@ from node.witness import MAX_CONFLICTS, UNPROVEN, HeadMoved, Witness, parse_subm
 from tests.node import consortium
 from tests.node.consortium import Consortium, sync_of
 from tests.node.face import token_of, visitor
+from tests.node.told import told
 from tests.node.two_sites import Pair, running_pair
 
 NOW = 1_700_000_000.0  # past for the servers, whose clocks are real
@@ -84,10 +85,7 @@ def conflicts(site: Site) -> list[LogConflict]:
 
 def entered(site: Site) -> list[dict[str, str]]:
     """The data of the conflicts in the site's log."""
-    while site.log.sequence():
-        pass
-    kind = "fatechain.log.conflict.v1"
-    return [e.value["data"] for e in site.log.entries(0, 10_000) if e.type == kind]
+    return [entry["data"] for entry in told(site, "log.conflict")]
 
 
 def kept(site: Site, log_id: str) -> tuple[int, str]:
@@ -193,8 +191,8 @@ async def test_another_history_of_the_same_size_is_entered_with_both_notes(pair:
     assert (found.log_id, found.kind) == (pair.host.id, "fork")
     key = Ed25519Key(origin_of(pair.host.id), pair.host.identity.audit_public)
     roots = []
-    for told in (found.known, found.shown):
-        note = Note.parse(told)
+    for shown in (found.known, found.shown):
+        note = Note.parse(shown)
         note.opened([key])
         roots.append(Checkpoint.parse(note.text).root)
     assert roots == [honest, pair.host.log.root()]

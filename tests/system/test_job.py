@@ -48,7 +48,7 @@ def test_both_sides_entered_the_same_messages(finished: Story) -> None:
             "/v1/audit/entries", type=f"fatechain.message.{kind}.v1", subject=job_id
         )
         keys = ("step", "attempt", "sender", "receiver", "messageKind", "n", "digest")
-        return {tuple(entry["entry"]["data"][key] for key in keys) for entry in entries}
+        return {tuple(entry["data"][key] for key in keys) for entry in entries}
 
     assert entered("sent", bank) == entered("received", retailer) != set()
     assert entered("sent", retailer) == entered("received", bank) != set()

@@ -53,7 +53,7 @@ def stopped_everywhere(story: Story, job_id: str, reason: str) -> None:
         assert not processes(site.home, "conversation")
     theirs = stops(story, bank, job_id)[retailer.site]["receipt"]
     [entry] = [
-        entry["entry"]["data"]
+        entry["data"]
         for entry in bank.api.items("/v1/audit/entries", subject=job_id)
         if entry["type"] == "fatechain.stop.received.v1"
     ]

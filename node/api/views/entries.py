@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -11,7 +10,8 @@ from sqlalchemy.orm import Session
 from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views.jobs import AnchorShown
 from node.api.views.model import Shown
-from node.errors import Invalid, NotFound
+from node.audit.log import ENTRY_COLUMNS, LogEntry, read_opened
+from node.errors import Failed, Invalid
 from node.store import Anchor, AuditEntry, AuditPending
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class EntryShown(Shown):
-    """`entry` is a CloudEvents 1.0 event; its canonical JSON (RFC 8785) is the leaf's data."""
+    """`entry` is a CloudEvents 1.0 event; its canonical JSON (RFC 8785) is the leaf's data, and its
+    `data` are commitments. What they are of is `data`: `payload` says whether it is there
+    ("open"), was "erased", or is not what the entry committed to ("altered"), and then is null.
+    """
 
     index: int
     leaf_hash: str
@@ -28,6 +31,8 @@ class EntryShown(Shown):
     actor: str
     time: str
     entry: dict[str, Any]
+    data: dict[str, Any] | None
+    payload: Literal["open", "erased", "altered"]
 
 
 class ProofShown(Shown):
@@ -44,6 +49,9 @@ class ProofShown(Shown):
 
 
 class EntryWithProof(EntryShown):
+    """`disclosed` opens the commitments: name → [salt of the field, value]."""
+
+    disclosed: dict[str, list[Any]]
     proof: ProofShown
 
 
@@ -68,7 +76,7 @@ def page(
     until: str | None = None,
 ) -> Page[EntryShown]:
     """Newest first; `type` may be a prefix that ends in a dot, times are RFC 3339 in UTC."""
-    query = select(AuditEntry).order_by(AuditEntry.index.desc()).limit(limit + 1)
+    query = select(*ENTRY_COLUMNS).order_by(AuditEntry.index.desc()).limit(limit + 1)
     if type is not None:
         matches = AuditEntry.type.startswith(type, autoescape=True)
         query = query.where(matches if type.endswith(".") else AuditEntry.type == type)
@@ -80,9 +88,9 @@ def page(
         query = query.where(AuditEntry.time < until)
     if (position := from_cursor(cursor, int)) is not None:
         query = query.where(AuditEntry.index < position[0])
-    rows = list(session.scalars(query))
-    more = to_cursor(rows[limit - 1].index) if len(rows) > limit else None
-    return Page(items=[EntryShown(**_shown(row)) for row in rows[:limit]], next=more)
+    found = read_opened(session, query)
+    more = to_cursor(found[limit - 1].index) if len(found) > limit else None
+    return Page(items=[EntryShown(**_shown(entry)) for entry in found[:limit]], next=more)
 
 
 def show(site: Site, index: int, size: int | None = None) -> EntryWithProof:
@@ -90,10 +98,8 @@ def show(site: Site, index: int, size: int | None = None) -> EntryWithProof:
 
     Raises `NotFound`, and `Invalid` for a size that does not hold the entry.
     """
+    entry = site.log.entry(index)
     with site.store.read() as session:
-        row = session.get(AuditEntry, index)
-        if row is None:
-            raise NotFound("NotFound", "the log has no entry at this index", found=index)
         anchor = session.scalar(
             select(Anchor).where(Anchor.size > index).order_by(Anchor.size).limit(1)
             if size is None
@@ -108,7 +114,11 @@ def show(site: Site, index: int, size: int | None = None) -> EntryWithProof:
             found=under,
             allowed=f"{index + 1} to {whole}",
         )
-    return EntryWithProof(**_shown(row), proof=_proof(site, row, under, anchor))
+    return EntryWithProof(
+        **_shown(entry),
+        disclosed=_disclosed(entry),
+        proof=_proof(site, entry, under, anchor),
+    )
 
 
 def checkpoint(site: Site) -> CheckpointShown:
@@ -131,12 +141,12 @@ def types(session: Session) -> list[str]:
     return sorted(session.scalars(select(AuditEntry.type).distinct()))
 
 
-def _proof(site: Site, row: AuditEntry, size: int, anchor: Anchor | None) -> ProofShown:
+def _proof(site: Site, entry: LogEntry, size: int, anchor: Anchor | None) -> ProofShown:
     from chain import merkle
 
-    path = site.log.inclusion_proof(row.index, size)
+    path = site.log.inclusion_proof(entry.index, size)
     root = site.log.root(size)
-    found = merkle.root_from_inclusion(row.leaf_hash, row.index, size, path)
+    found = merkle.root_from_inclusion(entry.leaf_hash, entry.index, size, path)
     return ProofShown(
         size=size,
         root=_hex(root),
@@ -162,16 +172,30 @@ def _anchor(row: Anchor) -> AnchorShown:
     )
 
 
-def _shown(row: AuditEntry) -> dict[str, Any]:
+def _shown(entry: LogEntry) -> dict[str, Any]:
+    try:
+        data = entry.data
+        payload = "erased" if data is None else "open"
+    except Failed:
+        data, payload = None, "altered"
     return {
-        "index": row.index,
-        "leaf_hash": _hex(row.leaf_hash),
-        "type": row.type,
-        "subject": row.subject,
-        "actor": row.actor,
-        "time": row.time,
-        "entry": json.loads(row.entry),
+        "index": entry.index,
+        "leaf_hash": _hex(entry.leaf_hash),
+        "type": entry.type,
+        "subject": entry.subject,
+        "actor": entry.actor,
+        "time": entry.time,
+        "entry": entry.value,
+        "data": data,
+        "payload": payload,
     }
+
+
+def _disclosed(entry: LogEntry) -> dict[str, list[Any]]:
+    try:
+        return entry.disclosed()
+    except Failed:
+        return {}  # it is shown as altered
 
 
 def _hex(value: bytes | str) -> str:

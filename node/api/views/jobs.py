@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -183,13 +182,17 @@ def page(
     cursor: str | None = None,
     state: str | None = None,
     kind: str | None = None,
+    party: str | None = None,
 ) -> Page[JobSummary]:
-    """Newest first."""
+    """Newest first; ``party`` is the id of a site that takes part."""
     query = select(LocalJob).order_by(LocalJob.created_at.desc(), LocalJob.id).limit(limit + 1)
     if state is not None:
         query = query.where(LocalJob.state == state)
     if kind is not None:
         query = query.where(LocalJob.kind == kind)
+    if party is not None:
+        of_party = select(JobParty.job_id).where(JobParty.site == party)
+        query = query.where(LocalJob.id.in_(of_party))
     if (position := from_cursor(cursor, float, str)) is not None:
         at, after = position
         same = (LocalJob.created_at == at) & (LocalJob.id > after)
@@ -474,9 +477,3 @@ def _uses(site: Site, names: Names, specification: dict[str, Any] | None) -> lis
                 )
             )
     return shown
-
-
-def entry_data(entry: bytes) -> dict[str, Any]:
-    """The `data` member of an audit entry's canonical bytes."""
-    data: dict[str, Any] = json.loads(entry)["data"]
-    return data

@@ -6,12 +6,13 @@ where it was fetched: without it a message stands with one side only and is neit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from chain.entries import open_entry
 from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views import jobs
 from node.api.views.model import Shown
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from node.site import Site
 
 SENT, RECEIVED = "fatechain.message.sent.v1", "fatechain.message.received.v1"
+
+FIELDS = frozenset({"step", "attempt", "sender", "receiver", "messageKind", "n", "digest", "size"})
+"""Of a message's entry, those that are held against each other."""
 
 Address = tuple[str, int, str, str, str, int]
 """(step, attempt, sender, receiver, kind, n)"""
@@ -79,16 +83,17 @@ def _own(session: Session, id: str) -> dict[Address, dict[str, Any]]:
 
 
 def _partners(session: Session, id: str) -> tuple[dict[Address, dict[str, Any]], set[str]]:
-    """What partners entered, and which of them have shown their log to the job's end."""
+    """What partners entered, and which have shown all their messages to the job's end."""
     entered: dict[Address, dict[str, Any]] = {}
     told = set()
     for shown in session.scalars(select(PeerEvidence).where(PeerEvidence.job_id == id)):
-        if covers_end(shown.evidence):
+        said = [part for part in shown.evidence["entries"] if _is_message(part)]
+        opened = [(part["entry"]["type"], open_entry(part)) for part in said]
+        if covers_end(shown.evidence) and all(data.keys() >= FIELDS for _, data in opened):
             told.add(shown.site)
-        for entry in _entries(shown.evidence):
-            if entry.get("type") not in (SENT, RECEIVED):
-                continue
-            data = entry["data"]
+        for kind, data in opened:
+            if not data.keys() >= FIELDS:
+                continue  # hidden, or erased at the partner before it showed its log
             address = (
                 data["step"],
                 data["attempt"],
@@ -97,14 +102,13 @@ def _partners(session: Session, id: str) -> tuple[dict[Address, dict[str, Any]],
                 data["messageKind"],
                 data["n"],
             )
-            side = "sent" if entry["type"] == SENT else "received"
+            side = "sent" if kind == SENT else "received"
             entered.setdefault(address, {"size": data["size"]})[side] = data["digest"]
     return entered, told
 
 
-def _entries(evidence: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    for item in evidence.get("entries", []):
-        yield item["entry"]
+def _is_message(part: Mapping[str, Any]) -> bool:
+    return part["entry"].get("type") in (SENT, RECEIVED)
 
 
 def _address(row: InMessage | OutMessage) -> Address:

@@ -2,10 +2,11 @@
 // with the same `where`. A test holds the two against each other.
 
 import { isObject, parse, same } from "./canonical.js";
-import { canonicalBytes, digestOf, hex, unhex } from "./digest.js";
+import { canonicalBytes, digestOf, unhex } from "./digest.js";
+import { openEntry } from "./entries.js";
 import { Failure, say } from "./failure.js";
 import { certificateShape, SECTIONS } from "./format.js";
-import { leafHash, verifyInclusion } from "./merkle.js";
+import { verifyInclusion } from "./merkle.js";
 import { messagesSection } from "./messages.js";
 import { isSigned } from "./signature.js";
 
@@ -109,7 +110,7 @@ async function* signatures(certificate) {
   if (new Set(signedBy).size !== signedBy.length) {
     throw new Failure("$.signatures", say("signatures.twice"), say("signatures.once"));
   }
-  const payload = canonicalBytes({ sections: certificate.sections, version: 1 });
+  const payload = canonicalBytes({ sections: certificate.sections, version: 2 });
   for (const [number, part] of certificate.signatures.entries()) {
     const where = `$.signatures[${number}]`;
     if (!sitesOf(certificate).includes(part.site)) {
@@ -165,7 +166,7 @@ async function* result(certificate) {
   require("$.result.parts", parts.map((part) => part.site), [...sites].sort());
   yield ["$.result.digest", say("result.digest")];
   for (const site of sites) {
-    requireEntry(certificate, site, ATTESTED, "$.result.digest", { result: digest, attempt });
+    await requireEntry(certificate, site, ATTESTED, "$.result.digest", { result: digest, attempt });
     yield ["$.result.digest", say("result.attested", { site })];
   }
 }
@@ -204,15 +205,14 @@ async function* logs(certificate) {
 }
 
 async function requireIncluded(job, log, part, where) {
-  const leaf = await leafHash(canonicalBytes(part.entry));
-  require(`${where}.leafHash`, part.leafHash, hex(leaf));
+  const told = await openEntry(part, where);
   const { root, size } = log.anchored;
+  const leaf = unhex(part.leafHash);
   if (!(await verifyInclusion(unhex(root), size, part.index, leaf, part.proof.map(unhex)))) {
     throw new Failure(`${where}.proof`, say("logs.no.proof"), root);
   }
   require(`${where}.entry.source`, part.entry.source ?? null, log.site);
-  const named = isObject(part.entry.data) ? part.entry.data.job : null;
-  if (part.entry.subject !== job && named !== job) {
+  if (part.entry.subject !== job && told.job !== job) {
     throw new Failure(`${where}.entry`, say("logs.elsewhere"), say("logs.of.job", { job }));
   }
 }
@@ -224,7 +224,7 @@ async function* steps(certificate) {
     require(`${where}.outputs`, Object.keys(outputs).sort(), sites);
     for (const site of Object.keys(outputs).sort()) {
       const told = { step, attempt, output: outputs[site] };
-      requireEntry(certificate, site, FINISHED, `${where}.outputs[${site}]`, told);
+      await requireEntry(certificate, site, FINISHED, `${where}.outputs[${site}]`, told);
     }
     yield [where, say("steps.holds", { step })];
   }
@@ -240,11 +240,27 @@ async function* messages(certificate) {
 }
 
 /** Some entry of that kind in the site's log tells exactly this. */
-function requireEntry(certificate, site, kind, where, told) {
-  const tells = ({ entry }) =>
-    entry.type === kind &&
-    isObject(entry.data) &&
-    Object.entries(told).every(([name, value]) => same(entry.data[name] ?? null, value));
-  const parts = certificate.logs.filter((log) => log.site === site).flatMap((log) => log.entries);
-  if (!parts.some(tells)) throw new Failure(where, say("no.entry", { kind }), say("an.entry", { site }));
+async function requireEntry(certificate, site, kind, where, told) {
+  for (const [number, log] of certificate.logs.entries()) {
+    for (const [position, part] of log.site === site ? log.entries.entries() : []) {
+      if (part.entry.type !== kind) continue;
+      const data = await toldBy(part, `$.logs[${number}].entries[${position}]`);
+      if (Object.entries(told).every(([name, value]) => tells(data, name, value))) return;
+    }
+  }
+  throw new Failure(where, say("no.entry", { kind }), say("an.entry", { site }));
+}
+
+/** What an entry discloses; nothing where it lies, which is found where the logs are looked at. */
+async function toldBy(part, where) {
+  try {
+    return await openEntry(part, where);
+  } catch (error) {
+    if (error instanceof Failure) return {};
+    throw error;
+  }
+}
+
+function tells(data, name, value) {
+  return Object.hasOwn(data, name) && same(data[name], value);
 }

@@ -73,12 +73,20 @@ const PARTY = record({
 const LOG = record({
   site: HASH,
   anchored: record({ size: POSITIVE, root: HASH, block: POSITIVE, txHash: HASH }),
-  entries: list(record({ index: NUMBER, leafHash: HASH, entry: object, proof: list(HASH, 0, 64) })),
+  entries: list(
+    record({
+      index: NUMBER,
+      leafHash: HASH,
+      entry: object,
+      disclosed: object,
+      proof: list(HASH, 0, 64),
+    }),
+  ),
 });
 
 /** Throws Failure at the first place where a value is no certificate. */
 export const certificateShape = record({
-  version: exactly(1),
+  version: exactly(2),
   network: record({ chainId: POSITIVE, consortium: ADDRESS, jobRegistry: ADDRESS }),
   job: record({
     id: HASH,

@@ -1,6 +1,7 @@
 // Both ends of all messages against each other, as messages_section in chain/certificate.py.
 
 import { digestOf } from "./digest.js";
+import { openEntry } from "./entries.js";
 import { Failure, say } from "./failure.js";
 import { HASH, NUMBER, TEXT } from "./format.js";
 import { atLeast } from "./shapes.js";
@@ -28,8 +29,8 @@ export async function messagesSection(job, logs) {
       const kind = part.entry.type ?? null;
       if (typeof kind === "object" && kind !== null) throw new TypeError("a type that is none");
       if (kind !== SENT && kind !== RECEIVED) continue;
-      const where = `$.logs[${number}].entries[${position}].entry`;
-      enter(ends[kind], messageOf(part.entry, kind, log.site, job, where), where);
+      const where = `$.logs[${number}].entries[${position}]`;
+      enter(ends[kind], await messageOf(part, kind, log.site, job, where), where);
     }
   }
   const [sent, received] = [ends[SENT], ends[RECEIVED]];
@@ -44,16 +45,17 @@ export async function messagesSection(job, logs) {
   };
 }
 
-function messageOf(entry, kind, site, job, where) {
-  const message = entry.data ?? null;
+async function messageOf(part, kind, site, job, where) {
+  const message = await openEntry(part, where);
+  const at = `${where}.disclosed`;
   try {
-    MESSAGE(message, `${where}.data`);
+    MESSAGE(message, at);
   } catch {
-    throw new Failure(`${where}.data`, say("message.no.data"), say("message.fields"));
+    throw new Failure(at, say("message.no.data"), say("message.fields"));
   }
-  if (message.job !== job) throw new Failure(`${where}.data.job`, message.job, job);
+  if (message.job !== job) throw new Failure(`${at}.job`, message.job, job);
   const name = kind === SENT ? "sender" : "receiver";
-  if (message[name] !== site) throw new Failure(`${where}.data.${name}`, message[name], site);
+  if (message[name] !== site) throw new Failure(`${at}.${name}`, message[name], site);
   return message;
 }
 
@@ -74,7 +76,7 @@ function holdAgainst(known, others, missing) {
 function requireAlike(message, other, where) {
   for (const name of ["digest", "size"]) {
     if (message[name] !== other[name]) {
-      throw new Failure(`${where}.data.${name}`, message[name], other[name]);
+      throw new Failure(`${where}.disclosed.${name}`, message[name], other[name]);
     }
   }
 }

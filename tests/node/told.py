@@ -1,0 +1,39 @@
+"""What a site's log tells: entries with their data opened, for tests to look at."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import select
+
+from node.audit.payloads import Sealed
+from node.site import Site
+from node.store import AuditPayload, AuditPending, PayloadKey, Store
+
+
+def pending(store: Store) -> list[dict[str, Any]]:
+    """Entries that wait for their places, in the order of recording."""
+    payloads = select(AuditPayload.sealed, PayloadKey.key).join(
+        PayloadKey, PayloadKey.id == AuditPayload.key_id
+    )
+    found = []
+    with store.read() as session:
+        for content in session.scalars(select(AuditPending.entry).order_by(AuditPending.id)):
+            entry = json.loads(content)
+            row = session.execute(payloads.where(AuditPayload.id == entry["id"])).one()
+            opened = Sealed(row.sealed, row.key).open(entry["id"], entry["data"])
+            assert opened is not None
+            found.append(entry | {"data": opened.data})
+    return found
+
+
+def told(site: Site, kind: str, subject: str | None = None) -> list[dict[str, Any]]:
+    """Entries of a kind, about a subject or about any, in the log's order."""
+    while site.log.sequence():
+        pass
+    return [
+        entry.value | {"data": entry.data}
+        for entry in site.log.entries(0, site.log.size, opened=True)
+        if entry.type == f"fatechain.{kind}.v1" and subject in (None, entry.subject)
+    ]
