@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from node.errors import Conflict, NodeError, NotFound, Refused, Unauthenticated, Unavailable
+from node.identity import ANCHOR, AUDIT
 
 if TYPE_CHECKING:
     from chain.network import Network
     from chain.sites import Key
     from chain.sites import Site as ChainSite
+    from node.audit.account_key import AccountKey
 
 TTL_SECONDS = 5.0
 ED25519_BYTES = 32
@@ -76,6 +78,12 @@ class Directory(Protocol):
         while one follows another.  Empty for a site that has none.
         """
 
+    def anchor_keys(self, site_id: str) -> tuple[AccountKey, ...]:
+        """The accounts with which the site signs heads for contracts now; it may have none."""
+
+    def account_key(self, site_id: str, address: bytes) -> AccountKey:
+        """An account (20 bytes) as one of the site that signs for the contract of anchors."""
+
     def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
         """The id under which the site registry holds this key of this site."""
 
@@ -106,6 +114,7 @@ class ChainDirectory:
         self._network = network
         self._ttl, self._confirmations, self._clock = ttl, confirmations, clock
         self._kept: dict[tuple[str, str], tuple[float, Any]] = {}
+        self._anchors: tuple[int, str] | None = None  # chain and contract; they never change
         self._lock = threading.Lock()
 
     def sender_key(self, key_id: str) -> SenderKey:
@@ -116,6 +125,19 @@ class ChainDirectory:
 
     def audit_keys(self, site_id: str) -> tuple[bytes, ...]:
         return self._remembered("audit keys", site_id, self._find_audit_keys)
+
+    def anchor_keys(self, site_id: str) -> tuple[AccountKey, ...]:
+        found = self._remembered("anchor keys", site_id, self._find_anchor_keys)
+        return tuple(self.account_key(site_id, address) for address in found)
+
+    def account_key(self, site_id: str, address: bytes) -> AccountKey:
+        # Notes are signed by what is signed between sites, which asks a directory.
+        from node.audit.account_key import AccountKey
+        from node.audit.checkpoint import origin_of
+
+        if self._anchors is None:
+            self._anchors = self._ask(_place_of_anchors, site_id)
+        return AccountKey(origin_of(site_id), "0x" + address.hex(), *self._anchors)
 
     def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
         from chain.sites import key_id
@@ -224,11 +246,17 @@ class ChainDirectory:
         return _proven(network, site_id, key_id, key)
 
     def _find_audit_keys(self, network: Network, site_id: str) -> tuple[bytes, ...]:
+        return self._standing_keys(network, site_id, AUDIT)
+
+    def _find_anchor_keys(self, network: Network, site_id: str) -> tuple[bytes, ...]:
+        return self._standing_keys(network, site_id, ANCHOR)
+
+    def _standing_keys(self, network: Network, site_id: str, purpose: str) -> tuple[bytes, ...]:
         head = network.client.head().number
         return tuple(
             bytes.fromhex(key.public_key.removeprefix("0x"))
             for key in network.sites.keys(site_id, block=head)
-            if key.purpose == "audit"
+            if key.purpose == purpose
             and key.is_valid_at(head)
             and key.from_block <= head - self._confirmations
             and network.sites.proves(site_id, key)
@@ -244,6 +272,10 @@ class ChainDirectory:
             raise NotFound("NotFound", f"the chain knows no job {job_id}", found=job_id)
         parties = network.jobs.parties(job_id, block=head)
         return JobOnChain(job_id, str(state), frozenset(party.site for party in parties))
+
+
+def _place_of_anchors(network: Network, _: str) -> tuple[int, str]:
+    return network.client.chain_id, network.anchors.address.lower()
 
 
 def _request_key(network: Network, key_id: str, head: int) -> tuple[str, Key]:

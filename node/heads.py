@@ -2,20 +2,26 @@
 
 A log that grows with every message has a new head every moment, which nobody could cosign in time.
 So one head is shown for a while, and gathers what other members' nodes say of it.
+
+Every head is signed twice: by the audit key for whoever reads notes, by the anchor key for
+contracts; and so is what a witness says of it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
+from node.audit.account_key import AccountKey, sign_as_account
 from node.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from node.audit.note_keys import CosignerKey, time_of
 from node.audit.notes import Note, Signature
-from node.errors import Conflict, Invalid
+from node.errors import Conflict, Invalid, Refused, Unavailable
+from node.identity import ANCHOR
 from node.signatures import CLOCK_SECONDS
 from node.store import Cosignature, PublishedHead
 
@@ -23,21 +29,24 @@ if TYPE_CHECKING:
     from node.site import Site
 
 MAX_BYTES = 16 * 1024  # of a cosignature as it is brought
-MAX_COSIGNED = 90  # by so many sites a head is cosigned at most; notes have a hundred lines
+MAX_COSIGNED = 48  # by so many sites a head is cosigned at most; notes have a hundred lines
 MAX_KEPT = 1000  # heads with their cosignatures
 
 
-def publish(site: Site, clock: Callable[[], float] = time.time) -> bool:
-    """Show the present head from now on, when the last one was shown long enough."""
+def publish(site: Site, clock: Callable[[], float] = time.time, *, at_once: bool = False) -> bool:
+    """Show the present head from now on, when the last one was shown long enough, or at once."""
     size, now = site.log.size, clock()
     with site.store.begin() as session:
         newest = session.scalar(select(PublishedHead).order_by(PublishedHead.size.desc()).limit(1))
-        shown_for = site.settings.publish_every_seconds
+        shown_for = 0.0 if at_once else site.settings.publish_every_seconds
+        if newest is not None and not newest.line:  # the chain was silent when it was published
+            newest.line = _signed_for_contracts(site, newest.size, now)
         if newest is not None and (newest.size >= size or now - newest.published_at < shown_for):
             return False
         if not size:
             return False
-        session.add(PublishedHead(size=size, published_at=now))
+        line = _signed_for_contracts(site, size, now)
+        session.add(PublishedHead(size=size, published_at=now, line=line))
         session.flush()
         oldest = session.scalar(
             select(PublishedHead.size).order_by(PublishedHead.size.desc()).offset(MAX_KEPT).limit(1)
@@ -48,21 +57,44 @@ def publish(site: Site, clock: Callable[[], float] = time.time) -> bool:
     return True
 
 
-def newest(site: Site) -> str:
-    """The head that is shown, signed with the present audit key, and who cosigned it."""
+def _signed_for_contracts(site: Site, size: int, now: float) -> str:
+    """The line of this site's anchor key; empty while the chain does not say which contract."""
+    try:
+        key = site.directory.account_key(site.id, site.identity.public_key(ANCHOR))
+    except Unavailable:
+        return ""
+    head = Checkpoint(origin_of(site.id), size, site.log.root(size))
+    line = sign_as_account(site.identity.anchor_account, key, head.text, int(now))
+    return str(line).removesuffix("\n")
+
+
+def shown(site: Site) -> int:
+    """The size of the head that is shown; 0 where none is."""
     with site.store.read() as session:
-        size = session.scalar(
-            select(PublishedHead.size).order_by(PublishedHead.size.desc()).limit(1)
-        )
-        rows = select(Cosignature.line).where(Cosignature.size == size).order_by(Cosignature.time)
-        lines = [] if size is None else list(session.scalars(rows))
-    shown = site.log.size if size is None else size
-    note = Note.parse(sign_checkpoint(site.identity, site.id, shown, site.log.root(shown)))
-    return str(note.signed(*(Signature.parse(line) for line in lines)))
+        return session.scalar(select(func.max(PublishedHead.size))) or 0
+
+
+def newest(site: Site) -> str:
+    """The head that is shown, signed with the present audit key and as it was published with the
+    anchor key, and who cosigned it."""
+    with site.store.read() as session:
+        row = session.scalar(select(PublishedHead).order_by(PublishedHead.size.desc()).limit(1))
+        lines = [] if row is None else [row.line, *_cosigned(session, row.size)]
+    size = site.log.size if row is None else row.size
+    note = Note.parse(sign_checkpoint(site.identity, site.id, size, site.log.root(size)))
+    return str(note.signed(*(Signature.parse(line) for line in lines if line)))
+
+
+def _cosigned(session: Session, size: int) -> list[str]:
+    rows = select(Cosignature).where(Cosignature.size == size).order_by(Cosignature.time)
+    return [line for row in session.scalars(rows) for line in (row.line, row.account_line)]
 
 
 def receive(site: Site, sender: str, raw: str, clock: Callable[[], float] = time.time) -> int:
     """Keep a member's cosignature of a head that this site published; the head's size.
+
+    With the line of an anchor key it counts on the chain, too; a line of a key that the chain does
+    not name is passed over.
 
     Raises `Invalid` (``NoteMalformed``, ``CheckpointInvalid``, ``CosignatureInvalid``), `Conflict`
     (``HeadUnknown``) for what is no head of this log, (``HeadFull``) beyond `MAX_COSIGNED`, and
@@ -83,9 +115,12 @@ def receive(site: Site, sender: str, raw: str, clock: Callable[[], float] = time
     name = origin_of(sender)
     keys = [CosignerKey(name, key) for key in site.directory.audit_keys(sender)]
     line = note.opened(keys)[0]
+    by_account = _by_account(note, site.directory.anchor_keys(sender))
     said = time_of(line.blob)
     if said is None or said > clock() + CLOCK_SECONDS:
         raise Invalid("CosignatureInvalid", "the cosignature is of a time to come", found=said)
+    if by_account is not None and time_of(by_account.blob) != said:
+        raise Invalid("CosignatureInvalid", "the two lines of a cosignature are of different times")
     with site.store.begin() as session:
         row = session.get(Cosignature, (head.size, sender))
         if row is None:
@@ -94,8 +129,19 @@ def receive(site: Site, sender: str, raw: str, clock: Callable[[], float] = time
                 raise Conflict(
                     "HeadFull", "as many sites cosigned the head as fit", allowed=MAX_COSIGNED
                 )
-            text = str(line).removesuffix("\n")
-            session.add(Cosignature(size=head.size, witness=sender, line=text, time=said))
-        elif said > row.time:
+            row = Cosignature(size=head.size, witness=sender, time=0)
+            session.add(row)
+        if said > row.time:
             row.line, row.time = str(line).removesuffix("\n"), said
+            row.account_line = str(by_account or "").removesuffix("\n")
     return head.size
+
+
+def _by_account(note: Note, keys: Sequence[AccountKey]) -> Signature | None:
+    """The line by the sender's anchor key, which an older home may not have on the chain yet."""
+    try:
+        return note.opened(keys)[0]
+    except Refused as refusal:
+        if refusal.code == "NoteNotSigned":
+            return None
+        raise

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chain.merkle import verify_consistency
-from node.audit.checkpoint import origin_of
-from node.audit.notes import Note
+from node.audit.notes import Note, key_id
 from node.errors import Invalid, NodeError
 from node.witness import UNPROVEN, Shown, Witness
 
@@ -100,7 +99,9 @@ class Rounds:
         if shown.log_id != log_id:
             raise Invalid("CheckpointInvalid", f"site {log_id} showed the head of {shown.log_id}")
         known = await asyncio.to_thread(self.witness.known, log_id)
-        if shown.head == known and (not known.size or self._is_cosigned(told)):
+        if shown.head == known and (
+            not known.size or await asyncio.to_thread(self._is_cosigned, told)
+        ):
             return
         if shown.head.size < known.size:
             await self._check_older(shown)
@@ -108,12 +109,12 @@ class Rounds:
         if 0 < known.size < shown.head.size:
             proof = await self._proof(shown, known.size, shown.head.size)
         try:
-            line = await asyncio.to_thread(self.witness.cosign, known.size, proof, shown)
+            lines = await asyncio.to_thread(self.witness.cosign, known.size, proof, shown)
         except Invalid as refusal:
             if refusal.code == "ProofInvalid":
                 await asyncio.to_thread(self.witness.convict, UNPROVEN, shown)
             raise
-        cosigned = Note(shown.note.text, (line,))
+        cosigned = Note(shown.note.text, lines)
         await self.site.peers.give_cosignature(log_id, str(cosigned))
 
     async def _check_older(self, shown: Shown) -> None:
@@ -147,5 +148,6 @@ class Rounds:
             raise
 
     def _is_cosigned(self, told: str) -> bool:
-        own = origin_of(self.site.id)
-        return any(line.name == own for line in Note.parse(told).signatures)
+        places = {(line.name, line.key_id) for line in Note.parse(told).signatures}
+        keys = self.witness.keys()
+        return all((key.name, key_id(key.name, key.material)) in places for key in keys)

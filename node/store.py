@@ -494,6 +494,24 @@ class Anchor(Base):
     block: Mapped[int] = mapped_column(BigInteger)
     tx_hash: Mapped[str] = mapped_column(String(66))
     anchored_at: Mapped[float] = mapped_column(default=time.time)
+    state: Mapped[str] = mapped_column(String(12), default="PENDING", index=True)
+    # PENDING → WITNESSED or UNWITNESSED, as the chain says; from UNWITNESSED back when one cosigns
+    witnesses: Mapped[list[Any]] = mapped_column(default=list)  # members that the chain counted
+
+
+class Challenge(Base):
+    """A signed head that its site has to prove on the chain (node.equivocations)."""
+
+    __tablename__ = "challenge"
+    id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    site: Mapped[str] = mapped_column(String(66), index=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    root: Mapped[str] = mapped_column(String(66))
+    until: Mapped[int] = mapped_column(BigInteger)  # block time in Unix seconds
+    block: Mapped[int] = mapped_column(BigInteger)  # of its opening
+    state: Mapped[str] = mapped_column(String(12), default="OPEN", index=True)
+    # OPEN → ANSWERED, SETTLED; SETTLED → LATE
+    problem: Mapped[str] = mapped_column(String(500), default="")  # why this site cannot answer
 
 
 class PublishedHead(Base):
@@ -502,16 +520,18 @@ class PublishedHead(Base):
     __tablename__ = "published_head"
     size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     published_at: Mapped[float]
+    line: Mapped[str] = mapped_column(String(400), default="")  # by this site's anchor key
 
 
 class Cosignature(Base):
-    """What another site said of a published head: the line of its note, and the time in it."""
+    """What another site said of a published head: the lines of its note, and the time in them."""
 
     __tablename__ = "cosignature"
     size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     witness: Mapped[str] = mapped_column(String(66), primary_key=True)
     line: Mapped[str] = mapped_column(String(400))
     time: Mapped[int] = mapped_column(BigInteger)  # Unix seconds, as the witness says
+    account_line: Mapped[str] = mapped_column(String(400), default="")  # by its anchor key, if any
 
 
 class WitnessedHead(Base):
@@ -535,6 +555,7 @@ class LogConflict(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     log_id: Mapped[str] = mapped_column(String(66))
     kind: Mapped[str] = mapped_column(String(12))
+    posted: Mapped[str] = mapped_column(String(12), default="")  # to the chain: node.equivocations
     known: Mapped[str] = mapped_column(Text)  # the note that was cosigned
     shown: Mapped[str] = mapped_column(Text)
     shown_digest: Mapped[str] = mapped_column(String(66))

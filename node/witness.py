@@ -20,11 +20,13 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 
 from chain.merkle import EMPTY_ROOT, verify_consistency
+from node.audit.account_key import sign_as_account
 from node.audit.checkpoint import Checkpoint, origin_of, site_of
 from node.audit.entries import record
-from node.audit.note_keys import Ed25519Key, cosign
-from node.audit.notes import Note, Signature
+from node.audit.note_keys import CosignerKey, Ed25519Key, cosign
+from node.audit.notes import Note, NoteKey, Signature
 from node.errors import Conflict, Invalid, NodeError, NotFound
+from node.identity import ANCHOR
 from node.store import LogConflict, WitnessedHead
 
 if TYPE_CHECKING:
@@ -69,6 +71,9 @@ class Witness:
     def read(self, raw: str | bytes) -> Shown:
         """A head that the audit key of its site, as it stands on the chain, signed.
 
+        The anchor key, too, where the site has one: who shows two histories shall have signed what
+        a contract reads.
+
         Raises `Invalid` (``NoteMalformed``, ``CheckpointInvalid``), `NotFound` (``UnknownSite``)
         also for this site's own log, `Refused` (``NoteNotSigned``, ``NoteForged``, …).
         """
@@ -79,6 +84,9 @@ class Witness:
             raise NotFound("UnknownSite", "nobody witnesses a log of his own", found=log_id)
         keys = self.site.directory.audit_keys(log_id)
         by_log = note.opened(Ed25519Key(head.origin, key) for key in keys)
+        accounts = self.site.directory.anchor_keys(log_id)
+        if accounts and head.size:
+            by_log += note.opened(accounts)
         return Shown(log_id, head, replace(note, signatures=by_log))
 
     def known(self, log_id: str) -> Checkpoint:
@@ -89,8 +97,10 @@ class Witness:
                 return Checkpoint(origin_of(log_id), 0, EMPTY_ROOT)
             return _head(row)
 
-    def cosign(self, old: int, proof: Sequence[bytes], shown: Shown) -> Signature:
+    def cosign(self, old: int, proof: Sequence[bytes], shown: Shown) -> tuple[Signature, Signature]:
         """Keep the head and cosign it, if it continues the one of ``old`` entries kept now.
+
+        The lines are by the audit key, for readers of notes, and by the anchor key, for contracts.
 
         Raises `HeadMoved` where another is kept, and `Invalid`: ``LogForked`` for another root of
         the size kept, ``ProofInvalid``, ``InvalidRequest`` for an old size beyond the head's.
@@ -118,8 +128,21 @@ class Witness:
         if head != known:
             self._keep(known, shown)
         # What was kept is committed: only now may a signature leave.
-        return cosign(
-            self.site.identity, origin_of(self.site.id), shown.note.text, int(self.clock())
+        return self._signed(shown.note.text, int(self.clock()))
+
+    def keys(self) -> list[NoteKey]:
+        """Whose lines it makes; without the second while the chain does not name it."""
+        identity, own = self.site.identity, self.site.id
+        account = self.site.directory.account_key(own, identity.public_key(ANCHOR))
+        keys: list[NoteKey] = [CosignerKey(origin_of(own), identity.audit_public)]
+        return [*keys, account] if account in self.site.directory.anchor_keys(own) else keys
+
+    def _signed(self, text: str, now: int) -> tuple[Signature, Signature]:
+        identity, own = self.site.identity, self.site.id
+        key = self.site.directory.account_key(own, identity.public_key(ANCHOR))
+        return (
+            cosign(identity, origin_of(own), text, now),
+            sign_as_account(identity.anchor_account, key, text, now),
         )
 
     def _keep(self, known: Checkpoint, shown: Shown) -> None:

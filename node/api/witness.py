@@ -65,7 +65,7 @@ async def _read(request: Request) -> bytes:
 
 @public.post("/witness/add-checkpoint")
 async def add_checkpoint(request: Request, body: Annotated[bytes, Depends(_read)]) -> Response:
-    """A line of this witness, or 409 with the size that it cosigned last."""
+    """The two lines of this witness, or 409 with the size that it cosigned last."""
     # Strangers may ask, and a question about a log costs one to the chain.
     submissions: Attempts = request.app.state.submissions
     submissions.count(address_of(request))
@@ -76,11 +76,11 @@ def _add(site: Site, body: bytes) -> Response:
     witness = Witness(site)
     try:
         old, proof, note = parse_submission(body)
-        line = witness.cosign(old, proof, witness.read(note))
+        lines = witness.cosign(old, proof, witness.read(note))
     except HeadMoved as moved:
         return Response(f"{moved.size}\n", 409, {"Content-Type": "text/x.tlog.size"})
     except NodeError as error:
         if error.code in MALFORMED or error.code == "InvalidRequest":
             raise BadSubmission(error.code, error.detail, allowed=error.allowed) from error
         raise
-    return Response(str(line), media_type="text/plain; charset=utf-8")
+    return Response("".join(map(str, lines)), media_type="text/plain; charset=utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -22,13 +23,15 @@ from node import heads
 from node.api.app import create_app
 from node.api.attempts import Attempts
 from node.api.views import health
+from node.audit.account_key import AccountKey, sign_as_account
 from node.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from node.audit.entries import record
 from node.audit.log import AuditLog
 from node.audit.note_keys import CosignerKey, Ed25519Key, cosign
-from node.audit.notes import Note
+from node.audit.notes import Note, Signature
 from node.directory import ChainDirectory
-from node.errors import Conflict, Failed, Invalid, NodeError, NotFound, Refused
+from node.errors import Conflict, Failed, Invalid, NodeError, NotFound, Refused, Unavailable
+from node.identity import ANCHOR
 from node.rounds import Rounds
 from node.site import Site
 from node.store import AuditEntry, Cosignature, LogConflict, PublishedHead, WitnessedHead
@@ -74,8 +77,15 @@ def rewrite(site: Site, count: int) -> None:
 
 
 def signed_head(site: Site, size: int, root: bytes) -> str:
-    """What the site's audit key signs, past its node."""
-    return sign_checkpoint(site.identity, site.id, size, root)
+    """What the site's keys sign, past its node."""
+    note = Note.parse(sign_checkpoint(site.identity, site.id, size, root))
+    return str(note.signed(by_account(site, note.text))) if size else str(note)
+
+
+def by_account(site: Site, text: str, time: float = NOW) -> Signature:
+    """What the site's anchor key says of a head."""
+    key = site.directory.account_key(site.id, site.identity.public_key(ANCHOR))
+    return sign_as_account(site.identity.anchor_account, key, text, int(time))
 
 
 def conflicts(site: Site) -> list[LogConflict]:
@@ -112,6 +122,8 @@ async def test_a_head_is_cosigned_and_shown_with_the_cosignature(pair: Pair) -> 
     log = Ed25519Key(origin_of(pair.host.id), pair.host.identity.audit_public)
     witness = CosignerKey(name, pair.guest.identity.audit_public)
     assert len(note.opened([log, witness])) == 2
+    accounts = [*pair.book.anchor_keys(pair.host.id), *pair.book.anchor_keys(pair.guest.id)]
+    assert [line.name for line in note.opened(accounts)] == [origin_of(pair.host.id), name]
     assert Checkpoint.parse(note.text).size == 5
     assert kept(pair.guest, pair.host.id) == (5, "0x" + pair.host.log.root(5).hex())
 
@@ -387,8 +399,9 @@ def test_of_two_heads_asked_for_at_once_one_is_cosigned(pair: Pair) -> None:
     assert kept(pair.guest, pair.host.id)[0] == 9
 
 
-def test_the_head_is_kept_before_the_signature_is_made(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sign", ["cosign", "sign_as_account"])
+def test_the_head_is_kept_before_a_signature_is_made(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, sign: str
 ) -> None:
     witness = Witness(pair.guest, lambda: NOW)
     shown = witness.read(signed_head(pair.host, 4, bytes(32)))
@@ -397,7 +410,7 @@ def test_the_head_is_kept_before_the_signature_is_made(
         assert kept(pair.guest, pair.host.id)[0] == 4
         raise Failed("Killed", "in the middle")
 
-    monkeypatch.setattr("node.witness.cosign", dies)
+    monkeypatch.setattr(f"node.witness.{sign}", dies)
     with pytest.raises(Failed, match="Killed"):
         witness.cosign(0, [], shown)
     assert kept(pair.guest, pair.host.id)[0] == 4
@@ -424,6 +437,22 @@ def test_the_head_of_no_site_and_of_another_key_is_not_read(pair: Pair) -> None:
         pytest.raises(NotFound),
     ):
         witness.read(signed_head(pair.host, 1, bytes(32)))
+
+
+def test_a_head_that_no_contract_could_read_is_not_cosigned(pair: Pair) -> None:
+    """Else a liar would sign one history for contracts and another one for witnesses."""
+    plain = sign_checkpoint(pair.host.identity, pair.host.id, 4, bytes(32))
+    witness = Witness(pair.guest)
+    with pytest.raises(Refused, match="NoteNotSigned"):
+        witness.read(plain)
+    other = by_account(pair.stranger, plain.partition("\n\n")[0] + "\n")
+    with pytest.raises(Refused, match="NoteNotSigned"):
+        witness.read(str(Note.parse(plain).signed(other)))
+    own = pair.book.anchor.pop(pair.host.id)  # a home from before there were such keys
+    try:
+        assert witness.read(plain).head.size == 4
+    finally:
+        pair.book.anchor[pair.host.id] = own
 
 
 def test_two_keys_made_to_collide_are_refused(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -488,6 +517,57 @@ def test_a_cosignature_is_the_senders_or_none(pair: Pair) -> None:
     assert origin_of(pair.guest.id) not in heads.newest(pair.host)
 
 
+def test_the_account_line_of_a_cosignature_is_the_senders_and_of_the_same_time(pair: Pair) -> None:
+    fill(pair.host, 5)
+    show(pair.host)
+    text = Checkpoint(origin_of(pair.host.id), 5, pair.host.log.root()).text
+    line = cosign(pair.guest.identity, origin_of(pair.guest.id), text, int(NOW))
+
+    def give(*account_lines: Signature) -> None:
+        note = Note(text, (line, *account_lines))
+        heads.receive(pair.host, pair.guest.id, str(note), lambda: NOW)
+
+    own = by_account(pair.guest, text)
+    with pytest.raises(Invalid, match="CosignatureInvalid"):
+        give(by_account(pair.guest, text, NOW - 5))
+    with pytest.raises(Refused, match="NoteForged"):
+        give(replace(own, blob=own.blob[:-1] + bytes([own.blob[-1] ^ 7])))
+    assert origin_of(pair.guest.id) not in heads.newest(pair.host)
+    give(by_account(pair.stranger, text))  # nobody's who is asked for: passed over
+    assert heads.newest(pair.host).count(origin_of(pair.guest.id)) == 1
+    assert origin_of(pair.stranger.id) not in heads.newest(pair.host)
+
+
+async def test_an_anchor_key_that_comes_to_stand_later_cosigns_later(pair: Pair) -> None:
+    fill(pair.host, 5)
+    show(pair.host)
+    own = pair.book.anchor.pop(pair.guest.id)
+    for _ in range(2):
+        await go_round(pair.guest)
+    assert heads.newest(pair.host).count(origin_of(pair.guest.id)) == 1
+    pair.book.anchor[pair.guest.id] = own
+    rounds = Rounds(pair.guest, lambda: NOW + 60)
+    await rounds.step()
+    await rounds.drain()
+    assert heads.newest(pair.host).count(origin_of(pair.guest.id)) == 2
+
+
+def test_a_head_is_signed_for_contracts_when_the_chain_says_which(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> AccountKey:
+        raise Unavailable("ChainUnavailable", "away")
+
+    fill(pair.host, 3)
+    with monkeypatch.context() as away:
+        away.setattr(pair.book, "account_key", silent)
+        assert heads.publish(pair.host, lambda: NOW)
+        assert len(Note.parse(heads.newest(pair.host)).signatures) == 1
+    assert not heads.publish(pair.host, lambda: NOW + 1)
+    assert len(Note.parse(heads.newest(pair.host)).signatures) == 2
+    assert Witness(pair.guest).read(heads.newest(pair.host)).head.size == 3
+
+
 def test_a_later_cosignature_takes_the_place_of_an_earlier_and_never_goes_back(pair: Pair) -> None:
     fill(pair.host, 5)
     show(pair.host)
@@ -540,7 +620,8 @@ async def test_add_checkpoint_answers_as_the_specification_says(pair: Pair) -> N
     assert first.status_code == 200
     opened = Note.parse(note(4) + first.text)
     name = origin_of(site.id)
-    assert opened.opened([CosignerKey(name, site.identity.audit_public)])[0].name == name
+    key = CosignerKey(name, site.identity.audit_public)
+    assert len(opened.opened([key, *pair.book.anchor_keys(site.id)])) == 2
 
     moved = await post(site, submission(0, [], note(9)))
     assert (moved.status_code, moved.text) == (409, "4\n")
@@ -629,7 +710,7 @@ def test_sync_shows_a_head_and_the_chain_says_whose_keys_count(world: Consortium
     witness = Witness(bank)
     shown = witness.read(heads.newest(shop))
     assert shown.head.size == shop.log.size
-    note = str(Note(shown.note.text, (witness.cosign(0, [], shown),)))
+    note = str(Note(shown.note.text, witness.cosign(0, [], shown)))
     assert heads.receive(shop, bank.id, note) == shop.log.size
     assert origin_of(bank.id) in heads.newest(shop)
 

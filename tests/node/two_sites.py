@@ -22,8 +22,11 @@ from sqlalchemy import update
 from ml.federation import GUEST, HOST, Party
 from node.addresses import WireAddress
 from node.api import between, problems
+from node.audit.account_key import AccountKey
+from node.audit.checkpoint import origin_of
 from node.directory import JobOnChain, SenderKey
 from node.errors import NodeError, NotFound, Refused, Unauthenticated
+from node.identity import ANCHOR
 from node.mailbox import MailboxTransport
 from node.site import Site
 from node.store import ChainState, JobParty, LocalJob, Task
@@ -47,6 +50,7 @@ class Book:
 
     keys: dict[str, SenderKey] = field(default_factory=dict)
     audit: dict[str, bytes] = field(default_factory=dict)
+    anchor: dict[str, bytes] = field(default_factory=dict)  # a site may have none
     endpoints: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, JobOnChain] = field(default_factory=dict)
     refusals: dict[str, NodeError] = field(default_factory=dict)  # by key, site or job id
@@ -73,6 +77,14 @@ class Book:
         self._check(site_id)
         return (self.audit[site_id],)
 
+    def anchor_keys(self, site_id: str) -> tuple[AccountKey, ...]:
+        self._check(site_id)
+        own = self.anchor.get(site_id)
+        return () if own is None else (self.account_key(site_id, own),)
+
+    def account_key(self, site_id: str, address: bytes) -> AccountKey:
+        return AccountKey(origin_of(site_id), "0x" + address.hex(), 31337, "0x" + "ac" * 20)
+
     def endpoint(self, site_id: str) -> str:
         self._check(site_id)
         return self.endpoints[site_id]
@@ -90,6 +102,7 @@ class Book:
         key_id = site.key_id()
         self.keys[key_id] = SenderKey(key_id, site.id, site.identity.request_public)
         self.audit[site.id] = site.identity.audit_public
+        self.anchor[site.id] = site.identity.public_key(ANCHOR)
         self.endpoints[site.id] = site.settings.endpoint
 
     @contextmanager
