@@ -29,6 +29,7 @@ from node.audit.tree import HEIGHT
 from node.store import Store
 
 STRETCH = 64 * WIDTH  # entries that a process reads before it answers
+MANY = 12 * STRETCH  # from so many on, other processes are worth being started
 MAX_FAULTS = 100
 
 Progress = Callable[[int, int], None]
@@ -92,7 +93,7 @@ def _stretches(
     store: Store, folder: Path, heads: Sequence[Anchored], size: int, processes: int
 ) -> Iterator[Stretch]:
     """The log in its order, a few stretches read ahead; those without any entry are left out."""
-    if processes == 1 or size <= STRETCH:
+    if processes == 1 or size < MANY:
         reader = _Reader(store, Tiles(folder), heads)
         for first, end in _bounds(store, size):
             yield reader.read(first, end)

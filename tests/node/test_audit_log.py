@@ -308,10 +308,8 @@ def test_a_log_cut_at_its_end_is_named(store: Store, log: AuditLog, tmp_path: Pa
     assert [fault.index for fault in log.verify()] == [390]
     shutil.rmtree(tmp_path / "log")
     assert log.verify() == []  # nothing but an anchor knows better now
-    run_sql(
-        store,
-        "INSERT INTO anchor (size, root, block, tx_hash, anchored_at) VALUES (400, '0x', 1, '', 0)",
-    )
+    with store.begin() as session:
+        session.add(Anchor(size=400, root="not hex", block=1, tx_hash="0x" + "00" * 32))
     assert [fault.index for fault in log.verify()] == [390]
 
 
