@@ -331,7 +331,7 @@ def checked_endpoint(site_id: str, endpoint: str) -> str:
     try:
         good = bool(_ENDPOINT.fullmatch(endpoint)) and urlsplit(endpoint).port != 0
         good = good and bool(httpx.URL(endpoint).host)
-        good = good and not _is_no_place(urlsplit(endpoint).hostname or "")
+        good = good and not is_no_place(urlsplit(endpoint).hostname or "")
     except (ValueError, httpx.InvalidURL):
         good = False
     if not good:
@@ -345,7 +345,7 @@ def checked_endpoint(site_id: str, endpoint: str) -> str:
     return endpoint.rstrip("/")
 
 
-def _is_no_place(host: str) -> bool:
+def is_no_place(host: str) -> bool:
     """Whether no node can live at this address: "here", a group, or the link alone.
 
     On its link a machine in a cloud finds what tells it its secrets, and a partner's endpoint

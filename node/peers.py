@@ -172,6 +172,13 @@ class Peers:
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise Failed("PartnerFailed", f"site {site_id} sent no proof") from error
 
+    async def tile(self, site_id: str, path: str, limit: int) -> bytes:
+        """A tile of the site's log, of at most ``limit`` bytes; the caller verifies it."""
+        response, answer = await self._send("GET", site_id, f"/log/{path}", limit=limit)
+        if not response.is_success:
+            _answer(site_id, response, answer)
+        return answer
+
     async def give_cosignature(self, site_id: str, note: str) -> None:
         """Bring our cosignature of a head to the site whose head it is."""
         body = canonical.dumps({"note": note})
@@ -188,6 +195,12 @@ class Peers:
         *,
         limit: int = MAX_ANSWER_BYTES,
     ) -> Any:
+        response, answer = await self._send(method, site_id, path, body, limit=limit)
+        return _answer(site_id, response, answer)
+
+    async def _send(
+        self, method: str, site_id: str, path: str, body: bytes = b"", *, limit: int
+    ) -> tuple[httpx.Response, bytes]:
         in_thread = anyio.to_thread.run_sync
         endpoint = await in_thread(self._site.directory.endpoint, site_id)
         digest = canonical.digest(body) if body else EMPTY_DIGEST
@@ -197,8 +210,7 @@ class Peers:
             )
             await in_thread(self._sign, request, digest, len(body))
             with anyio.move_on_after(ASK_SECONDS):
-                response, answer = await _exchange(client, request, site_id, endpoint, limit)
-                return _answer(site_id, response, answer)
+                return await _exchange(client, request, site_id, endpoint, limit)
         raise Unavailable(
             "PartnerUnreachable",
             f"site {site_id} did not answer within {ASK_SECONDS:g} s",

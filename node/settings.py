@@ -73,6 +73,14 @@ class Settings(BaseSettings):
     anchor_every_entries: int = Field(1000, gt=0)
     publish_every_seconds: float = Field(30, gt=0)  # a head is shown so long, to be cosigned
     witness_every_seconds: float = Field(10, gt=0)  # look at each other site's head
+    mirror: bool = True  # keep copies of the other sites' logs
+    mirror_every_seconds: float = Field(30, gt=0)
+    mirror_max_bytes: int = Field(4096 * MIB, gt=0)  # of one log
+    monitor_silent_seconds: float = Field(300, gt=0)  # a log that shows no head for so long
+    monitor_anchor_seconds: float = Field(600, gt=0)  # entries that no anchor covers for so long
+    monitor_reread_seconds: float = Field(3600, gt=0)  # read this site's own log as a whole
+    webhook_url: str | None = None  # told of alerts; the secret lies in …
+    webhook_secret_file: Path | None = None  # … this file, or secrets/webhook
     step_timeout_seconds: float = Field(600, gt=0)
     message_timeout_seconds: float = Field(120, gt=0)
     max_message_bytes: int = Field(256 * MIB, gt=0)
@@ -132,6 +140,20 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"policy_url {self.policy_url} would be asked without TLS over a network; use "
                 "https, or a service on this machine"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _webhook_somewhere(self) -> Self:
+        if self.webhook_url is None:
+            return self
+        url = urlsplit(self.webhook_url)
+        if url.scheme not in ("http", "https") or not url.hostname or url.username:
+            raise ValueError("webhook_url is no http or https URL without credentials")
+        if url.scheme == "http" and url.hostname not in LOOPBACK:
+            raise ValueError(
+                "webhook_url would be told without TLS over a network; use https, or a service on "
+                "this machine"
             )
         return self
 
@@ -196,6 +218,11 @@ class Settings(BaseSettings):
     def log(self) -> Path:
         """The tiles of the audit log."""
         return self.home / "log"
+
+    @property
+    def mirror_folder(self) -> Path:
+        """Copies of the other sites' logs."""
+        return self.home / "mirror"
 
     @property
     def spool(self) -> Path:

@@ -562,6 +562,66 @@ class LogConflict(Base):
     found_at: Mapped[float]
 
 
+class MirroredLog(Base):
+    """How far this site's copy of another log is, and how it fared (`node.mirror`)."""
+
+    __tablename__ = "mirrored_log"
+    log_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger, default=0)
+    root: Mapped[str] = mapped_column(String(66))
+    entries: Mapped[int] = mapped_column(BigInteger, default=0)  # the first so many are copied
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_time: Mapped[float] = mapped_column(default=0.0)  # the latest that a copied entry tells
+    reread: Mapped[int] = mapped_column(BigInteger, default=0)  # the next full tile to read again
+    reread_at: Mapped[float | None]  # when the last of them was
+    copied_at: Mapped[float | None]
+    looked_at: Mapped[float | None]
+    problem: Mapped[str] = mapped_column(String(500), default="")  # of the last look
+    withheld: Mapped[str] = mapped_column(String(500), default="")  # why entries are not shown
+
+
+class Alert(Base):
+    """Something to be looked at (`node.alerts`), open until it is over or acknowledged."""
+
+    __tablename__ = "alert"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    severity: Mapped[str] = mapped_column(String(8))
+    subject: Mapped[str] = mapped_column(String(80))
+    about: Mapped[str] = mapped_column(String(64))  # digest that tells alike ones apart
+    evidence: Mapped[dict[str, Any]]
+    first_seen: Mapped[float] = mapped_column(index=True)
+    last_seen: Mapped[float]
+    count: Mapped[int]
+    over_at: Mapped[float | None]  # seen again after this it is another alert
+    acknowledged_at: Mapped[float | None]
+    acknowledged_by: Mapped[str | None] = mapped_column(String(80))
+    __table_args__ = (Index("ix_alert_of", "kind", "subject"),)
+
+
+class WebhookDelivery(Base):
+    """A message to the webhook until it is delivered or given up (`node.webhook`)."""
+
+    __tablename__ = "webhook_delivery"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    body: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[float | None] = mapped_column(index=True)  # None: delivered or given up
+    delivered_at: Mapped[float | None]
+    problem: Mapped[str] = mapped_column(String(200), default="")
+    created_at: Mapped[float]
+
+
+class MonitorState(Base):
+    """How far the monitor has read; one row (`node.monitor`)."""
+
+    __tablename__ = "monitor_state"
+    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    first_block: Mapped[int] = mapped_column(BigInteger)  # what happened before it is no news
+    event: Mapped[int] = mapped_column(BigInteger, default=0)  # id of the last one looked at
+    checked_at: Mapped[float | None]  # when this site's own log was last read as a whole
+
+
 class PeerEvidence(Base):
     """What a partner showed of its log for a job, as signed by it."""
 

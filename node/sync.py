@@ -39,12 +39,15 @@ from node.errors import Failed, NodeError, Unavailable
 from node.events import Events, chain_state
 from node.jobs import intent_refused
 from node.leases import LEASE_SECONDS, Alone, sweep_tasks
+from node.mirroring import Mirroring
+from node.monitor import Monitor
 from node.rotation import Rotation
 from node.rounds import Rounds
 from node.scheduler import Scheduler
 from node.site import Site
 from node.store import ChainTx
 from node.takeover import TakeOver
+from node.webhook import Webhook
 from node.withdrawal import Watch
 
 if TYPE_CHECKING:
@@ -226,6 +229,8 @@ class Process:
             # Apart from the scheduler: receipts of stops wait for no partner that is slow.
             threading.Thread(target=self._acknowledge, name="stops"),
             threading.Thread(target=self._witness, name="witness"),
+            threading.Thread(target=self._mirror, name="mirror"),
+            threading.Thread(target=self._monitor, name="monitor"),
         ]
         for thread in beside:
             thread.start()
@@ -273,6 +278,18 @@ class Process:
     def _witness(self) -> None:
         with asyncio.Runner() as runner:
             runner.run(Rounds(self.site).run(self.ending))
+
+    def _mirror(self) -> None:
+        with asyncio.Runner() as runner:
+            runner.run(Mirroring(self.site).run(self.ending))
+
+    def _monitor(self) -> None:
+        async def run() -> None:
+            parts = Monitor(self.site), Webhook(self.site)
+            await asyncio.gather(*(part.run(self.ending) for part in parts))
+
+        with asyncio.Runner() as runner:
+            runner.run(run())
 
 
 def run(site: Site) -> None:

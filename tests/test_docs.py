@@ -467,14 +467,14 @@ def shape(path: str) -> str:
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     """(method, path) of all that a node answers: its OpenAPI document, and what is not in it."""
-    from node.api import between, tiles, witness
+    from node.api import between, mirrors, tiles, witness
     from node.api.app import create_app
     from node.site import Site
 
     with Site.create(tmp_path_factory.mktemp("site"), scrypt_cost=2, name="documented") as site:
         app = create_app(site.settings.home, site)
         described = app.openapi()["paths"]
-        public = (*tiles.router.routes, *witness.public.routes)
+        public = (*tiles.router.routes, *witness.public.routes, *mirrors.public.routes)
         apart = (*between.router.routes, *public)
         others = [r for r in (*app.routes, *apart) if isinstance(r, Route)]
     return {(m.upper(), shape(path)) for path, methods in described.items() for m in methods} | {

@@ -3,6 +3,7 @@
 /v1/…         the operator's interface (token), described by /v1/openapi.json
 /sites/v1/…   what other sites say to this one (signed requests)
 /log/…        the audit log as C2SP tiles
+/mirror/…     copies of other sites' logs, alike
 /witness/…    what logs ask of a witness
 /…            the explorer
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from fastapi import APIRouter, Depends, FastAPI
 
 from node.api import (
+    alerts,
     audit,
     between,
     brake,
@@ -28,6 +30,7 @@ from node.api import (
     jobs,
     joining,
     keys,
+    mirrors,
     models,
     network,
     people,
@@ -105,6 +108,7 @@ def create_app(home: Path | str, site: Site | None = None) -> FastAPI:
     app.include_router(sign_in.public, prefix="/v1")
     between.install(app)
     witness.install(app)
+    app.include_router(mirrors.public)
     app.include_router(tiles.router)  # before the explorer, whose pages are below /log, too
     explorer.install(app)
     app.state.templates = templates_of(app)
@@ -133,6 +137,8 @@ def _operator_interface() -> APIRouter:
         reviews,
         audit,
         witness,
+        mirrors,
+        alerts,
         transactions,
         people,
         sign_in,

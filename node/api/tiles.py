@@ -59,7 +59,7 @@ class Place:
 def checkpoint(request: Request) -> Response:
     """The newest head that is shown to witnesses, with what they said of it."""
     site = _site(request)
-    _admit_to_hashes(request, site)
+    admit_to_hashes(request, site)
     return Response(
         heads.newest(site),
         media_type="text/plain; charset=utf-8",
@@ -73,19 +73,19 @@ def tile(request: Request, place: str) -> Response:
     asked = Place.parse(place)
     raw: bytes = request.scope.get("raw_path", b"")
     if asked is None or not raw.endswith(f"/log/tile/{place}".encode()):
-        raise _no_tile()
+        raise no_tile()
     site = _site(request)
     # What not everybody may read is in no cache that outlives a sign-out.
     headers = {"Cache-Control": FOR_EVER if _is_open(site, asked) else "no-store"}
     if asked.level is not None:
-        _admit_to_hashes(request, site)
+        admit_to_hashes(request, site)
         content = site.log.tile(asked.level, asked.number, asked.width)
     else:
-        _admit_to_entries(request, site)
+        admit_to_entries(request, site)
         content = site.log.bundle(asked.number, asked.width)
         headers["Vary"] = "Accept-Encoding"
     if content is None:
-        raise _no_tile()
+        raise no_tile()
     if asked.level is None and _takes_gzip(request):
         content = gzip.compress(content, mtime=0)
         headers["Content-Encoding"] = "gzip"
@@ -101,7 +101,7 @@ def _is_open(site: Site, place: Place) -> bool:
     return settings.explorer_open or setting == "open"
 
 
-def _admit_to_hashes(request: Request, site: Site) -> None:
+def admit_to_hashes(request: Request, site: Site) -> None:
     """Anybody, or members' sites and whoever is signed in."""
     if site.settings.explorer_open or site.settings.log_hashes == "open":
         return
@@ -109,7 +109,7 @@ def _admit_to_hashes(request: Request, site: Site) -> None:
         raise _nobody("a member's site, or somebody who is signed in")
 
 
-def _admit_to_entries(request: Request, site: Site) -> None:
+def admit_to_entries(request: Request, site: Site) -> None:
     """Operators and auditors, and members' sites."""
     if site.settings.explorer_open or site.settings.log_entries == "open":
         return
@@ -148,7 +148,7 @@ def _takes_gzip(request: Request) -> bool:
     return False
 
 
-def _no_tile() -> NodeError:
+def no_tile() -> NodeError:
     return NotFound(
         "NotFound",
         "the log has no such tile",

@@ -13,6 +13,7 @@ from node.cli import (
     governance,
     identity,
     joining,
+    monitor,
     people,
     reviews,
     rules,
@@ -40,6 +41,7 @@ for module in (
     rules,
     work,
     evidence,
+    monitor,
     people,
 ):
     module.register(app)

@@ -1097,6 +1097,161 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "{found} members take part; the rule asks for {allowed}",
         "有 {found} 个成员参与；规则要求 {allowed} 个",
     ),
+    # Alerts (`node.alerts`): what is told, and what to do
+    "alert.severity.critical": ("critical", "严重"),
+    "alert.severity.warning": ("warning", "警告"),
+    "alert.severity.notice": ("notice", "提示"),
+    "alert.log.forked": ("A log shows two histories", "日志出现两个历史版本"),
+    "alert.log.forked.do": (
+        "Keep what is in mirror/…/conflict and GET /v1/witness; tell the members.",
+        "保留 mirror/…/conflict 与 GET /v1/witness 的内容，并通知成员。",
+    ),
+    "alert.log.unproven": ("A log did not prove that it continues", "日志未能证明其延续性"),
+    "alert.log.unproven.do": (
+        "Ask that site; without its proof nothing new of its log is cosigned.",
+        "询问该站点；没有证明，其日志的新头部不会被联署。",
+    ),
+    "alert.log.went_back": ("A log shows an older head than before", "日志显示了更早的头部"),
+    "alert.log.went_back.do": (
+        "Ask that site whether it runs on a restored copy.",
+        "询问该站点是否在使用恢复的备份。",
+    ),
+    "alert.log.root_differs": (
+        "Tiles do not make the root that was signed",
+        "分片与已签名的根不符",
+    ),
+    "alert.log.root_differs.do": (
+        "Read its log from another way or a mirror; if it stays, tell the members.",
+        "换一条途径或从镜像读取其日志；若依旧如此，请通知成员。",
+    ),
+    "alert.log.tile_differs": (
+        "A tile is not the one under the signed head",
+        "分片与已签名头部之下的不符",
+    ),
+    "alert.log.tile_differs.do": (
+        "Read its log from another way or a mirror; if it stays, tell the members.",
+        "换一条途径或从镜像读取其日志；若依旧如此，请通知成员。",
+    ),
+    "alert.log.tile_changed": ("A tile is served otherwise than before", "分片的内容与此前不同"),
+    "alert.log.tile_changed.do": (
+        "Both are in mirror/…/conflict: hold them against another mirror.",
+        "两份内容均在 mirror/…/conflict：请与其他镜像对照。",
+    ),
+    "alert.log.tile_missing": ("A tile is not served any more", "分片不再提供"),
+    "alert.log.tile_missing.do": (
+        "Ask that site; its mirrors have the tile.",
+        "询问该站点；其镜像仍有该分片。",
+    ),
+    "alert.log.entry_differs": ("An entry is not the one in the tree", "日志条目与树中的不符"),
+    "alert.log.entry_differs.do": (
+        "What was served is in mirror/…/conflict: ask that site.",
+        "所提供的内容在 mirror/…/conflict：请询问该站点。",
+    ),
+    "alert.log.time_order": ("An entry is dated back or ahead", "日志条目的时间倒退或超前"),
+    "alert.log.time_order.do": (
+        "Ask that site when the entry was made, and look at its clock.",
+        "询问该站点条目的产生时间，并检查其时钟。",
+    ),
+    "alert.log.silent": ("A log is silent", "日志没有回应"),
+    "alert.log.silent.do": ("Ask that site whether its node runs.", "询问该站点的节点是否在运行。"),
+    "alert.anchor.differs": ("An anchored head is not one of the log", "已锚定的头部不属于该日志"),
+    "alert.anchor.differs.do": (
+        "The chain and the log contradict each other: tell the members.",
+        "链与日志互相矛盾：请通知成员。",
+    ),
+    "alert.anchor.missing": ("A log does not show what it anchored", "日志未显示其已锚定的内容"),
+    "alert.anchor.missing.do": (
+        "Ask that site for its newest head; compare with its mirrors.",
+        "向该站点索取最新头部，并与其镜像对照。",
+    ),
+    "alert.anchor.behind": ("Entries wait long for their anchor", "日志条目长时间未锚定"),
+    "alert.anchor.behind.do": (
+        "Look whether the chain answers and the account of that site can pay.",
+        "检查区块链是否有响应，以及该站点账户余额是否足够。",
+    ),
+    "alert.anchor.unwitnessed": (
+        "An anchored head has too few witnesses",
+        "已锚定头部的见证者不足",
+    ),
+    "alert.anchor.unwitnessed.do": (
+        "Ask the members whether their nodes run.",
+        "询问各成员的节点是否在运行。",
+    ),
+    "alert.site.marked": ("A site is marked on the chain", "站点在链上被标记"),
+    "alert.site.marked.do": (
+        "Read the evidence at the contract; a mark moves no rights by itself.",
+        "在合约上查看证据；标记本身不改变任何权利。",
+    ),
+    "alert.key.unexpected": (
+        "A key of this site changed, and not from here",
+        "本站点的密钥在别处被更改",
+    ),
+    "alert.key.unexpected.do": (
+        "Somebody holds this site's account: revoke the key, then recover the account.",
+        "有人掌握本站点账户：先吊销密钥，再恢复账户。",
+    ),
+    "alert.key.changed": ("Another site changed its audit key", "其他站点更换了审计密钥"),
+    "alert.key.changed.do": (
+        "Nothing, if you heard of it; else ask that site.",
+        "若已知悉则无需处理；否则请询问该站点。",
+    ),
+    "alert.operator.changed": ("Another account operates a site", "站点的操作账户已变更"),
+    "alert.operator.changed.do": (
+        "Ask that member whether this was meant.",
+        "询问该成员是否有意为之。",
+    ),
+    "alert.site.unexpected": (
+        "This site's registration changed, and not from here",
+        "本站点的登记在别处被更改",
+    ),
+    "alert.site.unexpected.do": (
+        "Somebody holds this site's account: recover it, and set endpoint and roles again.",
+        "有人掌握本站点账户：请恢复账户，并重新设置端点与角色。",
+    ),
+    "alert.grant.given": ("A grant of this site's data was recorded", "本站点数据的授权已登记"),
+    "alert.grant.given.do": ("Nothing: this node recorded it.", "无需处理：由本节点登记。"),
+    "alert.grant.unexpected": (
+        "A grant of this site's data that this node did not record",
+        "本站点数据出现并非由本节点登记的授权",
+    ),
+    "alert.grant.unexpected.do": (
+        "Ask who signed it; revoke it if nobody did.",
+        "询问由谁签署；若无人签署，请撤销。",
+    ),
+    "alert.grant.revoked_in_use": (
+        "A job runs on a grant that was revoked",
+        "任务仍在使用已撤销的授权",
+    ),
+    "alert.grant.revoked_in_use.do": (
+        "It should stop within seconds: see the job, and cancel it if it does not.",
+        "任务应在数秒内停止：请查看，若未停止则取消。",
+    ),
+    "alert.chain.behind": (
+        "This node does not see the newest of the chain",
+        "本节点未看到链的最新状态",
+    ),
+    "alert.chain.behind.do": (
+        "See `fatechain health`, and the chain's endpoint.",
+        "请查看 `fatechain health` 以及区块链端点。",
+    ),
+    "alert.own.damaged": ("This site's own log was changed", "本站点自己的日志被改动"),
+    "alert.own.damaged.do": (
+        "Keep database and log as they are, and find out who changed them.",
+        "保持数据库与日志原样，查明由谁改动。",
+    ),
+    "alert.mirror.damaged": (
+        "A copy of a log was changed on this disk",
+        "本机磁盘上的日志副本被改动",
+    ),
+    "alert.mirror.damaged.do": (
+        "Keep it, find out why, then remove its folder: it is copied anew.",
+        "先保留并查明原因，然后删除其目录：将重新复制。",
+    ),
+    "alert.mirror.full": ("No room for the copy of a log", "没有空间存放日志副本"),
+    "alert.mirror.full.do": (
+        "Raise mirror_max_bytes, or make room.",
+        "提高 mirror_max_bytes，或腾出空间。",
+    ),
     # The page of a problem
     "problem.back": ("To the overview", "返回概览"),
     "problem.found": ("Found", "实际"),

@@ -1,0 +1,398 @@
+"""A copy of another site's log on this node's disk: whoever asks gets it, whatever becomes of it.
+
+    HOME/mirror/<site>/checkpoint     the head that the tiles make, signed by its log
+    HOME/mirror/<site>/tile/…         hashes and, where the log shows them to us, entries
+    HOME/mirror/<site>/conflict/…     what was served against what is kept, both of them
+
+It follows the heads that this site cosigned (`node.witness`), and keeps nothing that does not make
+such a head.  A tile is written whole or not at all, the head after its tiles: a copy that was
+interrupted goes on where it stood.  What was verified once is never written over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chain.merkle import EMPTY_ROOT
+from node import alerts
+from node.audit.checkpoint import Checkpoint, origin_of
+from node.audit.note_keys import CosignerKey, Ed25519Key
+from node.audit.notes import Note, Signature
+from node.audit.reading import Fetch, TileReader, TilesDiffer, split_bundle, tile_path, time_of
+from node.audit.tiles import HASH_BYTES, WIDTH, bundle
+from node.errors import Invalid, NodeError, NotFound, Refused, TooLarge, Unauthenticated
+from node.files import make_private, write_private
+from node.store import MirroredLog, WitnessedHead
+
+if TYPE_CHECKING:
+    from node.site import Site
+
+MAX_CONFLICTS = 10  # kept of one log
+FREE_BYTES = 256 << 20  # of the disk are left to the node's own work
+TIME_SLACK_SECONDS = 300.0  # entries of parallel work may be so much out of order
+
+
+class CopyDiffers(Invalid):
+    """What is kept and what was served do not go together; ``place`` names it."""
+
+    def __init__(self, code: str, place: str, detail: str, kept: bytes, served: bytes) -> None:
+        super().__init__(code, f"{place}: {detail}", found=place)
+        self.place, self.kept, self.served = place, kept, served
+
+
+class Mirror:
+    """The copy of one log.  ``clock`` is in Unix seconds; any process may read, one may grow it."""
+
+    def __init__(self, site: Site, log_id: str, clock: Callable[[], float] = time.time) -> None:
+        self.site, self.log_id, self.clock = site, log_id, clock
+        self.folder = site.settings.mirror_folder / log_id
+
+    # ── What is kept ─────────────────────────────────────────────────────────────────────────
+
+    def note(self) -> str | None:
+        """The head of the copy, as its log signed it, with the cosignatures that were shown."""
+        try:
+            return (self.folder / "checkpoint").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def head(self) -> Checkpoint:
+        """The head of the copy; the empty one where there is none.  Raises ``MirrorDamaged``."""
+        note = self.note()
+        if note is None:
+            return Checkpoint(origin_of(self.log_id), 0, EMPTY_ROOT)
+        with _as_damage():
+            head = Checkpoint.parse(Note.parse(note).text)
+            if head.origin != origin_of(self.log_id):
+                raise Invalid("CheckpointInvalid", "it is the head of another log")
+            return head
+
+    def read(self, level: int | None, number: int, width: int = WIDTH) -> bytes:
+        """`node.audit.reading.Fetch` over the copy."""
+        full = self.folder / tile_path(level, number)
+        for path in (full, *_partials(full, width)):
+            try:
+                found = path.read_bytes()
+            except FileNotFoundError:
+                continue
+            if level is not None:
+                return found[: width * HASH_BYTES]
+            entries = split_bundle(found, tile_path(None, number, width))
+            if len(entries) >= width:
+                return bundle(entries[:width])
+        raise NotFound("NotFound", f"the copy has no {tile_path(level, number, width)}")
+
+    def tree(self) -> TileReader:
+        """The tree of the copy; raises `CopyDiffers` (``MirrorDamaged``)."""
+        head = self.head()
+        with _as_damage():
+            return TileReader(self.read, head.size, head.root)
+
+    # ── Growing ──────────────────────────────────────────────────────────────────────────────
+
+    def copy(self, fetch: Fetch) -> None:
+        """Fetch what is new up to the head that this site cosigned last, and verify it.
+
+        Raises `TilesDiffer`, `CopyDiffers` (``LogForked``, ``TileChanged``, ``MirrorDamaged``),
+        `Invalid` (``HeadWentBack``), `TooLarge` (``MirrorFull``), and what ``fetch`` raises.
+        """
+        with self.site.store.read() as session:
+            row = session.get(WitnessedHead, self.log_id)
+        if row is None or not row.size:
+            return
+        head, kept = Checkpoint.parse(Note.parse(row.note).text), self.head()
+        if head.size < kept.size:
+            raise Invalid(
+                "HeadWentBack",
+                f"the witness knows {head.size} entries, and {kept.size} are copied",
+                found=head.size,
+                allowed=kept.size,
+            )
+        if head.size == kept.size and head.root != kept.root:
+            raise self._forked(row.note)
+        if head.size > kept.size:
+            self._grow(kept, head, row.note, fetch)
+        self._copy_entries(fetch)
+
+    def _grow(self, kept: Checkpoint, head: Checkpoint, note: str, fetch: Fetch) -> None:
+        tree = TileReader(fetch, head.size, head.root)
+        if kept.size and tree.root_at(kept.size) != kept.root:
+            # These tiles make the new head, and they do not make the one that was signed before.
+            raise self._forked(note)
+        for level in reversed(tree.levels):
+            for number in range(kept.size >> 8 * (level + 1), tree.full(level)):
+                self._keep_tile(tree, level, number)
+        for level, number, hashes in tree.edge():
+            self._write(level, number, len(hashes) // HASH_BYTES, hashes)
+        make_private(self.folder)
+        write_private(self.folder / "checkpoint", note.encode())
+        self.state(size=head.size, root="0x" + head.root.hex())
+
+    def _keep_tile(self, tree: TileReader, level: int, number: int) -> None:
+        served = tree.tile(level, number)
+        try:
+            left = self.read(level, number)  # an interrupted copy got so far
+        except NotFound:
+            self._write(level, number, WIDTH, served)
+            return
+        if left != served:
+            self._refuse_change(tile_path(level, number), left, served)
+
+    def _copy_entries(self, fetch: Fetch) -> None:
+        """Entries, where the log shows them to us; the hashes stand without."""
+        head, row = self.head(), self.state()
+
+        def either(level: int | None, number: int, width: int) -> bytes:
+            return fetch(level, number, width) if level is None else self.read(level, number, width)
+
+        with _as_damage():
+            tree = TileReader(either, head.size, head.root)
+        done, last = row.entries, row.last_time
+        while done < head.size:
+            number = done // WIDTH
+            width = min(WIDTH, head.size - number * WIDTH)
+            with _as_damage():
+                tree.tile(0, number)
+            try:
+                entries = tree.bundle(number)
+            except (Unauthenticated, Refused, NotFound) as refusal:
+                self.state(withheld=str(refusal)[:500])
+                return
+            self._write(None, number, width, bundle(entries))
+            last = self._hold_to_time(done, entries[done - number * WIDTH :], last)
+            done = number * WIDTH + width
+            self.state(entries=done, last_time=last, withheld="")
+
+    def _hold_to_time(self, first: int, entries: list[bytes], last: float) -> float:
+        """The latest time that entries tell; one long before those before it was dated back."""
+        for index, entry in enumerate(entries, first):
+            told = time_of(entry)
+            ahead = told is not None and told > self.clock() + TIME_SLACK_SECONDS
+            if told is None or ahead or told < last - TIME_SLACK_SECONDS:
+                evidence = {"index": index, "time": told, "after": last, "now": self.clock()}
+                self.alert("log.time_order", evidence, about=str(index))
+            if told is not None and not ahead:
+                last = max(last, told)
+        return last
+
+    def add_cosignatures(self, shown: str) -> None:
+        """Keep beside the head what others said of it, where the log shows this very head.
+
+        Only lines that hold by keys on the chain: a false one would condemn the whole note.
+        """
+        kept = self.note()
+        if kept is None or (told := Note.parse(shown)).text != Note.parse(kept).text:
+            return
+        directory, origin = self.site.directory, origin_of(self.log_id)
+        keys = [Ed25519Key(origin, key) for key in directory.audit_keys(self.log_id)]
+        cosigners = [
+            CosignerKey(origin_of(other), key)
+            for other in directory.sites()
+            for key in directory.audit_keys(other)
+        ]
+        good: list[Signature] = []
+        for line in told.signatures:
+            try:
+                good += Note(told.text, (line,)).opened([*keys, *cosigners])
+            except Refused:
+                continue  # a stranger's, or a forged one: the head stands without it
+        merged = str(Note.parse(kept).signed(*good))
+        if merged != kept:
+            write_private(self.folder / "checkpoint", merged.encode())
+
+    # ── Reading again ────────────────────────────────────────────────────────────────────────
+
+    def reread(self, fetch: Fetch, count: int) -> None:
+        """Hold ``count`` kept tiles, and the entries below, against the head and the server.
+
+        Goes on where it ended last; after the last full tile the edge follows, and then the
+        first one again.  Raises as `copy` does, and `Invalid` (``TileMissing``).
+        """
+        tree, row = self.tree(), self.state()
+        if not tree.size:
+            return
+        end = min(row.reread + count, tree.full(0))
+        for number in range(row.reread, end):
+            self._compare(tree, fetch, 0, number)
+            for level in range(1, len(tree.levels)):
+                if (number + 1) % WIDTH**level == 0:
+                    self._compare(tree, fetch, level, number // WIDTH**level)
+            if row.entries >= (number + 1) * WIDTH:
+                self._compare_entries(tree, fetch, number)
+            self.state(reread=number + 1)
+        if end == tree.full(0):
+            try:
+                TileReader(fetch, tree.size, tree.root)
+            except NotFound as missing:
+                raise _missing(f"tiles of {tree.size} entries") from missing
+            self.state(reread=0, reread_at=self.clock())
+
+    def _compare(self, tree: TileReader, fetch: Fetch, level: int, number: int) -> None:
+        with _as_damage():
+            kept = tree.tile(level, number)
+        path = tile_path(level, number)
+        try:
+            served = fetch(level, number, WIDTH)
+        except NotFound as missing:
+            raise _missing(path) from missing
+        if served != kept:
+            self._refuse_change(path, kept, served)
+
+    def _compare_entries(self, tree: TileReader, fetch: Fetch, number: int) -> None:
+        with _as_damage():
+            kept = bundle(tree.bundle(number))
+        path = tile_path(None, number)
+        try:
+            served = fetch(None, number, WIDTH)
+        except (Unauthenticated, Refused):
+            return  # shown to us no more, which is the log's right
+        except NotFound as missing:
+            raise _missing(path) from missing
+        if served != kept:
+            self._refuse_change(path, kept, served)
+
+    # ── What is found ────────────────────────────────────────────────────────────────────────
+
+    def alert(self, kind: str, evidence: dict[str, Any], about: str = "") -> None:
+        with self.site.store.begin() as session:
+            alerts.see(session, kind, self.log_id, evidence, about=about, now=self.clock())
+
+    def keep_conflict(self, found: CopyDiffers | TilesDiffer) -> None:
+        """Write down what was served, and what is kept where there is such, and raise the alert."""
+        kept = found.kept if isinstance(found, CopyDiffers) else b""
+        digests = [hashlib.sha256(each).hexdigest() for each in (kept, found.served)]
+        name = f"{found.place.replace('/', '_').replace(' ', '_')[:60]}-{digests[1][:16]}"
+        folder = self.folder / "conflict" / name
+        others = list(folder.parent.iterdir()) if folder.parent.is_dir() else []
+        if not folder.exists() and len(others) < MAX_CONFLICTS:
+            make_private(folder)
+            write_private(folder / "kept", kept)
+            write_private(folder / "served", found.served)
+        evidence = {
+            "place": found.place,
+            "what": found.detail,
+            "kept": f"0x{digests[0]}" if kept else None,
+            "served": f"0x{digests[1]}",
+        }
+        self.alert(ALERTS[found.code], evidence, about=f"{found.code} {found.place} {digests[1]}")
+
+    def state(self, **values: Any) -> MirroredLog:
+        """The row of the copy, with these values from now on."""
+        with self.site.store.begin() as session:
+            row = session.get(MirroredLog, self.log_id)
+            if row is None:
+                row = MirroredLog(log_id=self.log_id, root="0x" + EMPTY_ROOT.hex())
+                session.add(row)
+                session.flush()
+            for name, value in values.items():
+                setattr(row, name, value)
+            return row
+
+    def _forked(self, note: str) -> CopyDiffers:
+        return CopyDiffers(
+            "LogForked",
+            "checkpoint",
+            "the head that it signed does not continue the one that is copied",
+            (self.note() or "").encode(),
+            note.encode(),
+        )
+
+    def _refuse_change(self, path: str, kept: bytes, served: bytes) -> None:
+        raise CopyDiffers(
+            "TileChanged", path, "what is served is not what was verified and kept", kept, served
+        )
+
+    # ── The disk ─────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def _used(self) -> list[int]:
+        """Bytes of the copy: one number, counted once and then kept up to date."""
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        return [sum(path.stat().st_size for path in files)]
+
+    def _write(self, level: int | None, number: int, width: int, content: bytes) -> None:
+        """A tile or a bundle, durably; narrower ones of the same number go away."""
+        self._make_room(len(content))
+        full = self.folder / tile_path(level, number)
+        partial = full.with_name(f"{full.name}.p")
+        path = full if width == WIDTH else partial / str(width)
+        make_private(path.parent)
+        write_private(path, content)
+        self._used[0] += len(content)
+        if width == WIDTH:
+            shutil.rmtree(partial, ignore_errors=True)
+            return
+        for older in _partials(full, 1):
+            if int(older.name) < width:
+                older.unlink(missing_ok=True)
+
+    def _make_room(self, size: int) -> None:
+        allowed = self.site.settings.mirror_max_bytes
+        if self._used[0] + size > allowed:
+            del self._used  # what was replaced meanwhile takes no room: count anew
+            if self._used[0] + size > allowed:
+                raise _full(f"the copy has {self._used[0]} bytes", allowed)
+        make_private(self.folder)
+        if shutil.disk_usage(self.folder).free - size < FREE_BYTES:
+            raise _full("the disk is nearly full", FREE_BYTES)
+
+    @property
+    def bytes(self) -> int:
+        """On disk, replaced partial tiles included until they are counted anew."""
+        return self._used[0]
+
+
+ALERTS = {
+    "RootDiffers": "log.root_differs",
+    "TileDiffers": "log.tile_differs",
+    "TileMalformed": "log.tile_differs",
+    "TileChanged": "log.tile_changed",
+    "EntryDiffers": "log.entry_differs",
+    "BundleMalformed": "log.entry_differs",
+    "LogForked": "log.forked",
+    "MirrorDamaged": "mirror.damaged",
+}
+"""Code of what was found → the alert that follows."""
+
+
+@contextmanager
+def _as_damage() -> Iterator[None]:
+    """What does not hold here was read from our own disk."""
+    try:
+        yield
+    except CopyDiffers:
+        raise
+    except (TilesDiffer, NotFound, Invalid) as found:
+        place = found.place if isinstance(found, TilesDiffer) else "checkpoint"
+        raise CopyDiffers(
+            "MirrorDamaged", place, f"this copy was changed on disk: {found.detail}", b"", b""
+        ) from found
+
+
+def _partials(full: Path, width: int) -> list[Path]:
+    """Stored tiles of the same number that are not full and have at least ``width``."""
+    folder = full.with_name(f"{full.name}.p")
+    if not folder.is_dir():
+        return []
+    widths = sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit())
+    return [folder / str(found) for found in reversed(widths) if found >= width]
+
+
+def _missing(path: str) -> NodeError:
+    return Invalid("TileMissing", f"{path}: the log does not serve it any more", found=path)
+
+
+def _full(what: str, allowed: int) -> NodeError:
+    return TooLarge(
+        "MirrorFull",
+        f"no more of the log is copied: {what}",
+        allowed=allowed,
+        hint="raise mirror_max_bytes, or make room",
+    )

@@ -1,0 +1,147 @@
+"""The copies of all other sites' logs, kept up to date one beside the other.
+
+A log is visited every ``mirror_every_seconds``: what is new is copied, some of what is kept is read
+again.  Sites that are slow or lie hold up nothing but their own copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+
+from node import alerts
+from node.audit.reading import MAX_BUNDLE_BYTES, TILE_BYTES, Fetch, TilesDiffer, tile_path
+from node.errors import Invalid, NodeError, Unavailable
+from node.mirror import CopyDiffers, Mirror
+
+if TYPE_CHECKING:
+    from node.site import Site
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+AT_ONCE = 4
+TILE_SECONDS = 30.0  # for one tile: a server that answers byte by byte is left
+REREAD = 8  # full tiles at every visit
+
+
+class Mirroring:
+    """Visits all other logs.  ``clock`` is in Unix seconds."""
+
+    def __init__(self, site: Site, clock: Callable[[], float] = time.time) -> None:
+        self.site, self.clock = site, clock
+        self._went_at = float("-inf")
+        self._mirrors: dict[str, Mirror] = {}
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._ending = threading.Event()
+
+    async def run(self, ending: threading.Event) -> None:
+        """Until the process ends."""
+        self._ending = ending
+        try:
+            while not ending.is_set():
+                try:
+                    await self.step()
+                except NodeError as problem:
+                    log.warning("mirror: %s", problem)
+                except Exception:
+                    log.exception("mirror")  # a mistake of ours must not end all copying
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            await self.drain()
+
+    async def step(self) -> None:
+        """Visit every log once more when it is time.  Waits for none of them."""
+        settings = self.site.settings
+        due = self.clock() - self._went_at >= settings.mirror_every_seconds
+        if not (settings.mirror and self.site.is_registered and due):
+            return
+        self._went_at = self.clock()
+        for log_id in await asyncio.to_thread(self.site.directory.sites):
+            if log_id == self.site.id or log_id in self._under_way:
+                continue
+            task = asyncio.create_task(self._visit(log_id))
+            self._under_way[log_id] = task
+            task.add_done_callback(lambda _, log_id=log_id: self._under_way.pop(log_id))  # type: ignore[misc]
+
+    async def drain(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*list(self._under_way.values()), return_exceptions=True)
+
+    async def _visit(self, log_id: str) -> None:
+        mirror = self._mirrors.setdefault(log_id, Mirror(self.site, log_id, self.clock))
+        async with self._places:
+            problem = ""
+            try:
+                await anyio.to_thread.run_sync(self._copy, mirror)
+                await self._cosignatures(mirror)
+            except NodeError as error:
+                problem = str(error)
+                log.info("copy of %s: %s", log_id, error)
+            except Exception as error:
+                problem = type(error).__name__  # told as well: nobody reads a task's failure
+                log.exception("copy of %s", log_id)
+            await anyio.to_thread.run_sync(self._settle, mirror, problem)
+
+    def _copy(self, mirror: Mirror) -> None:
+        """Raises what hindered it; what does not go together is kept, and alerted, before."""
+        fetch = self._fetcher(mirror.log_id)
+        try:
+            mirror.copy(fetch)
+            mirror.reread(fetch, REREAD)
+        except (TilesDiffer, CopyDiffers) as found:
+            mirror.keep_conflict(found)
+            raise
+        except Invalid as found:
+            if found.code == "TileMissing":
+                mirror.alert("log.tile_missing", {"place": found.found}, about=str(found.found))
+            raise
+
+    async def _cosignatures(self, mirror: Mirror) -> None:
+        if mirror.note() is not None:
+            shown = await self.site.peers.head(mirror.log_id)
+            await anyio.to_thread.run_sync(mirror.add_cosignatures, shown)
+
+    def _settle(self, mirror: Mirror, problem: str) -> None:
+        now = self.clock()
+        values = {"looked_at": now, "problem": problem[:500], "bytes": mirror.bytes}
+        mirror.state(**values, **({} if problem else {"copied_at": now}))
+        full = problem.startswith("MirrorFull")
+        with self.site.store.begin() as session:
+            if full:
+                evidence = {"bytes": mirror.bytes, "problem": problem}
+                alerts.see(session, "mirror.full", mirror.log_id, evidence, now=now)
+            else:
+                alerts.end(session, "mirror.full", mirror.log_id, now=now)
+
+    def _fetcher(self, log_id: str) -> Fetch:
+        """Brings tiles of a log; to be called in a thread of this loop."""
+
+        async def bring(path: str, limit: int) -> bytes:
+            try:
+                with anyio.fail_after(TILE_SECONDS):
+                    return await self.site.peers.tile(log_id, path, limit)
+            except TimeoutError as error:
+                raise Unavailable(
+                    "PartnerUnreachable",
+                    f"site {log_id} did not send {path} within {TILE_SECONDS:g} s",
+                    found=log_id,
+                    allowed=TILE_SECONDS,
+                ) from error
+
+        def fetch(level: int | None, number: int, width: int) -> bytes:
+            if self._ending.is_set():
+                raise Unavailable("Unavailable", "this node ends")
+            limit = MAX_BUNDLE_BYTES if level is None else TILE_BYTES
+            return anyio.from_thread.run(bring, tile_path(level, number, width), limit)
+
+        return fetch
