@@ -22,89 +22,13 @@ from sqlalchemy.orm import Session
 from chain import canonical
 from chain.entries import SALT_BYTES, commit
 from node.audit import payloads
+from node.audit.schemas import EVENTS
 from node.store import AuditPending, insert_later
 
 OPERATOR = "operator"  # the actor where nobody signed in: whoever holds the site's token
 MAX_ENTRY_BYTES = 65_535  # what a bundle of entries can hold
 
-KINDS = frozenset(
-    {
-        "site.registered",
-        "review.submitted",
-        "review.relayed",
-        "person.appointed",
-        "person.dismissed",
-        "site.agreed",
-        "site.taken_over",
-        "site.retired",
-        "admission.requested",
-        "admission.dismissed",
-        "key.rotating",
-        "key.switched",
-        "key.ended",
-        "key.revoked",
-        "key.abandoned",
-        "dataset.registered",
-        "grant.signed",
-        "grant.revoked",
-        "job.proposed",
-        "job.approved",
-        "job.rejected",
-        "job.started",
-        "job.ended",
-        "job.certified",
-        "specification.received",
-        "specification.refused",
-        "admission.decided",
-        "task.started",
-        "task.finished",
-        "task.failed",
-        "task.stopped",
-        "message.sent",
-        "message.received",
-        "message.refused",
-        "result.attested",
-        "model.registered",
-        "anchor.made",
-        "reconciliation.made",
-        "log.conflict",
-        "alert.raised",
-        "alert.acknowledged",
-        "prediction.made",
-        "job.waiting",
-        "job.reminded",
-        "job.stopped",
-        "stop.received",
-        "rule.added",
-        "rule.removed",
-        "request.refused",
-        "person.added",
-        "person.changed",
-        "person.disabled",
-        "person.signed_in",
-        "person.signed_out",
-        "person.refused",
-        "person.acted",
-        "api_key.created",
-        "api_key.revoked",
-        "evidence.read",
-        "chain.unavailable",
-        "chain.available",
-        "proposal.made",
-        "proposal.withdrawn",
-        "proposal.queued",
-        "proposal.executing",
-        "proposal.executed",
-        "vote.cast",
-        "ballot.relayed",
-        "brake.pulled",
-        "emergency.opened",
-        "emergency.lapsed",
-        "dispute.opened",
-        "dispute.answered",
-        "dispute.withdrawn",
-    }
-)
+KINDS = frozenset(EVENTS)
 
 
 def record(
@@ -122,16 +46,16 @@ def record(
     ``type`` is one of `KINDS`, ``subject`` a job id or other id, ``actor`` is who did it: `acting`
     for what a person asked for, "worker", "sync" or a site id.  ``scope`` is what it is erased
     with: its subject unless given.  ``source`` is this site unless given: `node.site.Site` writes
-    its id into the sessions of its store.  Raises ValueError for an unknown kind, for a value that
-    is not JSON, and for an entry or a payload of more than `MAX_ENTRY_BYTES`.
+    its id into the sessions of its store.  Raises ValueError for an unknown kind, for fields that
+    its schema does not have, for a value that is not JSON, and for an entry or a payload of more
+    than `MAX_ENTRY_BYTES`.
     """
     if type not in KINDS:
         raise ValueError(f"{type!r} is no kind of entry; allowed are {', '.join(sorted(KINDS))}")
-    # Names need no escape and sort alike everywhere: leaf and payload are put together as text.
-    if not all(name.isascii() and name.isidentifier() for name in data):
-        raise ValueError(f"a field has no plain name: {', '.join(map(repr, data))}")
+    EVENTS[type].check(type, data)
     id, salt = new_id(), secrets.token_bytes(SALT_BYTES)
     fields = {name: _json(data[name]) for name in sorted(data)}
+    # Names of a schema need no escape: leaf and payload are put together as text.
     committed = [f'"{name}":"{found}"' for name, found in commit(salt, fields).items()]
     who = _text(actor), _text(session.info["source"] if source is None else source), _text(subject)
     leaf = (

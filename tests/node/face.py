@@ -26,6 +26,7 @@ from node.store import (
     PeerEvidence,
     Task,
 )
+from tests.node.told import sample
 
 FAST_SCRYPT = 2**10
 OWN = "0x" + "0a" * 32
@@ -175,7 +176,7 @@ def add_entries(site: Site, count: int, kind: str = "task.started", subject: str
     """Entries with their place in the log."""
     with site.store.begin() as session:
         for number in range(count):
-            record(session, kind, subject, {"number": number}, "worker")
+            record(session, kind, subject, sample(kind, number), "worker")
     site.log.sequence()
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import event
 from node.audit.entries import record
 from node.audit.log import AuditLog
 from node.store import Store
+from tests.node.told import task
 
 ROUNDS, ENTRIES, LIMIT = 6, 40, 30
 FILE_EVENTS = ("open", "os.mkdir", "os.remove", "os.rename", "shutil.rmtree")
@@ -55,7 +56,7 @@ def live(folder: Path, fatal_step: int) -> None:
     for _ in range(ROUNDS):
         with store.begin() as session:
             ids = [
-                record(session, "task.started", "urn:job", {"n": n}, "sync") for n in range(ENTRIES)
+                record(session, "task.started", "urn:job", task(n), "sync") for n in range(ENTRIES)
             ]
         print(*ids, sep="\n", flush=True)
         log.sequence(LIMIT)

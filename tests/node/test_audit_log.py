@@ -25,6 +25,7 @@ from node.identity import Identity, create_keys
 from node.migrations import migrate
 from node.settings import Settings
 from node.store import Anchor, AuditPending, Store
+from tests.node.told import available, task
 
 SITE = "0x" + "5e" * 32
 
@@ -44,7 +45,7 @@ def log(store: Store, tmp_path: Path) -> AuditLog:
 
 def write(store: Store, count: int, subject: str = "urn:job") -> list[str]:
     with store.begin() as session:
-        return [record(session, "task.started", subject, {"n": n}, "worker") for n in range(count)]
+        return [record(session, "task.started", subject, task(n), "worker") for n in range(count)]
 
 
 def fill(store: Store, log: AuditLog, count: int) -> None:
@@ -69,14 +70,14 @@ def run_sql(store: Store, statement: str, **values: object) -> None:
 
 def test_an_entry_is_a_cloud_event_in_canonical_json(store: Store) -> None:
     with store.begin() as session:
-        id = record(session, "job.proposed", "0x01", {"b": 1, "a": "ä"}, "operator")
+        id = record(session, "chain.available", "0x01", available(1, "ä"), "operator")
     with store.read() as session:
         content = session.query(AuditPending.entry).scalar()
     entry = json.loads(content)
     assert rfc8785.dumps(entry) == content
     assert entry["id"] == id
     assert entry["source"] == SITE
-    assert entry["type"] == "fatechain.job.proposed.v1"
+    assert entry["type"] == "fatechain.chain.available.v1"
     assert entry["specversion"] == "1.0"
     assert entry["time"].endswith("Z")
 
@@ -86,7 +87,7 @@ def test_an_entry_vanishes_with_the_transaction_of_what_it_tells(
 ) -> None:
     def fail() -> None:
         with store.begin() as session:
-            record(session, "job.proposed", "0x01", {}, "operator")
+            record(session, "task.started", "0x01", task(), "operator")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -99,7 +100,7 @@ def test_an_unknown_kind_or_too_long_an_entry_is_refused(store: Store) -> None:
         with pytest.raises(ValueError, match="no kind of entry"):
             record(session, "coffee.made", "0x01", {}, "operator")
         with pytest.raises(ValueError, match="at most"):
-            record(session, "job.proposed", "0x01", {"x": "y" * MAX_ENTRY_BYTES}, "operator")
+            record(session, "chain.available", "0x01", available(1, "y" * MAX_ENTRY_BYTES), "sync")
 
 
 # ── Sequencing and proofs ────────────────────────────────────────────────────────────────────

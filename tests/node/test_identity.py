@@ -18,6 +18,7 @@ from node.identity import Identity, create_keys
 from node.settings import Settings
 from node.site import Site
 from node.store import AuditPending
+from tests.node.told import available
 from tests.node.two_sites import FAST_SCRYPT
 
 PASSWORD = b"correct horse"
@@ -115,7 +116,7 @@ def test_entries_name_the_site_as_soon_as_it_is_registered(tmp_path: Path) -> No
         site_id = "0x" + "5e" * 32
         for _ in range(2):
             with site.store.begin() as session:
-                record(session, "chain.available", "urn:chain", {}, "sync")
+                record(session, "chain.available", "urn:chain", available(), "sync")
             site.change(site_id=site_id)
         with site.store.read() as session:
             before, after = session.scalars(select(AuditPending.entry))

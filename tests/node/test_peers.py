@@ -25,6 +25,7 @@ from node.peers import site_client
 from node.reach import see
 from node.signatures import sign
 from node.site import Site
+from tests.node.told import available
 from tests.node.two_sites import Pair, new_id
 
 
@@ -142,7 +143,7 @@ async def test_an_altered_specification_is_refused(
 async def test_the_log_of_a_partner_can_be_read_and_proved(pair: Pair) -> None:
     with pair.host.store.begin() as session:
         for n in range(5):
-            record(session, "chain.available", "urn:chain", {"n": n}, "sync")
+            record(session, "chain.available", "urn:chain", available(n), "sync")
     while pair.host.log.sequence():
         pass
     head = await pair.guest.peers.checkpoint(pair.host.id)

@@ -57,7 +57,7 @@ def app(site: Site) -> FastAPI:
     async def act(request: Request) -> dict[str, str | int]:
         request.app.state.calls += 1
         with request.app.state.site.store.begin() as session:
-            record(session, "grant.signed", "0x01", {}, acting())
+            record(session, "person.disabled", "0x01", {}, acting())
         return {"calls": request.app.state.calls, "actor": acting()}
 
     app.router.routes.append(OperatorRoute("/v1/act", act, methods=["POST"]))
@@ -340,7 +340,7 @@ async def test_what_is_recorded_on_the_way_names_the_actor(app: FastAPI, site: S
     async with program(app, key_for(site, 13, "operator").secret) as script:
         answer = await script.post("/v1/act", json={})
     assert answer.json()["actor"] == wallet(13).address.lower()
-    assert entries(site, "grant.signed")[-1]["actor"] == wallet(13).address.lower()
+    assert entries(site, "person.disabled")[-1]["actor"] == wallet(13).address.lower()
     assert acting() == "operator"
 
 

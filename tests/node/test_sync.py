@@ -25,6 +25,7 @@ from node.sync import Sync
 from tests.node import consortium
 from tests.node.consortium import Consortium, sync_of
 from tests.node.test_jobs import an_empty_store
+from tests.node.told import available
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +180,7 @@ def test_the_log_is_ordered_while_the_chain_is_silent(world: Consortium) -> None
     sync.client = Silent("http://in-process", account=account, web3=world.chain.web3)
     size = world.bank.log.size
     with world.bank.store.begin() as session:
-        record(session, "request.refused", "0x01", {}, "operator")
+        record(session, "chain.available", "0x01", available(), "operator")
     sync.step()
     assert world.bank.log.size > size
     assert world.bank.log.pending == 0
@@ -329,7 +330,7 @@ def test_new_entries_are_anchored_after_a_while(world: Consortium) -> None:
         world.settle()
     with world.bank.store.begin() as session:
         last = max(session.scalars(select(Anchor.anchored_at)))
-        record(session, "request.refused", "0x01", {}, "operator")
+        record(session, "chain.available", "0x01", available(), "operator")
     now = [last + world.bank.settings.anchor_every_seconds - 1]
     sync = Sync(world.bank, lambda: now[0])
     sync.step()

@@ -26,6 +26,7 @@ from node.site import Site
 from tests.node.crowd import add, key_for
 from tests.node.face import OWN, PARTNER, make_site, operator, visitor
 from tests.node.tile_client import TileClient, read_head
+from tests.node.told import available
 from tests.node.two_sites import Book
 
 SIZE = 700
@@ -34,7 +35,7 @@ SIZE = 700
 def fill(site: Site, count: int, subject: str = "urn:chain") -> None:
     with site.store.begin() as session:
         for n in range(count):
-            record(session, "chain.available", subject, {"n": n}, "sync")
+            record(session, "chain.available", subject, available(n), "sync")
     while site.log.sequence():
         pass
 
@@ -273,7 +274,7 @@ def test_heads_and_hashes_are_open_and_entries_are_not(site: Site) -> None:
 @pytest.mark.parametrize("role", ROLES)
 async def test_entries_are_for_operators_and_auditors(site: Site, role: str) -> None:
     with site.store.begin() as session:
-        record(session, "chain.available", "urn:chain", {}, "sync")
+        record(session, "chain.available", "urn:chain", available(), "sync")
     site.log.sequence()
     headers = bearer(site, role)
     async with visitor(site, app_of(site), **headers) as client:
@@ -285,7 +286,7 @@ async def test_entries_are_for_operators_and_auditors(site: Site, role: str) -> 
 
 async def test_what_an_auditor_reads_of_the_entries_is_entered(site: Site) -> None:
     with site.store.begin() as session:
-        record(session, "chain.available", "urn:chain", {}, "sync")
+        record(session, "chain.available", "urn:chain", available(), "sync")
     site.log.sequence()
     async with visitor(site, app_of(site), **bearer(site, "auditor")) as client:
         await client.get("/log/tile/entries/000.p/1")

@@ -39,7 +39,7 @@ from node.witness import MAX_CONFLICTS, UNPROVEN, HeadMoved, Witness, parse_subm
 from tests.node import consortium
 from tests.node.consortium import Consortium, sync_of
 from tests.node.face import token_of, visitor
-from tests.node.told import told
+from tests.node.told import available, told
 from tests.node.two_sites import Pair, running_pair
 
 NOW = 1_700_000_000.0  # past for the servers, whose clocks are real
@@ -55,7 +55,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 def fill(site: Site, count: int, word: str = "said") -> None:
     with site.store.begin() as session:
         for n in range(count):
-            record(session, "chain.available", "urn:chain", {word: n}, "sync")
+            record(session, "chain.available", "urn:chain", available(n, word), "sync")
     while site.log.sequence():
         pass
 

@@ -8,8 +8,27 @@ from typing import Any
 from sqlalchemy import select
 
 from node.audit.payloads import Sealed
+from node.audit.schemas import EVENTS
 from node.site import Site
 from node.store import AuditPayload, AuditPending, PayloadKey, Store
+
+
+def task(n: int = 0) -> dict[str, Any]:
+    """Data of `task.started`."""
+    return {"task": f"task {n}", "step": "train", "attempt": n}
+
+
+def sample(kind: str, n: int = 0) -> dict[str, Any]:
+    """Data that an entry of this kind may have."""
+    values: dict[str, Any] = {"text": f"{n}", "integer": n, "boolean": True}
+    values |= {"object": {}, "list": [], "integer or null": n}
+    fields = EVENTS[kind].fields.items()
+    return {name: values[field.type.name] for name, field in fields if not field.optional}
+
+
+def available(block: int = 0, was: str = "") -> dict[str, Any]:
+    """Data of `chain.available`."""
+    return {"block": block, "was": was}
 
 
 def pending(store: Store) -> list[dict[str, Any]]:
