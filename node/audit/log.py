@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from chain import merkle
 from chain.entries import disclose
+from chain.ranges import range_proof
 from node.audit.checkpoint import sign_checkpoint
 from node.audit.dates import Anchored
 from node.audit.payloads import Payload, Sealed
@@ -187,6 +188,11 @@ class AuditLog:
                 allowed=f"1 to {within}",
             )
         return merkle.consistency_proof_at(old, within, self._tree.hashes_of(within))
+
+    def range_proof(self, first: int, end: int, size: int | None = None) -> list[bytes]:
+        """That the entries [first, end) stand side by side, none left out (`chain.ranges`)."""
+        within = self._within(size)
+        return range_proof(first, end, within, self._tree.hashes_of(within))
 
     def checkpoint(self, identity: Identity, site_id: str, size: int | None = None) -> str:
         """A head of the log, signed with the audit key."""
