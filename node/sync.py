@@ -7,6 +7,7 @@ written as rows, so it may be killed at any moment and goes on where it stood:
 
     chain     send what is wanted, read the confirmed events, end what the head does not allow
     log       give pending entries their places, anchor the head now and then and when a job ends
+    index     let new entries and events be found
     tasks     end those whose lease ran out; beside the loop, the scheduler moves jobs on
 """
 
@@ -37,6 +38,7 @@ from node.directory import ChainDirectory
 from node.enactment import Enactment
 from node.errors import Failed, NodeError, Unavailable
 from node.events import Events, chain_state
+from node.index.indexing import Indexing
 from node.jobs import intent_refused
 from node.leases import LEASE_SECONDS, Alone, sweep_tasks
 from node.mirroring import Mirroring
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOP_SECONDS = 0.3  # a third of a block
+INDEX_SECONDS = 0.2  # of a pass, but for the batch that is begun
 
 
 class Sync:
@@ -78,6 +81,7 @@ class Sync:
         self.arrival = Arrival(site)
         self.rotation = Rotation(site, clock)
         self.take_over = TakeOver(site)
+        self.indexing = Indexing(site.store, site.log)
 
     def step(self) -> None:
         """One pass.  A silent chain holds up the log and the tasks in nothing.
@@ -86,6 +90,7 @@ class Sync:
         """
         self._chain()
         self._log()
+        self._index()
         sweep_tasks(self.site.store, self.clock())
 
     # ── Chain ────────────────────────────────────────────────────────────────────────────────
@@ -201,6 +206,12 @@ class Sync:
             pass
         if self.site.is_registered:
             heads.publish(self.site, self.clock)
+
+    def _index(self) -> None:
+        """Let what is new be found; a long backlog takes part of many passes, and none for long."""
+        end = time.monotonic() + INDEX_SECONDS
+        while self.indexing.step() and time.monotonic() < end:
+            pass
 
 
 def _refused(session: Session, row: ChainTx, reason: NodeError) -> None:

@@ -12,7 +12,9 @@ from node.cli import (
     evidence,
     governance,
     identity,
+    index,
     joining,
+    log,
     monitor,
     people,
     reviews,
@@ -41,6 +43,8 @@ for module in (
     rules,
     work,
     evidence,
+    index,
+    log,
     monitor,
     people,
 ):

@@ -22,11 +22,14 @@ from node.api.problems import problem_response
 from node.api.views import waiting
 from node.api.views.people import in_order
 from node.api.views.proposals import ActionShown
+from node.api.views.search import Results
 from node.errors import NodeError
+from node.index.words import WHOLE_ID
 from node.pause import paused_until
 from node.staleness import silent_seconds
 from node.ui import affairs, pages, phrases, session
 from node.ui.charts import line_chart, tally_bar
+from node.ui.export import FORMATS, export
 from node.ui.messages import LANGUAGES, MESSAGES, Language, choose, translate, translate_state
 from node.ui.proofs import drawing
 from node.ui.verifier import page as verifier_page
@@ -44,6 +47,7 @@ WALLET_PAGES: Mapping[str, tuple[str, ...]] = {
     "grants": ("wallet.js",),
     "people": ("wallet.js",),
     "keys": ("wallet.js",),
+    "views": ("wallet.js",),
     "disputes": ("wallet.js",),
     "emergencies": ("wallet.js", "countdown.js"),
     "proposals": ("wallet.js", "countdown.js"),
@@ -58,6 +62,7 @@ NAVIGATION = (
     ("jobs", "/jobs"),
     ("log", "/log"),
     ("datasets", "/datasets"),
+    ("models", "/models"),
     ("grants", "/grants"),
     ("sites", "/sites"),
     ("disputes", "/disputes"),
@@ -80,6 +85,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "/proposals/new": ("delegate",),
     "/grants/new": ("data-owner",),
     "/keys": (),
+    "/views": (),
     "/disputes/new": ("delegate",),
     "/emergencies/new": ("data-owner", "delegate"),
 }
@@ -123,6 +129,8 @@ for _path, _template, _section, _read in (
     ("/jobs/{id}", "job.html", "jobs", pages.job_page),
     ("/log", "log.html", "log", pages.log_page),
     ("/log/{index}", "entry.html", "log", pages.entry_page),
+    ("/models", "models.html", "models", pages.models_page),
+    ("/models/{id}", "model.html", "models", pages.model_page),
     ("/datasets", "datasets.html", "datasets", pages.datasets_page),
     ("/datasets/{id}", "dataset.html", "datasets", pages.dataset_page),
     ("/grants", "grants.html", "grants", pages.grants_page),
@@ -136,6 +144,7 @@ for _path, _template, _section, _read in (
     ("/emergencies/new", "open_emergency.html", "emergencies", affairs.new_emergency_page),
     ("/emergencies/{id}", "emergency.html", "emergencies", affairs.emergency_page),
     ("/keys", "keys.html", "keys", affairs.keys_page),
+    ("/views", "views.html", "views", pages.views_page),
     ("/people", "people.html", "people", pages.people_page),
     ("/events", "events.html", "events", pages.events_page),
     ("/transactions", "transactions.html", "transactions", pages.transactions_page),
@@ -152,13 +161,16 @@ def search_twin(request: Request) -> Response:
 
 @router.get("/search")
 def search(request: Request) -> Response:
-    """One hit leads straight to it."""
+    """One hit leads straight to it, as does the id of a thing; ``all=1`` shows what names it."""
     if not session.may_read(request):
         return session.to_login(request)
     found = pages.search_page(request)
-    hits = found["results"].hits
-    if len(hits) == 1:
-        return RedirectResponse(hits[0].link, 303)
+    results: Results = found["results"]
+    one = results.hits
+    if len(results.query) == WHOLE_ID and len(one) > 1:
+        one = [hit for hit in one if hit.link.endswith(f"/{results.query.lower()}")]
+    if len(one) == 1 and not {"all", "kind"} & request.query_params.keys():
+        return RedirectResponse(one[0].link, 303)
     return render(request, "search.html", "search", found)
 
 
@@ -172,6 +184,13 @@ def download_certificate(request: Request, id: str) -> Response:
         media_type="application/json",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+
+
+@router.get("/export/{name}.{format}")
+def export_list(request: Request, name: str, format: str) -> Response:
+    """A list as its filter shows it, as a file."""
+    session.require_reader(request)
+    return export(request, name, format)
 
 
 @router.get("/verify")
@@ -276,6 +295,9 @@ def render(
             open_reading=settings.explorer_open,
             here=lambda **changes: here(request, **changes),
             twin=_twin(request),
+            formats=tuple(FORMATS),
+            view_query=request.url.remove_query_params(["lang", "cursor"]).query,
+            exported=lambda name, format: _exported(request, name, format),
             query=request.query_params,
             stale=_stale(request, language),
             paused=_paused(request),
@@ -365,6 +387,12 @@ def _twin(request: Request) -> str:
     path = "/index" if request.url.path == "/" else request.url.path
     query = request.url.remove_query_params("lang").query
     return f"{path}.json" + (f"?{query}" if query else "")
+
+
+def _exported(request: Request, name: str, format: str) -> str:
+    """Where this list is a file: all that the page's filter shows, whatever page it is."""
+    query = request.url.remove_query_params(["lang", "cursor"]).query
+    return f"/export/{name}.{format}" + (f"?{query}" if query else "")
 
 
 @cache

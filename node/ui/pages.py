@@ -6,14 +6,13 @@ A reading takes the request and gives a mapping; it raises `NodeError` for what 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import Request
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from node import governance, people
-from node.api.pages import MAX_LIMIT, Page, from_cursor, to_cursor
+from node import governance, people, saved_views
+from node.api.pages import MAX_LIMIT, Page
 from node.api.views import (
     datasets,
     entries,
@@ -21,44 +20,43 @@ from node.api.views import (
     health,
     jobs,
     messages,
+    models,
     network,
     reviews,
+    saved,
+    search,
     sites,
     waiting,
 )
 from node.api.views import proposals as proposals_view
 from node.api.views import transactions as transactions_view
 from node.api.views.jobs import Curve
-from node.api.views.model import Shown
 from node.api.views.people import key_shown, person_shown
 from node.api.views.proposals import EffectShown
 from node.errors import NodeError, NotFound
 from node.lifecycle import JOB_MOVES
-from node.store import ChainEvent
 from node.ui import affairs
 from node.ui import session as access
 from node.ui.asked import choice_of, cursor_of, id_of, names_of, site_of
 from node.ui.charts import Line
+from node.ui.lists import (
+    GRANT_STATES,
+    JOB_KINDS,
+    LISTS,
+    PROPOSAL_STATES,
+    WHOSE,
+    hidden,
+    is_number,
+    log_filters,
+)
 from node.ui.proofs import steps
-from node.ui.search import search
 
 Read = Callable[[Request], dict[str, Any]]
 
 PAGE = 50
 ON_OVERVIEW = 8
 MESSAGES_ON_JOB = 20
-PROPOSAL_STATES: tuple[proposals_view.State, ...] = get_args(proposals_view.State)
 PARAM = "p."  # before the names of a proposal's parameters in an address
-WHOSE: tuple[grants.Whose, ...] = get_args(grants.Whose)
-GRANT_STATES = ("PENDING", "ACTIVE", "EXPIRED", "USED_UP", "REVOKED", "AMENDED")
-
-
-class EventShown(Shown):
-    block: int
-    tx_hash: str
-    contract: str
-    name: str
-    args: dict[str, Any]
 
 
 def overview(request: Request) -> dict[str, Any]:
@@ -74,16 +72,15 @@ def overview(request: Request) -> dict[str, Any]:
 
 def jobs_page(request: Request) -> dict[str, Any]:
     state = choice_of(request, "state", tuple(JOB_MOVES))
-    kind = choice_of(request, "kind", ("train", "predict"))
-    page = jobs.page(
-        site_of(request),
-        names_of(request),
-        limit=PAGE,
-        cursor=cursor_of(request),
-        state=state,
-        kind=kind,
-    )
-    return {"page": page, "states": list(JOB_MOVES), "state": state, "kind": kind}
+    kind = choice_of(request, "kind", JOB_KINDS)
+    return {
+        "page": _read(request, "jobs"),
+        "states": list(JOB_MOVES),
+        "state": state,
+        "kinds": list(JOB_KINDS),
+        "kind": kind,
+        "party": request.query_params.get("party") or None,
+    }
 
 
 def job_page(request: Request) -> dict[str, Any]:
@@ -123,14 +120,12 @@ def certificate(request: Request, id: str) -> bytes:
 
 
 def log_page(request: Request) -> dict[str, Any]:
-    site, asked = site_of(request), request.query_params
-    filters = {name: asked.get(name) or None for name in ("type", "subject", "since", "until")}
+    site = site_of(request)
     with site.store.read() as session:
-        page = entries.page(session, limit=PAGE, cursor=cursor_of(request), **filters)
         types = entries.types(session)
     return {
-        "page": page,
-        "filters": filters,
+        "page": _read(request, "log"),
+        "filters": log_filters(request),
         "types": types,
         "checkpoint": entries.checkpoint(site),
     }
@@ -139,7 +134,7 @@ def log_page(request: Request) -> dict[str, Any]:
 def entry_page(request: Request) -> dict[str, Any]:
     index = request.path_params["index"]
     size = request.query_params.get("size")
-    if not _is_number(index) or not (size is None or _is_number(size)):
+    if not is_number(index) or not (size is None or is_number(size)):
         raise NotFound("NotFound", "the log has no such entry", found=index)
     entry = entries.show(site_of(request), int(index), None if size is None else int(size))
     proof = entry.proof
@@ -149,15 +144,45 @@ def entry_page(request: Request) -> dict[str, Any]:
     }
 
 
+def models_page(request: Request) -> dict[str, Any]:
+    return {"page": _read(request, "models")}
+
+
+def model_page(request: Request) -> dict[str, Any]:
+    """A model of which this site has a part, or one that only the chain tells it of."""
+    site, names, id = site_of(request), names_of(request), id_of(request)
+    try:
+        model = models.show(site, names, id)
+    except NotFound:
+        made = models.on_chain(site, names, id)
+        return {"id": id, "model": None, "job": made.job_id, "chain": made}
+    return {"id": id, "model": model, "job": model.job_id, "chain": model.chain}
+
+
+def views_page(request: Request) -> dict[str, Any]:
+    """One's own; with ``list`` and ``query`` the form to save what these name."""
+    actor = access.reader(request)
+    asked = request.query_params
+    listing = LISTS.get(asked.get("list", ""))
+    given = dict(parse_qsl(asked.get("query", "")))
+    filters = {} if listing is None else {n: given[n] for n in listing.filters if given.get(n)}
+    with site_of(request).store.read() as session:
+        kept = [] if actor is None else saved_views.of(session, actor.id)
+    return {
+        "views": [saved.show(view) for view in kept],
+        "list": None if listing is None else asked["list"],
+        "filters": filters,
+    }
+
+
 def datasets_page(request: Request) -> dict[str, Any]:
-    page = datasets.page(site_of(request), names_of(request), limit=PAGE, cursor=cursor_of(request))
-    return {"page": Page(items=[_hidden(request, d) for d in page.items], next=page.next)}
+    return {"page": _read(request, "datasets")}
 
 
 def dataset_page(request: Request) -> dict[str, Any]:
     site, names, id = site_of(request), names_of(request), id_of(request)
     return {
-        "dataset": _hidden(request, datasets.show(site, names, id)),
+        "dataset": hidden(request, datasets.show(site, names, id)),
         "grants": grants.page(site, names, limit=MAX_LIMIT, dataset=id).items,
     }
 
@@ -165,16 +190,8 @@ def dataset_page(request: Request) -> dict[str, Any]:
 def grants_page(request: Request) -> dict[str, Any]:
     state = choice_of(request, "state", GRANT_STATES)
     whose = next((w for w in WHOSE if w == request.query_params.get("whose")), None)
-    page = grants.page(
-        site_of(request),
-        names_of(request),
-        limit=PAGE,
-        cursor=cursor_of(request),
-        state=state,
-        whose=whose,
-    )
     return {
-        "page": page,
+        "page": _read(request, "grants"),
         "states": list(GRANT_STATES),
         "state": state,
         "every_whose": list(WHOSE),
@@ -206,10 +223,11 @@ def new_grant_page(request: Request) -> dict[str, Any]:
 
 def proposals_page(request: Request) -> dict[str, Any]:
     state = next((s for s in PROPOSAL_STATES if s == request.query_params.get("state")), None)
-    page = proposals_view.page(
-        site_of(request), names_of(request), limit=PAGE, cursor=cursor_of(request), state=state
-    )
-    return {"page": page, "states": list(PROPOSAL_STATES), "state": state}
+    return {
+        "page": _read(request, "proposals"),
+        "states": list(PROPOSAL_STATES),
+        "state": state,
+    }
 
 
 def proposal_page(request: Request) -> dict[str, Any]:
@@ -300,15 +318,18 @@ def sites_page(request: Request) -> dict[str, Any]:
 
 
 def events_page(request: Request) -> dict[str, Any]:
-    with site_of(request).store.read() as session:
-        return {"page": _events(session, request)}
+    asked = request.query_params
+    filters = {name: asked.get(name) or None for name in LISTS["events"].filters}
+    return {"page": _read(request, "events"), "filters": filters}
 
 
 def transactions_page(request: Request) -> dict[str, Any]:
     state = choice_of(request, "state", transactions_view.STATES)
-    with site_of(request).store.read() as session:
-        page = transactions_view.page(session, limit=PAGE, cursor=cursor_of(request), state=state)
-    return {"page": page, "states": list(transactions_view.STATES), "state": state}
+    return {
+        "page": _read(request, "transactions"),
+        "states": list(transactions_view.STATES),
+        "state": state,
+    }
 
 
 def transaction_page(request: Request) -> dict[str, Any]:
@@ -318,45 +339,16 @@ def transaction_page(request: Request) -> dict[str, Any]:
 
 def search_page(request: Request) -> dict[str, Any]:
     reader = access.reader(request)
-    with_people = reader is not None and reader.may("operator", "auditor")
-    asked = request.query_params.get("q", "")
-    return {"results": search(site_of(request), asked, with_people=with_people)}
-
-
-def _events(session: Session, request: Request) -> Page[EventShown]:
     asked = request.query_params
-    query = select(ChainEvent).order_by(ChainEvent.id.desc()).limit(PAGE + 1)
-    if tx := asked.get("tx"):
-        query = query.where(ChainEvent.tx_hash == tx)
-    if (block := asked.get("block")) and _is_number(block):
-        query = query.where(ChainEvent.block == int(block))
-    for column, name in ((ChainEvent.name, "name"), (ChainEvent.contract, "contract")):
-        if value := asked.get(name):
-            query = query.where(column == value)
-    if (position := from_cursor(cursor_of(request), int)) is not None:
-        query = query.where(ChainEvent.id < position[0])
-    rows = list(session.scalars(query))
-    return Page(
-        items=[
-            EventShown(
-                block=row.block,
-                tx_hash=row.tx_hash,
-                contract=row.contract,
-                name=row.name,
-                args=row.args,
-            )
-            for row in rows[:PAGE]
-        ],
-        next=to_cursor(rows[PAGE - 1].id) if len(rows) > PAGE else None,
+    results = search.search(
+        site_of(request),
+        asked.get("q", ""),
+        kind=asked.get("kind") or None,
+        cursor=cursor_of(request),
+        with_people=reader is not None and reader.may("operator", "auditor"),
     )
+    return {"results": results}
 
 
-def _hidden(request: Request, dataset: datasets.DatasetShown) -> datasets.DatasetShown:
-    """Names of columns are the operator's to show: an open explorer keeps them back."""
-    if access.is_operator(request):
-        return dataset
-    return dataset.model_copy(update={"local": None})
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 16
+def _read(request: Request, name: str) -> Page[Any]:
+    return LISTS[name].read(request, PAGE, cursor_of(request))

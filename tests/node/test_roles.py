@@ -79,6 +79,8 @@ MAY: dict[str, tuple[str, ...]] = {
     # Of one's own: what is another's is refused inside.
     "POST /v1/api-keys": EVERYBODY,
     "POST /v1/api-keys/{id}/revoke": EVERYBODY,
+    "POST /v1/views": EVERYBODY,
+    "POST /v1/views/{id}/remove": EVERYBODY,
     "POST /v1/sign-out": EVERYBODY,
 }
 """Who may; reading that is not named here is for everybody who may act at the site."""

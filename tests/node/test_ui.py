@@ -21,8 +21,11 @@ from chain import merkle
 from node.api.app import create_app
 from node.api.auth import COOKIE
 from node.api.views.proposals import ActionShown
+from node.api.views.search import search
 from node.api.views.sites import chosen_of
 from node.api.views.waiting import WhyNot
+from node.index.documents import KINDS
+from node.index.indexing import Indexing
 from node.lifecycle import JOB_MOVES, TASK_MOVES
 from node.refusals import HINTS, REASONS, STANDARD
 from node.rules import Mismatch
@@ -32,7 +35,6 @@ from node.ui import explorer, phrases
 from node.ui.charts import Line, line_chart, tally_bar, ticks, whole_ticks
 from node.ui.messages import LANGUAGES, MESSAGES, choose, translate, translate_state
 from node.ui.proofs import drawing, steps
-from node.ui.search import search
 from node.ui.session import own_path
 from tests.node.crowd import add, key_for, program
 from tests.node.face import (
@@ -507,10 +509,7 @@ def test_every_key_that_a_page_uses_is_in_the_catalogue() -> None:
 
 
 def test_keys_that_are_put_together_are_in_the_catalogue() -> None:
-    kinds = set(re.findall(r'kind="(\w+)"', (explorer.FOLDER / "search.py").read_text()))
-    kinds |= {"dispute", "emergency"}
-    kinds |= {"site", "member", "dataset", "grant", "model"}  # of what only the chain knows
-    keys = {f"hit.{kind}" for kind in kinds}
+    keys = {f"hit.{kind}" for kind in (*KINDS, "transaction", "type", "person")}
     keys |= {f"nav.{name}" for name, _ in explorer.NAVIGATION}
     keys |= {f"state.{state}" for state in (*JOB_MOVES, *TASK_MOVES)}
     keys |= {
@@ -673,20 +672,34 @@ def test_a_path_of_another_length_is_no_proof() -> None:
 
 
 def _links(site: Site, query: str) -> list[str]:
+    while Indexing(site.store, site.log).step():
+        pass
     return [hit.link for hit in search(site, query).hits]
+
+
+def _add_event(
+    site: Site, contract: str, name: str, args: dict[str, Any], *, block: int, tx: str | None = None
+) -> None:
+    with site.store.begin() as session:
+        session.add(
+            ChainEvent(
+                block=block,
+                block_hash=new_id(),
+                tx_hash=tx or new_id(),
+                log_index=0,
+                contract=contract,
+                name=name,
+                args=args,
+            )
+        )
 
 
 def test_a_job_is_found_by_id_beginning_and_specification(site: Site) -> None:
     specification = new_id("fe")
     id = add_job(site, id=new_id("f1"), specification_digest=specification)
+    add_entries(site, 1, "job.proposed", id)
     for query in (id, id[:40], f"  {id.upper().replace('0X', '0x')} ", specification):
-        assert f"/jobs/{id}" in _links(site, query)
-
-
-def test_a_message_is_found_by_its_digest(site: Site) -> None:
-    job, digest = add_job(site), new_id("f2")
-    add_sent(site, job, 0, digest)
-    assert _links(site, digest) == [f"/jobs/{job}#messages"]
+        assert _links(site, query)[0] == f"/jobs/{id}"
 
 
 def test_transactions_events_and_anchors_are_found_by_hash(site: Site) -> None:
@@ -694,23 +707,14 @@ def test_transactions_events_and_anchors_are_found_by_hash(site: Site) -> None:
     with site.store.begin() as session:
         call = {"contract": "JobRegistry", "function": "start", "args": [], "address": "0x"}
         session.add(ChainTx(intent="job:x:start", call=call, state="SENT", tx_hash=tx))
-        session.add(
-            ChainEvent(
-                block=77,
-                block_hash=new_id(),
-                tx_hash=tx,
-                log_index=0,
-                contract="JobRegistry",
-                name="JobStarted",
-                args={},
-            )
-        )
         session.add(Anchor(size=5, root=root, block=1, tx_hash=new_id()))
-    kinds = [hit.kind for hit in search(site, tx).hits]
-    assert kinds == ["transaction", "event"]
-    assert _links(site, root) == ["/log/4?size=5"]
-    assert "/events?block=77" in _links(site, "77")
-    assert "/events?name=JobStarted" in _links(site, "jobstarted")
+    _add_event(site, "JobRegistry", "JobStarted", {}, block=77, tx=tx)
+    _add_event(site, "AuditAnchor", "Anchored", {"site": OWN, "size": 5, "root": root}, block=78)
+    assert _links(site, tx)[1:] == ["/events?block=77#e77-0"]
+    assert [hit.kind for hit in search(site, tx).hits] == ["transaction", "event"]
+    assert _links(site, root) == ["/log/4?size=5", "/events?block=78#e78-0"]
+    assert _links(site, "77") == ["/events?block=77#e77-0"]
+    assert _links(site, "started jobregistry") == ["/events?block=77#e77-0"]
 
 
 def test_entries_are_found_by_leaf_index_and_type(site: Site) -> None:
@@ -736,33 +740,20 @@ def test_a_proposal_is_found_by_its_id_and_by_words_of_its_title(site: Site) -> 
                 moments=[],
             )
         )
+    args = {"proposalId": int(id, 16), "description": "set-minimum"}
+    _add_event(site, "ConsortiumGovernor", "ProposalCreated", args, block=90)
     for query in (id, id[:20], "keys bigger", "all jobs"):
-        assert _links(site, query) == [f"/proposals/{id}"], query
+        assert _links(site, query)[0] == f"/proposals/{id}", query
     assert _links(site, "bigger doors") == []
 
 
 def test_disputes_and_emergencies_are_found_by_their_ids(site: Site) -> None:
     dispute, emergency = new_id("f8"), new_id("f9")
-    with site.store.begin() as session:
-        for n, (contract, name, id) in enumerate(
-            (
-                ("Disputes", "DisputeOpened", dispute),
-                ("BreakGlass", "BreakGlassOpened", emergency),
-            )
-        ):
-            session.add(
-                ChainEvent(
-                    block=99,
-                    block_hash=new_id(),
-                    tx_hash=new_id(),
-                    log_index=n,
-                    contract=contract,
-                    name=name,
-                    args={"id": id},
-                )
-            )
-    assert _links(site, dispute[:30]) == [f"/disputes/{dispute}"]
-    assert _links(site, emergency) == [f"/emergencies/{emergency}"]
+    _add_event(site, "Disputes", "DisputeOpened", {"id": dispute}, block=99)
+    opened = {"id": emergency, "owner": new_id(), "reviewBy": 0}
+    _add_event(site, "BreakGlass", "BreakGlassOpened", opened, block=100)
+    assert _links(site, dispute[:30])[0] == f"/disputes/{dispute}"
+    assert _links(site, emergency)[0] == f"/emergencies/{emergency}"
 
 
 def test_people_are_found_by_those_who_may_see_them(site: Site) -> None:
@@ -798,10 +789,16 @@ def test_what_leads_nowhere_is_no_error(site: Site, query: str) -> None:
     assert search(site, query).hits == []
 
 
-async def test_one_hit_leads_straight_to_it(browser: httpx.AsyncClient, site: Site) -> None:
+async def test_the_id_of_a_thing_leads_straight_to_it(
+    browser: httpx.AsyncClient, site: Site
+) -> None:
     id = add_job(site, id=new_id("f5"))
+    add_entries(site, 2, "job.proposed", id)
+    assert len(_links(site, id)) == 3
     answer = await browser.get("/search", params={"q": id})
     assert (answer.status_code, answer.headers["location"]) == (303, f"/jobs/{id}")
+    page = (await browser.get("/search", params={"q": id, "all": "1"})).text
+    assert page.count('<ul class="hits">') == 2
 
 
 # ── Pages with the chain behind them ─────────────────────────────────────────────────────────

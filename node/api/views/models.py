@@ -10,6 +10,7 @@ from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
 from node.errors import NodeError, NotFound
+from node.refusals import chain_errors
 from node.store import LocalJob, LocalModel
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 class ModelOnChain(Shown):
     """`until_block` 0: it stands."""
 
+    job_id: str
     digest: str
     registrar: Named
     from_block: int
@@ -87,17 +89,23 @@ def _shown(site: Site, names: Names, model: LocalModel, job: LocalJob) -> ModelS
     )
 
 
-def _on_chain(site: Site, names: Names, id: str) -> ModelOnChain | None:
-    from chain.errors import ChainError
-
-    try:
+def on_chain(site: Site, names: Names, id: str) -> ModelOnChain:
+    """Also of a model that is not this site's.  Raises `NotFound` (``ModelUnknown``), and what the
+    chain raises."""
+    with chain_errors():
         model = site.network().models.model(id)
-    except (ChainError, NodeError):
-        return None  # not confirmed yet, or the chain does not answer: the rest is shown
     return ModelOnChain(
+        job_id=model.job,
         digest=model.model_digest,
         registrar=names.site(model.registrar),
         from_block=model.from_block,
         until_block=model.until_block,
         parents=list(model.parents),
     )
+
+
+def _on_chain(site: Site, names: Names, id: str) -> ModelOnChain | None:
+    try:
+        return on_chain(site, names, id)
+    except NodeError:
+        return None  # not confirmed yet, or the chain does not answer: the rest is shown

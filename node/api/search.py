@@ -1,0 +1,36 @@
+"""/v1/search: one question over everything that this site knows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from node.api.auth import actor_of
+from node.api.evidence import EVIDENCE
+from node.api.operator import OperatorRoute
+from node.api.pages import Cursor
+from node.api.views import search as view
+from node.api.views.search import MAX_QUERY, Results
+
+router = APIRouter(tags=["evidence"], route_class=OperatorRoute, dependencies=[EVIDENCE])
+
+
+@router.get("/search", summary="What a text leads to, kind by kind")
+def search(
+    request: Request,
+    q: Annotated[
+        str,
+        Query(
+            max_length=MAX_QUERY,
+            description="An id or its beginning, a number, a name, words; all must occur.",
+        ),
+    ],
+    kind: Annotated[
+        str | None, Query(max_length=20, description="This kind alone, in pages.")
+    ] = None,
+    cursor: Cursor = None,
+) -> Results:
+    actor = actor_of(request)
+    with_people = actor is not None and actor.may("operator", "auditor")
+    return view.search(request.app.state.site, q, kind=kind, cursor=cursor, with_people=with_people)

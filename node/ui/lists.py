@@ -1,0 +1,187 @@
+"""The explorer's lists: one reading of the address for the page, its JSON twin and its export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from fastapi import Request
+from sqlalchemy import select
+
+from node.api.pages import Page, from_cursor, to_cursor
+from node.api.views import (
+    datasets,
+    disputes,
+    emergencies,
+    entries,
+    grants,
+    jobs,
+    models,
+    proposals,
+    transactions,
+)
+from node.api.views.model import Shown
+from node.lifecycle import JOB_MOVES
+from node.store import ChainEvent
+from node.ui import session as access
+from node.ui.asked import choice_of, names_of, site_of
+
+JOB_KINDS = ("train", "predict")
+WHOSE: tuple[grants.Whose, ...] = get_args(grants.Whose)
+GRANT_STATES = ("PENDING", "ACTIVE", "EXPIRED", "USED_UP", "REVOKED", "AMENDED")
+PROPOSAL_STATES: tuple[proposals.State, ...] = get_args(proposals.State)
+DISPUTE_STATES: tuple[disputes.State, ...] = get_args(disputes.State)
+EMERGENCY_STATES: tuple[emergencies.State, ...] = get_args(emergencies.State)
+
+
+class EventShown(Shown):
+    block: int
+    log_index: int
+    tx_hash: str
+    contract: str
+    name: str
+    args: dict[str, Any]
+
+
+Read = Callable[[Request, int, str | None], Page[Any]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """``read`` takes the request with its filters, how many, and a cursor; ``filters`` names what
+    of the address it looks at."""
+
+    item: type[Shown]
+    read: Read
+    filters: tuple[str, ...] = ()
+    is_evidence: bool = False
+
+
+def _jobs(request: Request, limit: int, cursor: str | None) -> Page[jobs.JobSummary]:
+    return jobs.page(
+        site_of(request),
+        names_of(request),
+        limit=limit,
+        cursor=cursor,
+        state=choice_of(request, "state", tuple(JOB_MOVES)),
+        kind=choice_of(request, "kind", JOB_KINDS),
+        party=request.query_params.get("party") or None,
+    )
+
+
+def _log(request: Request, limit: int, cursor: str | None) -> Page[entries.EntryShown]:
+    with site_of(request).store.read() as session:
+        return entries.page(session, limit=limit, cursor=cursor, **log_filters(request))
+
+
+def log_filters(request: Request) -> dict[str, str | None]:
+    return {name: request.query_params.get(name) or None for name in LISTS["log"].filters}
+
+
+def _datasets(request: Request, limit: int, cursor: str | None) -> Page[datasets.DatasetShown]:
+    page = datasets.page(site_of(request), names_of(request), limit=limit, cursor=cursor)
+    return Page(items=[hidden(request, dataset) for dataset in page.items], next=page.next)
+
+
+def hidden(request: Request, dataset: datasets.DatasetShown) -> datasets.DatasetShown:
+    """Names of columns are the operator's to show: an open explorer keeps them back."""
+    if access.is_operator(request):
+        return dataset
+    return dataset.model_copy(update={"local": None})
+
+
+def _grants(request: Request, limit: int, cursor: str | None) -> Page[grants.GrantShown]:
+    return grants.page(
+        site_of(request),
+        names_of(request),
+        limit=limit,
+        cursor=cursor,
+        state=choice_of(request, "state", GRANT_STATES),
+        whose=next((w for w in WHOSE if w == request.query_params.get("whose")), None),
+    )
+
+
+def _models(request: Request, limit: int, cursor: str | None) -> Page[models.ModelShown]:
+    return models.page(site_of(request), names_of(request), limit=limit, cursor=cursor)
+
+
+def _proposals(request: Request, limit: int, cursor: str | None) -> Page[proposals.ProposalSummary]:
+    state = next((s for s in PROPOSAL_STATES if s == request.query_params.get("state")), None)
+    return proposals.page(
+        site_of(request), names_of(request), limit=limit, cursor=cursor, state=state
+    )
+
+
+def _disputes(request: Request, limit: int, cursor: str | None) -> Page[disputes.DisputeShown]:
+    state = next((s for s in DISPUTE_STATES if s == request.query_params.get("state")), None)
+    return disputes.page(
+        site_of(request), names_of(request), limit=limit, cursor=cursor, state=state
+    )
+
+
+def _emergencies(
+    request: Request, limit: int, cursor: str | None
+) -> Page[emergencies.EmergencyShown]:
+    state = next((s for s in EMERGENCY_STATES if s == request.query_params.get("state")), None)
+    return emergencies.page(
+        site_of(request), names_of(request), limit=limit, cursor=cursor, state=state
+    )
+
+
+def _events(request: Request, limit: int, cursor: str | None) -> Page[EventShown]:
+    """Newest first."""
+    asked = request.query_params
+    query = select(ChainEvent).order_by(ChainEvent.id.desc()).limit(limit + 1)
+    if tx := asked.get("tx"):
+        query = query.where(ChainEvent.tx_hash == tx)
+    if (block := asked.get("block")) and is_number(block):
+        query = query.where(ChainEvent.block == int(block))
+    for column, name in ((ChainEvent.name, "name"), (ChainEvent.contract, "contract")):
+        if value := asked.get(name):
+            query = query.where(column == value)
+    if (position := from_cursor(cursor, int)) is not None:
+        query = query.where(ChainEvent.id < position[0])
+    with site_of(request).store.read() as session:
+        rows = list(session.scalars(query))
+    items = [
+        EventShown(
+            block=row.block,
+            log_index=row.log_index,
+            tx_hash=row.tx_hash,
+            contract=row.contract,
+            name=row.name,
+            args=row.args,
+        )
+        for row in rows[:limit]
+    ]
+    return Page(items=items, next=to_cursor(rows[limit - 1].id) if len(rows) > limit else None)
+
+
+def _transactions(
+    request: Request, limit: int, cursor: str | None
+) -> Page[transactions.Transaction]:
+    state = choice_of(request, "state", transactions.STATES)
+    with site_of(request).store.read() as session:
+        return transactions.page(session, limit=limit, cursor=cursor, state=state)
+
+
+def is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16
+
+
+LISTS: Mapping[str, Listing] = {
+    "jobs": Listing(jobs.JobSummary, _jobs, ("state", "kind", "party")),
+    "log": Listing(
+        entries.EntryShown, _log, ("type", "subject", "since", "until"), is_evidence=True
+    ),
+    "datasets": Listing(datasets.DatasetShown, _datasets),
+    "grants": Listing(grants.GrantShown, _grants, ("state", "whose")),
+    "models": Listing(models.ModelShown, _models),
+    "proposals": Listing(proposals.ProposalSummary, _proposals, ("state",)),
+    "disputes": Listing(disputes.DisputeShown, _disputes, ("state",)),
+    "emergencies": Listing(emergencies.EmergencyShown, _emergencies, ("state",)),
+    "events": Listing(EventShown, _events, ("contract", "name", "block", "tx")),
+    "transactions": Listing(transactions.Transaction, _transactions, ("state",)),
+}
+"""By the first part of their address."""
