@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from chain.client import ChainClient
     from chain.effects import Effect
+    from chain.ledger import Agreed
     from chain.network import Network
     from chain.proposals import Action
     from node.audit.log import AuditLog
@@ -211,6 +212,13 @@ class Site:
         from node.blocktime import BlockTimes
 
         return BlockTimes(self.network)
+
+    @cached_property
+    def agreed(self) -> Agreed:
+        """What never changes of jobs and models."""
+        from chain.ledger import Agreed
+
+        return Agreed(self.network)
 
     @cached_property
     def peers(self) -> Peers:

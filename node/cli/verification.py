@@ -1,4 +1,5 @@
-"""A certificate file against a chain, or against itself, with no node at hand.
+"""A file with proofs (a certificate, a statement) against a chain, or against itself, with no node
+at hand.
 
 Which consortium is asked decides what the answer is worth: name the one that you trust.  Left out,
 it is the one that the file names, and the answer says so.
@@ -7,9 +8,11 @@ it is the one that the file names, and the answer says so.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from chain import statement
 from chain.certificate import MAX_BYTES
 from chain.client import ChainClient
 from chain.errors import NotDeployed
@@ -18,6 +21,31 @@ from chain.network import Network
 from chain.standalone import ASK_THE_CHAIN, verify_alone
 
 WHERE = "$.network.consortium"
+
+
+class Kind(NamedTuple):
+    """What a file can be: its name, its two verifications, and what only the chain can tell."""
+
+    name: str
+    on_chain: Callable[[bytes, Network], Report]
+    alone: Callable[[bytes], Report]
+    unchecked: Mapping[str, str]
+
+
+CERTIFICATE = Kind("certificate", verify_certificate, verify_alone, ASK_THE_CHAIN)
+KINDS = {
+    statement.TYPE: Kind(
+        "statement",
+        statement.verify_statement,
+        statement.verify_statement_alone,
+        statement.ASK_THE_CHAIN,
+    ),
+}
+"""By the `type` that the file states; a certificate states none."""
+
+
+def _kind(content: bytes) -> Kind:
+    return KINDS.get(statement.kind_of(content), CERTIFICATE)
 
 
 def verify_file(
@@ -31,18 +59,22 @@ def verify_file(
         report = _fault(WHERE, "the file names no consortium, or is not JSON")
     else:
         try:
-            report = verify_certificate(content, Network.open(client, named))
+            report = _kind(content).on_chain(content, Network.open(client, named))
         except NotDeployed as error:
             report = _fault(WHERE if consortium is None else "--consortium", str(error))
-    return {"file": str(file), "consortium": named, **report.to_json()}
+    kind = _kind(content).name
+    return {"file": str(file), "kind": kind, "consortium": named, **report.to_json()}
 
 
 def verify_file_alone(file: Path) -> dict[str, Any]:
     """The checks that need no chain, and what they leave open. Raises OSError."""
+    content = _content(file)
+    kind = _kind(content)
     return {
         "file": str(file),
-        **verify_alone(_content(file)).to_json(),
-        "unchecked": dict(ASK_THE_CHAIN),
+        "kind": kind.name,
+        **kind.alone(content).to_json(),
+        "unchecked": dict(kind.unchecked),
     }
 
 
