@@ -186,6 +186,12 @@ def _anchored(session: Session, event: EventRecord, me: str | None) -> None:
     record(session, "anchor.made", event.args["site"], data, "sync")
 
 
+def _cosigned(session: Session, event: EventRecord, me: str | None) -> None:
+    anchor = session.get(Anchor, event.args["size"])
+    if event.args["site"] == me and anchor is not None:
+        anchor.state = "PENDING"  # until the chain has been asked how many it has now
+
+
 Handler = Callable[[Session, "EventRecord", "str | None"], None]
 
 HANDLERS: Mapping[tuple[str, str], Handler] = {
@@ -198,6 +204,7 @@ HANDLERS: Mapping[tuple[str, str], Handler] = {
     **{("JobRegistry", name): _ended for name in ENDS},
     ("ModelRegistry", "ModelRegistered"): _model_registered,
     ("AuditAnchor", "Anchored"): _anchored,
+    ("AuditAnchor", "Cosigned"): _cosigned,
     **OF_VOTES,
 }
 

@@ -497,6 +497,7 @@ class Anchor(Base):
     state: Mapped[str] = mapped_column(String(12), default="PENDING", index=True)
     # PENDING → WITNESSED or UNWITNESSED, as the chain says; from UNWITNESSED back when one cosigns
     witnesses: Mapped[list[Any]] = mapped_column(default=list)  # members that the chain counted
+    needed: Mapped[int] = mapped_column(default=0)  # as many as the consortium asks for
 
 
 class Challenge(Base):

@@ -21,6 +21,7 @@ from node.cli import (
     reviews,
     rules,
     setup,
+    witness,
     work,
 )
 
@@ -48,6 +49,7 @@ for module in (
     lineage,
     log,
     monitor,
+    witness,
     people,
 ):
     module.register(app)

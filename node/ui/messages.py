@@ -412,6 +412,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "part.sync": ("Sync", "同步进程"),
     "part.worker": ("Worker", "工作进程"),
     "part.witness": ("Witness of other logs", "其他日志的见证"),
+    "part.anchors": ("Log on the chain", "链上日志"),
     # Words of many pages
     "id": ("Identifier", "标识"),
     "name": ("Name", "名称"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
+from node.api.views import anchoring
 from node.api.views.model import Shown
 from node.errors import NodeError
 from node.staleness import silent_seconds, warning
@@ -78,6 +79,8 @@ def show(site: Site) -> Health:
     parts["worker"] = _worker(site)
     ready = all(part.ok for part in parts.values())
     parts["witness"] = _witness(site)  # another site's lie makes this one no less ready
+    is_anchored, told = anchoring.standing(site)  # work goes on while the chain is away
+    parts["anchors"] = Part(ok=is_anchored, detail=told)
     silent = silent_seconds(site)
     return Health(
         status=READY if ready else DEGRADED,

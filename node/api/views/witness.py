@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import select
 
+from node.api.views import anchoring
+from node.api.views.anchoring import AnchoringShown
 from node.api.views.model import Shown
 from node.api.views.names import Names
 from node.store import Cosignature, LogConflict, PublishedHead, WitnessedHead
@@ -20,6 +22,7 @@ class CosignerShown(Shown):
     site: str
     name: str | None
     time: int
+    for_contracts: bool  # it came with the line of an anchor key
 
 
 class PublishedShown(Shown):
@@ -28,6 +31,7 @@ class PublishedShown(Shown):
     size: int
     root: str
     published_at: float
+    for_contracts: bool  # this site's anchor key signed it
     cosigned_by: list[CosignerShown]
 
 
@@ -46,7 +50,8 @@ class WitnessedShown(Shown):
 class ConflictShown(Shown):
     """`fork`: two roots of one size, or two histories; `unproven`: the log had no proof.
 
-    Both notes bear the log's own signature.
+    Both notes bear the log's own signature.  `posted`: to the chain; NEEDLESS where the site is
+    marked already or anchored what it showed, UNSIGNED where its anchor key signed nothing.
     """
 
     site: str
@@ -55,10 +60,12 @@ class ConflictShown(Shown):
     known: str
     shown: str
     found_at: float
+    posted: Literal["", "POSTED", "NEEDLESS", "UNSIGNED", "REFUSED"]
 
 
 class WitnessShown(Shown):
     published: PublishedShown | None
+    anchoring: AnchoringShown
     heads: list[WitnessedShown]
     conflicts: list[ConflictShown]
 
@@ -77,13 +84,20 @@ def show(site: Site, names: Names) -> WitnessShown:
             size=size,
             root="0x" + site.log.root(size).hex(),
             published_at=newest.published_at,
+            for_contracts=bool(newest.line),
             cosigned_by=[
-                CosignerShown(site=row.witness, name=names.site(row.witness).name, time=row.time)
+                CosignerShown(
+                    site=row.witness,
+                    name=names.site(row.witness).name,
+                    time=row.time,
+                    for_contracts=bool(row.account_line),
+                )
                 for row in cosigned
             ],
         )
     return WitnessShown(
         published=published,
+        anchoring=anchoring.show(site, names),
         heads=[
             WitnessedShown(
                 site=row.log_id,
@@ -97,13 +111,16 @@ def show(site: Site, names: Names) -> WitnessShown:
             for row in heads
         ],
         conflicts=[
-            ConflictShown(
-                site=row.log_id,
-                name=names.site(row.log_id).name,
-                kind=row.kind,
-                known=row.known,
-                shown=row.shown,
-                found_at=row.found_at,
+            ConflictShown.model_validate(
+                {
+                    "site": row.log_id,
+                    "name": names.site(row.log_id).name,
+                    "kind": row.kind,
+                    "known": row.known,
+                    "shown": row.shown,
+                    "found_at": row.found_at,
+                    "posted": row.posted,
+                }
             )
             for row in conflicts
         ],

@@ -5,6 +5,8 @@ Revision 0009, after 0008.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -28,6 +30,7 @@ def upgrade() -> None:
     state = sa.Column("state", sa.String(12), nullable=False, server_default="UNWITNESSED")
     _add("anchor", state)
     _add("anchor", sa.Column("witnesses", sa.JSON(), nullable=False, server_default="[]"))
+    _add("anchor", sa.Column("needed", sa.Integer(), nullable=False, server_default="0"))
     op.create_index("ix_anchor_state", "anchor", ["state"])
     op.create_table(
         "challenge",
@@ -48,13 +51,13 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("challenge")
     op.drop_index("ix_anchor_state", "anchor")
-    for name, column in (("anchor", "witnesses"), ("anchor", "state")):
-        _drop(name, column)
+    for column in ("needed", "witnesses", "state"):
+        _drop("anchor", column)
     for name, column, _ in TEXTS:
         _drop(name, column)
 
 
-def _add(name: str, column: sa.Column[str]) -> None:
+def _add(name: str, column: sa.Column[Any]) -> None:
     """The default is for the rows that are there; later ones say what they have."""
     with op.batch_alter_table(name) as table:
         table.add_column(column)
