@@ -27,7 +27,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def fill(site: Site, count: int) -> None:
     with site.store.begin() as session:
         for _ in range(count):
-            record(session, "request.refused", "0x01", {}, "operator")
+            record(session, "chain.available", OWN, {"block": 1, "was": "x"}, "sync")
     while site.log.sequence():
         pass
 
