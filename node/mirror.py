@@ -24,7 +24,7 @@ from chain.merkle import EMPTY_ROOT
 from node import alerts
 from node.audit.checkpoint import Checkpoint, origin_of
 from node.audit.note_keys import CosignerKey, Ed25519Key
-from node.audit.notes import Note, Signature
+from node.audit.notes import Note, NoteKey, Signature
 from node.audit.reading import Fetch, TileReader, TilesDiffer, split_bundle, tile_path, time_of
 from node.audit.tiles import HASH_BYTES, WIDTH, bundle
 from node.errors import Invalid, NodeError, NotFound, Refused, TooLarge, Unauthenticated
@@ -191,16 +191,14 @@ class Mirror:
         if kept is None or (told := Note.parse(shown)).text != Note.parse(kept).text:
             return
         directory, origin = self.site.directory, origin_of(self.log_id)
-        keys = [Ed25519Key(origin, key) for key in directory.audit_keys(self.log_id)]
-        cosigners = [
-            CosignerKey(origin_of(other), key)
-            for other in directory.sites()
-            for key in directory.audit_keys(other)
-        ]
+        keys: list[NoteKey] = [Ed25519Key(origin, key) for key in directory.audit_keys(self.log_id)]
+        for other in directory.sites():
+            keys += [CosignerKey(origin_of(other), key) for key in directory.audit_keys(other)]
+            keys += directory.anchor_keys(other)
         good: list[Signature] = []
         for line in told.signatures:
             try:
-                good += Note(told.text, (line,)).opened([*keys, *cosigners])
+                good += Note(told.text, (line,)).opened(keys)
             except Refused:
                 continue  # a stranger's, or a forged one: the head stands without it
         merged = str(Note.parse(kept).signed(*good))
