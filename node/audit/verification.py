@@ -210,7 +210,7 @@ class _Reader:
                 at = (row[0] - start) * HASH_BYTES
                 if what := self._what_differs(row, leaf, stored[at : at + HASH_BYTES]):
                     stretch.faults.append(Fault(row[0], what))
-            if len(rows) == stop - start and len(stored) > len(joined):
+            if len(stored) > (stop - start) * HASH_BYTES:
                 what = "missing: the tiles hold more entries than the database"
                 stretch.faults.append(Fault(stop, what))
         return joined
@@ -295,15 +295,14 @@ class _Tree:
 
     def end(self, size: int) -> None:
         """What tiles and anchors tell of entries that are not there."""
-        if not self._is_whole:
-            return
-        for level, hashes in self._upper.items():
-            self._compare(level, (size >> HEIGHT * level) // WIDTH, hashes)
+        if self._is_whole:
+            for level, hashes in self._upper.items():
+                self._compare(level, (size >> HEIGHT * level) // WIDTH, hashes)
         if size % WIDTH == 0 and self._tiles.stored(0, size // WIDTH):
             what = "missing: the tiles hold more entries than the database"
             self.faults.append(Fault(size, what))
-        if self._heads and not self.faults:
-            newest = self._heads[-1].size
+        newest = self._heads[-1].size if self._heads else 0
+        if newest > size and size not in [fault.index for fault in self.faults]:
             self.faults.append(Fault(size, f"missing up to {newest}, which is anchored"))
 
     def _hold(self, stretch: Stretch) -> None:
