@@ -20,10 +20,11 @@ from node.api.evidence import enter_reading
 from node.api.headers import WITH_WALLET
 from node.api.problems import problem_response
 from node.api.views import waiting
+from node.api.views.badge import Badge
 from node.api.views.people import in_order
 from node.api.views.proposals import ActionShown
 from node.api.views.search import Results
-from node.errors import NodeError
+from node.errors import NodeError, NotFound
 from node.index.words import WHOLE_ID
 from node.pause import paused_until
 from node.staleness import silent_seconds
@@ -42,7 +43,10 @@ TOLD = "told."  # begins the keys of what scripts say
 
 router = APIRouter(include_in_schema=False)
 
-WALLET_PAGES: Mapping[str, tuple[str, ...]] = {
+SCRIPTS: Mapping[str, tuple[str, ...]] = {
+    "overview": ("live.js",),
+    "log": ("live.js",),
+    "anchors": ("live.js",),
     "login": ("wallet.js",),
     "grants": ("wallet.js",),
     "people": ("wallet.js",),
@@ -54,6 +58,9 @@ WALLET_PAGES: Mapping[str, tuple[str, ...]] = {
     "waiting": ("wallet.js", "countdown.js"),
 }
 """Section → the modules of static/ that its pages load; the others have no script."""
+
+CHECKS = ("canonical.js", "digest.js", "entries.js", "failure.js", "merkle.js")
+"""Modules of the verifier that static/live.js imports."""
 
 NAVIGATION = (
     ("overview", "/"),
@@ -75,6 +82,7 @@ NAVIGATION = (
 
 def install(app: FastAPI) -> None:
     """Add the pages to a node's application, and let problems be pages for people."""
+    app.state.badge = Badge(app.state.site, app.state.names)
     app.include_router(router)
     app.state.problem_page = problem_page
 
@@ -129,6 +137,7 @@ for _path, _template, _section, _read in (
     ("/jobs/{id}", "job.html", "jobs", pages.job_page),
     ("/log", "log.html", "log", pages.log_page),
     ("/log/{index}", "entry.html", "log", pages.entry_page),
+    ("/badge", "badge.html", "badge", pages.badge_of),
     ("/models", "models.html", "models", pages.models_page),
     ("/models/{id}", "model.html", "models", pages.model_page),
     ("/datasets", "datasets.html", "datasets", pages.datasets_page),
@@ -239,6 +248,20 @@ def countdown() -> Response:
     return _static("countdown.js", "text/javascript")
 
 
+@router.get("/static/live.js")
+def live() -> Response:
+    return _static("live.js", "text/javascript")
+
+
+@router.get("/static/check/{name}")
+def check_module(name: str) -> Response:
+    """Imported without a version in its address, so that it is asked for anew each time."""
+    if name not in CHECKS:
+        raise NotFound("NotFound", "there is no such module", found=name[:40])
+    content = (FOLDER / "verifier" / "source" / name).read_bytes()
+    return Response(content, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+
 def problem_page(request: Request, error: NodeError) -> Response:
     """A refusal for a person; to the form where only the token is missing."""
     if error.status == 401:
@@ -260,7 +283,7 @@ def render(
     )
     settings = request.app.state.site.settings
     actor = session.reader(request)
-    scripts = WALLET_PAGES.get(section, ())
+    scripts = SCRIPTS.get(section, ())
     text = (
         _environment()
         .get_template(template)

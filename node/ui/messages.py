@@ -529,6 +529,10 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "What was entered here has been erased. The entry still stands, and its proof holds.",
         "此处记录的内容已被擦除。该条目仍然存在，其证明依然有效。",
     ),
+    "log.missing": (
+        "What was entered here is gone, and no erasure tells of it: somebody took it away.",
+        "此处记录的内容已不存在，且没有擦除记录：已被他人移除。",
+    ),
     "log.altered": (
         "The database shows something else than this entry committed to: somebody changed it.",
         "数据库中的内容与该条目的承诺不符：已被他人更改。",
@@ -771,6 +775,99 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "transactions.intent": ("Intent", "意图"),
     "transactions.call": ("Call", "调用"),
     # Search
+    "badge.title": ("Log, witnesses and chain", "日志、见证人与区块链"),
+    "badge.agree": ("All three say the same.", "三方一致。"),
+    "badge.behind": ("Nothing contradicts; not all is confirmed yet.", "无矛盾；部分尚待确认。"),
+    "badge.unknown": ("One of the three cannot be asked now.", "目前有一方无法询问。"),
+    "badge.differ": ("They contradict each other: trust none of it.", "三方互相矛盾：请勿采信。"),
+    "badge.of.log": ("Log", "日志"),
+    "badge.of.witnesses": ("Witnesses", "见证人"),
+    "badge.of.chain": ("Chain", "区块链"),
+    "badge.of.browser": ("This browser", "本浏览器"),
+    "badge.log.size": ("shows a head of {count} entries", "出示含 {count} 个条目的头"),
+    "badge.log.shorter": (
+        "is shorter than the {count} entries that are anchored",
+        "少于已锚定的 {count} 个条目",
+    ),
+    "badge.log.anchor": (
+        "has another root for the first {count} entries than was anchored",
+        "前 {count} 个条目的根与已锚定的不同",
+    ),
+    "badge.log.broken": (
+        "its tiles and its database contradict each other",
+        "其哈希瓦片与数据库互相矛盾",
+    ),
+    "badge.witnesses.agree": ("{count} sites cosigned this head", "{count} 个站点联署了该头"),
+    "badge.witnesses.none": ("nobody cosigned this head yet", "该头尚无人联署"),
+    "badge.witnesses.unknown": (
+        "keys of {count} cosigners cannot be read now",
+        "目前无法读取 {count} 个联署方的密钥",
+    ),
+    "badge.witnesses.differ": (
+        "{count} cosigned another head than the log has now",
+        "{count} 个联署针对的并非日志现有的头",
+    ),
+    "badge.chain.agree": ("holds the head of {count} entries", "存有含 {count} 个条目的头"),
+    "badge.chain.none": ("holds no head of this log yet", "尚无该日志的头"),
+    "badge.chain.gap": ("lacks {count} entries for too long", "缺少 {count} 个条目的时间过长"),
+    "badge.chain.behind": (
+        "this node has not read its newest {count} blocks",
+        "本节点落后 {count} 个区块",
+    ),
+    "badge.chain.silent": ("does not answer", "没有响应"),
+    "badge.chain.unregistered": ("does not know this site yet", "尚不认识本站点"),
+    "badge.chain.longer": (
+        "holds a head of {count} entries, more than the log has",
+        "存有含 {count} 个条目的头，多于日志现有条目",
+    ),
+    "badge.chain.differ": (
+        "holds another root for the first {count} entries",
+        "对前 {count} 个条目存有不同的根",
+    ),
+    "badge.chain.lost": (
+        "has lost the head of {count} entries that it held",
+        "丢失了曾存有的含 {count} 个条目的头",
+    ),
+    "badge.chain.marked": (
+        "marks this site: it did not prove its head of {count} entries in time",
+        "已标记本站点：未按时证明其含 {count} 个条目的头",
+    ),
+    "badge.chain.unwitnessed": (
+        "counts only {count} members behind the newest head",
+        "最新的头仅有 {count} 个成员支持",
+    ),
+    "told.badge.same": (
+        "saw nothing else before; it checks every new head against the one it knows",
+        "此前所见一致；它会用已知的头核对每个新头",
+    ),
+    "told.badge.found": (
+        "This browser found that the node contradicts itself.",
+        "本浏览器发现该节点自相矛盾。",
+    ),
+    "told.badge.older": (
+        "saw a longer log before: this is an older head",
+        "此前见过更长的日志：这是较旧的头",
+    ),
+    "told.badge.other": (
+        "saw another root for as many entries before",
+        "此前对同样多的条目见过不同的根",
+    ),
+    "told.badge.forked": (
+        "got no proof that this head continues the one it saw before",
+        "未获得该头延续此前所见之头的证明",
+    ),
+    "told.badge.cannot": (
+        "checks nothing on a page without TLS",
+        "在没有 TLS 的页面上不进行核对",
+    ),
+    "told.entry.checked": (
+        "Checked in this browser: this is what the leaf commits to, and it is under the root.",
+        "已在本浏览器核对：所示内容即叶子所承诺的内容，且叶子在该根之下。",
+    ),
+    "told.entry.false": (
+        "What is shown is not what stands under the root.",
+        "所示内容与该根之下的内容不符。",
+    ),
     "export": ("Export what is shown:", "导出当前显示的内容："),
     "views.title": ("Saved views", "已保存的视图"),
     "views.intro": (

@@ -30,6 +30,7 @@ from node.api.views import (
 )
 from node.api.views import proposals as proposals_view
 from node.api.views import transactions as transactions_view
+from node.api.views.badge import Badge
 from node.api.views.jobs import Curve
 from node.api.views.people import key_shown, person_shown
 from node.api.views.proposals import EffectShown
@@ -64,6 +65,7 @@ def overview(request: Request) -> dict[str, Any]:
     with site.store.read() as session:
         latest = entries.page(session, limit=ON_OVERVIEW)
     return {
+        **badge_of(request),
         "health": health.show(site),
         "jobs": jobs.page(site, names, limit=ON_OVERVIEW),
         "entries": latest,
@@ -124,6 +126,7 @@ def log_page(request: Request) -> dict[str, Any]:
     with site.store.read() as session:
         types = entries.types(session)
     return {
+        **badge_of(request),
         "page": _read(request, "log"),
         "filters": log_filters(request),
         "types": types,
@@ -139,6 +142,7 @@ def entry_page(request: Request) -> dict[str, Any]:
     entry = entries.show(site_of(request), int(index), None if size is None else int(size))
     proof = entry.proof
     return {
+        **badge_of(request),
         "entry": entry,
         "steps": steps(entry.index, proof.size, entry.leaf_hash, proof.path),
     }
@@ -172,6 +176,16 @@ def views_page(request: Request) -> dict[str, Any]:
         "views": [saved.show(view) for view in kept],
         "list": None if listing is None else asked["list"],
         "filters": filters,
+    }
+
+
+def badge_of(request: Request) -> dict[str, Any]:
+    """How log, witnesses and chain stand; ``seen`` is the size of a head that a browser knows."""
+    badge: Badge = request.app.state.badge
+    seen = request.query_params.get("seen", "")
+    return {
+        "badge": badge.look(int(seen) if is_number(seen) else None),
+        "log_id": site_of(request).settings.site_id or "",
     }
 
 

@@ -53,7 +53,11 @@ from tests.node.face import (
 )
 from tests.node.newcomers import ALGORITHM, Newcomers, gather
 
-TEMPLATES = sorted((explorer.FOLDER / "templates").glob("*.html"))
+DOCUMENTS = ("statement.html", "pack.html")
+"""They stand alone as files, with their own words and style, and load nothing."""
+TEMPLATES = sorted(
+    path for path in (explorer.FOLDER / "templates").glob("*.html") if path.name not in DOCUMENTS
+)
 HTML = {"Accept": "text/html"}
 RULES = (Path(explorer.__file__).parents[1] / "rules.py").read_text("utf-8")
 HOSTILE = "<script>alert(1)</script>\"'"
@@ -219,20 +223,41 @@ async def test_the_head_says_who_is_signed_in_with_which_roles(
         assert "代表, 审计员" in chinese
 
 
+LIVE = ("/", "/log", "/log/0")
+"""Pages that a script of ours keeps current and checks; they are read without it all the same."""
+
+
 @pytest.mark.parametrize("path", PATHS)
-async def test_pages_need_no_script_and_nothing_from_elsewhere(
+async def test_pages_need_nothing_from_elsewhere_and_have_no_script_but_the_live_one(
     browser: httpx.AsyncClient, path: str
 ) -> None:
     answer = await browser.get(path)
     assert answer.status_code in (200, 303)
     page = _Page(answer.text)
-    assert not page.all("script")
+    scripts = [script["src"] or "" for script in page.all("script")]
+    assert [src.partition("?")[0] for src in scripts] == ["/static/live.js"] * (path in LIVE)
     assert not page.all("style")
     assert all("style" not in attributes for _, attributes in page.tags)
     for _, attributes in page.tags:
         for name in ("src", "href", "action"):
             assert not (attributes.get(name) or "").startswith(("http:", "https:", "//"))
-    assert "script-src" not in answer.headers["content-security-policy"]
+    policy = answer.headers["content-security-policy"]
+    assert ("script-src" in policy) == (path in LIVE)
+    assert "unsafe" not in policy
+
+
+async def test_the_live_script_finds_the_modules_that_it_imports(
+    browser: httpx.AsyncClient,
+) -> None:
+    script = (await browser.get("/static/live.js")).text
+    assert not re.search(r"innerHTML|eval\(|https?://", script)
+    names = re.findall(r'from "\./check/(\w+\.js)"', script)
+    assert set(names) <= set(explorer.CHECKS)
+    for name in explorer.CHECKS:
+        answer = await browser.get(f"/static/check/{name}")
+        assert answer.headers["content-type"].startswith("text/javascript")
+        assert set(re.findall(r'from "\./(\w+\.js)"', answer.text)) <= set(explorer.CHECKS)
+    assert (await browser.get("/static/check/page.js")).status_code == 404
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
@@ -540,6 +565,9 @@ def test_no_text_is_without_a_use() -> None:
         "emergency.",
         "next.",
         "attested.",
+        "badge.",
+        "filter.",
+        "alert.",
     )
     put_together = {f"proposals.{deed}" for deed in ("withdraw", "queue", "execute")}
     put_together |= {"log.left", "log.right", "job.train", "job.predict"}
