@@ -104,9 +104,9 @@ def show(site: Site, names: Names, id: str, language: Language = "en") -> AlertS
 
 def counts(site: Site) -> AlertCounts:
     """How many are open, for a badge."""
-    query = select(Alert.severity, func.count()).where(*OPEN).group_by(Alert.severity)
+    query = select(Alert.severity, func.count().label("open")).where(*OPEN).group_by(Alert.severity)
     with site.store.read() as session:
-        found = dict(session.execute(query).tuples().all())
+        found = {row.severity: row.open for row in session.execute(query)}
     return AlertCounts(**{name: found.get(name, 0) for name in AlertCounts.model_fields})
 
 
