@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import Field
 
+from node.api.auth import require
 from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import entries
 from node.api.views.entries import CheckpointShown, EntryShown, EntryWithProof
+from node.api.views.model import Asked, Shown
+from node.audit import erasure
+from node.audit.payloads import MAX_SCOPE
 
 router = APIRouter(
     prefix="/audit", tags=["evidence"], route_class=OperatorRoute, dependencies=[EVIDENCE]
@@ -58,6 +64,41 @@ def show_entry(
     size: Annotated[int | None, Query(ge=1, lt=2**53, description="Prove under this head.")] = None,
 ) -> EntryWithProof:
     return entries.show(request.app.state.site, index, size)
+
+
+class NewErasure(Asked):
+    """The reason stands in the receipt for good. Name no person."""
+
+    scope: str = Field(
+        min_length=1, max_length=MAX_SCOPE, description="A job, a dataset or another id."
+    )
+    reason: str = Field(min_length=1, max_length=erasure.MAX_REASON)
+
+
+class ErasedShown(Shown):
+    """`journal_cut`: the database's journal has forgotten, too; else a restart makes it forget."""
+
+    receipt: dict[str, Any]
+    journal_cut: bool
+
+
+@router.post(
+    "/erasures",
+    status_code=201,
+    summary="Erase what entries of a scope tell; they stand and prove as before",
+    dependencies=[Depends(require("operator"))],
+)
+async def erase(request: Request, body: NewErasure) -> ErasedShown:
+    found = await run_sync(erasure.erase, request.app.state.site, body.scope, body.reason)
+    return ErasedShown(receipt=found.receipt, journal_cut=found.journal_cut)
+
+
+@router.get("/erasures", summary="Signed receipts of erasures, oldest first")
+def list_erasures(
+    request: Request, scope: Annotated[str | None, Query(max_length=MAX_SCOPE)] = None
+) -> Page[dict[str, Any]]:
+    with request.app.state.site.store.read() as session:
+        return Page(items=erasure.receipts(session, scope), next=None)
 
 
 @router.get("/checkpoint", summary="The newest head of the log, signed")

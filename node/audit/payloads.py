@@ -20,13 +20,22 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from chain import canonical, entries
+from node.audit.verification import MAX_FAULTS, Fault
 from node.errors import Failed
-from node.store import AuditPayload, PayloadKey, insert_later
+from node.store import (
+    AuditEntry,
+    AuditPayload,
+    ErasedEntry,
+    PayloadKey,
+    Store,
+    insert_later,
+)
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
 MAX_SCOPE = 80  # characters
 _OPEN_KEYS = "payload keys"
+_UNREADABLE = (InvalidTag, ValueError, TypeError, KeyError, RecursionError, canonical.NotCanonical)
 
 
 @dataclass(frozen=True)
@@ -39,24 +48,30 @@ class Payload:
 
 @dataclass(frozen=True)
 class Sealed:
-    """A payload as the database has it: None where it was erased."""
+    """A payload as the database has it; None where it is gone.
+
+    What was erased is not opened, even if somebody put it back.
+    """
 
     content: bytes | None
     key: bytes | None
+    is_erased: bool = False
 
     def open(self, id: str, committed: Mapping[str, str]) -> Payload | None:
-        """None where it was erased; raises `Failed` (``PayloadDiffers``) where it is not what the
+        """None where it is gone; raises `Failed` (``PayloadDiffers``) where it is not what the
         entry of this id committed to."""
-        if self.content is None or self.key is None:
+        if self.is_erased or self.content is None or self.key is None:
             return None
         nonce, content = self.content[:NONCE_BYTES], self.content[NONCE_BYTES:]
         try:
             opened = json.loads(AESGCM(self.key).decrypt(nonce, content, id.encode()))
-            found = Payload(bytes.fromhex(opened["salt"]), opened["data"])
-        except (InvalidTag, ValueError, TypeError, KeyError) as error:
+            found = Payload(bytes.fromhex(opened["salt"]), dict(opened["data"]))
+            contents = {name: canonical.dumps(value) for name, value in found.data.items()}
+        except _UNREADABLE as error:
             raise _differs(id, "it does not open") from error
-        contents = {name: canonical.dumps(value) for name, value in found.data.items()}
-        if entries.commit(found.salt, contents) != committed:
+        # HMAC pads its key with zeros, so that salts of other lengths may give the same.
+        right_length = len(found.salt) == entries.SALT_BYTES
+        if not right_length or entries.commit(found.salt, contents) != committed:
             raise _differs(id, "it is not what the entry committed to")
         return found
 
@@ -68,6 +83,45 @@ def keep(session: Session, id: str, scope: str, salt: bytes, content: bytes) -> 
     plain = b'{"data":%s,"salt":"%s"}' % (content, salt.hex().encode())
     sealed = nonce + key.encrypt(nonce, plain, id.encode())
     insert_later(session, AuditPayload, {"id": id, "key_id": key_id, "sealed": sealed})
+
+
+def faults(store: Store) -> list[Fault]:
+    """Entries whose payload is not what it was (100 at most): changed, taken away without an
+    erasure, or put back after one."""
+    query = (
+        select(
+            AuditEntry.index,
+            AuditEntry.id,
+            AuditEntry.entry,
+            AuditPayload.sealed,
+            PayloadKey.key,
+            ErasedEntry.index,
+        )
+        .outerjoin(AuditPayload, AuditPayload.id == AuditEntry.id)
+        .outerjoin(PayloadKey, PayloadKey.id == AuditPayload.key_id)
+        .outerjoin(ErasedEntry, ErasedEntry.index == AuditEntry.index)
+        .order_by(AuditEntry.index)
+        .execution_options(yield_per=1000)
+    )
+    found: list[Fault] = []
+    with store.read() as session:
+        for index, id, entry, content, key, erased in session.execute(query):
+            if what := _what_differs(id, entry, Sealed(content, key), erased is not None):
+                found.append(Fault(index, what))
+                if len(found) == MAX_FAULTS:
+                    break
+    return found
+
+
+def _what_differs(id: str, entry: bytes, sealed: Sealed, is_erased: bool) -> str | None:
+    if is_erased:
+        return None if sealed.content is None else "erased, and its payload was put back"
+    try:
+        if sealed.open(id, json.loads(entry)["data"]) is None:
+            return "its payload is gone, and no erasure tells of it"
+    except (Failed, ValueError, TypeError, KeyError):
+        return "its payload is not what it committed to"
+    return None
 
 
 def _key_of(session: Session, scope: str) -> tuple[int, AESGCM]:

@@ -441,6 +441,13 @@ EVENTS: Mapping[str, Event] = {
         alert=text("its id"),
         alertKind=text("its kind, of `node.alerts`"),
     ),
+    "payload.erased": Event.of(
+        "the scope",
+        "the payloads of a scope were erased, and their key",
+        count=whole("entries whose payload is gone"),
+        digest=text("SHA-256 over their leaf hashes, in the log's order"),
+        reason=text("why"),
+    ),
     # ── The chain
     "chain.unavailable": Event.of(
         SITE, "the chain does not answer, or stands still", code=CODE, detail=DETAIL

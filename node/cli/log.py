@@ -39,6 +39,9 @@ def verify(
     processes: Annotated[
         int, typer.Option(min=1, max=64, help="That read a long log at the same time.")
     ] = os.cpu_count() or 1,
+    payloads: Annotated[
+        bool, typer.Option(help="Open every payload, too, and hold it against its entry.")
+    ] = True,
 ) -> None:
     """Read the whole log and name every fault; exit code 1 if there is one.
 
@@ -57,6 +60,8 @@ def verify(
         size = own.size
         with _shown(place, "verified", size) as shown:
             faults += own.verify(heads, processes=processes, progress=shown)
+        if payloads:
+            faults += own.payload_faults()
         root = None if faults else own.root(size)
     found = {
         "entries": size,

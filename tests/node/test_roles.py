@@ -79,6 +79,7 @@ MAY: dict[str, tuple[str, ...]] = {
     # Of one's own: what is another's is refused inside.
     "POST /v1/api-keys": EVERYBODY,
     "POST /v1/api-keys/{id}/revoke": EVERYBODY,
+    "POST /v1/audit/erasures": OPERATOR,
     "POST /v1/views": EVERYBODY,
     "POST /v1/views/{id}/remove": EVERYBODY,
     "POST /v1/sign-out": EVERYBODY,

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class EntryShown(Shown):
     """`entry` is a CloudEvents 1.0 event; its canonical JSON (RFC 8785) is the leaf's data, and its
     `data` are commitments. What they are of is `data`: `payload` says whether it is there
-    ("open"), was "erased", or is not what the entry committed to ("altered"), and then is null.
+    ("open"), was "erased", is "missing" though nobody erased it, or is not what the entry
+    committed to ("altered"); then it is null.
     """
 
     index: int
@@ -32,7 +33,7 @@ class EntryShown(Shown):
     time: str
     entry: dict[str, Any]
     data: dict[str, Any] | None
-    payload: Literal["open", "erased", "altered"]
+    payload: Literal["open", "erased", "missing", "altered"]
 
 
 class ProofShown(Shown):
@@ -175,7 +176,8 @@ def _anchor(row: Anchor) -> AnchorShown:
 def _shown(entry: LogEntry) -> dict[str, Any]:
     try:
         data = entry.data
-        payload = "erased" if data is None else "open"
+        gone = "erased" if entry.is_erased else "missing"
+        payload = gone if data is None else "open"
     except Failed:
         data, payload = None, "altered"
     return {
