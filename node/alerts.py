@@ -57,7 +57,9 @@ KINDS: Mapping[str, Kind] = {
     "anchor.missing": Kind("critical", lasting=True),
     "anchor.behind": Kind("warning", lasting=True),
     "anchor.unwitnessed": Kind("warning", lasting=True),
+    "site.challenged": Kind("critical", lasting=True),
     "site.marked": Kind("critical"),
+    "audit.requested": Kind("warning"),
     # Keys and grants on the chain
     "key.unexpected": Kind("critical"),
     "key.changed": Kind("notice"),

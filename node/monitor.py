@@ -29,6 +29,7 @@ from node.store import (
     ChainEvent,
     ChainState,
     ChainTx,
+    Challenge,
     LocalDataset,
     LocalJob,
     LogConflict,
@@ -111,9 +112,12 @@ class Monitor:
             self._read_events(session)
             self._grants_in_use(session)
             self._gaps(session)
+            self._challenges(session)
+            self._own_witnesses(session)
         for log_id in sorted(self._anchored):
-            self._hold_anchors(log_id)
-            self._on_chain(log_id)
+            if log_id != self.site.id:
+                self._hold_anchors(log_id)
+                self._on_chain(log_id)
 
     def check_own_log(self) -> None:
         """Read this site's own log as a whole, now and then."""
@@ -170,12 +174,33 @@ class Monitor:
             ahead = newest > size and log_id in self._heard
             self._after_a_while(session, "anchor.missing", log_id, told, holds=ahead)
 
+    def _challenges(self, session: Session) -> None:
+        """Sites that have to prove a head that they signed, or are marked."""
+        query = select(Challenge).where(Challenge.state == "OPEN").order_by(Challenge.until)
+        found: dict[str, Challenge] = {}
+        for row in session.scalars(query):
+            found.setdefault(row.site, row)
+            told = {"challenge": row.id, "size": row.size, "until": row.until}
+            self._see(session, "site.challenged", row.site, {**told, "problem": row.problem})
+        for subject in alerts.subjects(session, "site.challenged"):
+            if subject not in found:
+                alerts.end(session, "site.challenged", subject, now=self.clock())
+
+    def _own_witnesses(self, session: Session) -> None:
+        """The newest anchored head of this site's own log that was judged."""
+        judged = select(Anchor).where(Anchor.state != "PENDING").order_by(Anchor.size.desc())
+        newest = session.scalar(judged.limit(1))
+        if newest is not None:
+            told = {"size": newest.size, "cosigners": len(newest.witnesses)}
+            few = newest.state == "UNWITNESSED"
+            self._lasting(session, "anchor.unwitnessed", self.site.id, told, holds=few)
+
     def _hold_anchors(self, log_id: str) -> None:
         """Every anchored head is one that the log's tiles make."""
         mirror = Mirror(self.site, log_id, self.clock)
         held = self._held.get(log_id, 0)
         waiting = sorted(size for size in self._anchored[log_id] if size > held)
-        if log_id == self.site.id or not waiting:
+        if not waiting:
             return
         try:
             if waiting[0] > mirror.head().size:
@@ -258,6 +283,10 @@ class Monitor:
         elif event.name == "ConsentGranted" and args["datasetId"] in self._datasets(session):
             told = {"dataset": args["datasetId"], "grantee": args["grantee"]}
             yield "grant.given" if own else "grant.unexpected", args["id"], told
+        elif event.name == "SiteMarked":
+            yield "site.marked", args["site"], {}
+        elif event.name == "AuditRequested" and args["site"] == self.site.id:
+            yield "audit.requested", self.site.id, {"request": args["id"], "until": args["until"]}
 
     def _is_own(self, session: Session, event: ChainEvent) -> bool:
         """Whether this node sent what the event follows from, or it is its site's beginning."""

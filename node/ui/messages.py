@@ -1319,6 +1319,19 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "Ask the members whether their nodes run.",
         "询问各成员的节点是否在运行。",
     ),
+    "alert.site.challenged": (
+        "A site has to prove a head that it signed",
+        "站点须证明其签署过的头部",
+    ),
+    "alert.site.challenged.do": (
+        "If it is this site, see GET /v1/witness: without an answer in time it is marked.",
+        "若为本站点，请查看 GET /v1/witness：逾期未答复将被标记。",
+    ),
+    "alert.audit.requested": ("An audit of this site was requested", "有人请求审计本站点"),
+    "alert.audit.requested.do": (
+        "Answer with a pack before the deadline; silence is recorded.",
+        "请在截止时间前以证据包答复；沉默会被记录。",
+    ),
     "alert.site.marked": ("A site is marked on the chain", "站点在链上被标记"),
     "alert.site.marked.do": (
         "Read the evidence at the contract; a mark moves no rights by itself.",

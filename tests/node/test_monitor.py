@@ -23,6 +23,7 @@ from node.store import (
     ChainEvent,
     ChainState,
     ChainTx,
+    Challenge,
     LogConflict,
     MirroredLog,
     MonitorState,
@@ -44,6 +45,7 @@ CLEARED = (
     ChainEvent,
     ChainState,
     ChainTx,
+    Challenge,
     LogConflict,
     MirroredLog,
     MonitorState,
@@ -347,6 +349,38 @@ def test_what_the_contracts_say_of_a_head_is_taken_over(site: Site, clock: Clock
     said[0] = OnChain("WITNESSED", 2, "equivocation")
     monitor.step()
     assert told(site, still=True) == [("site.marked", PARTNER)]
+
+
+@pytest.mark.parametrize("subject", [OWN, PARTNER])
+def test_a_challenge_is_told_until_it_is_answered(
+    site: Site, monitor: Monitor, subject: str
+) -> None:
+    values = {"size": 5, "root": "0x", "until": int(NOW) + 60, "block": 7, "problem": ""}
+    for state, holds in (("OPEN", True), ("ANSWERED", False)):
+        put(site, Challenge(id="0xc1", site=subject, state=state, **values))
+        monitor.step()
+        assert (("site.challenged", subject) in told(site, still=True)) is holds
+
+
+def test_our_own_head_with_too_few_witnesses_is_told_until_there_are_enough(
+    site: Site, monitor: Monitor
+) -> None:
+    old = {"root": "0x", "block": 1, "tx_hash": "0x"}
+    put(site, Anchor(size=5, state="UNWITNESSED", witnesses=["m"], **old))
+    put(site, Anchor(size=9, state="PENDING", witnesses=[], **old))
+    monitor.step()
+    assert ("anchor.unwitnessed", OWN) in told(site, still=True)
+    put(site, Anchor(size=9, state="WITNESSED", witnesses=["m", "n"], **old))
+    monitor.step()
+    assert ("anchor.unwitnessed", OWN) not in told(site, still=True)
+
+
+def test_marks_and_requests_for_audits_are_told(site: Site, monitor: Monitor) -> None:
+    put(site, event("Equivocations", "SiteMarked", site=PARTNER))
+    for asked in (OWN, PARTNER):
+        put(site, event("AuditRequests", "AuditRequested", id="0x1", site=asked, until=9))
+    monitor.step()
+    assert told(site) == [("site.marked", PARTNER), ("audit.requested", OWN)]
 
 
 # ── Keys, sites, grants ──────────────────────────────────────────────────────────────────────
