@@ -36,7 +36,7 @@ from node.files import make_private
 from node.migrations import migrate
 from node.store import AuditEntry, Store
 
-SITE = "0x" + "5e" * 32
+SITE, PARTNER = "0x" + "5e" * 32, "0x" + "aa" * 32
 BATCH = 5000
 _BARE = Table(
     "bare", MetaData(), Column("id", Integer, primary_key=True), Column("entry", LargeBinary)
@@ -142,9 +142,19 @@ def _busy() -> float:
 
 
 def _data(number: int) -> dict[str, object]:
-    """What a message's entry tells (`node.audit.transport`)."""
-    digest = f"0x{number:064x}"
-    return {"address": f"train/1/forward/{number}", "digest": digest, "size": 4096, "peer": SITE}
+    """What a message's entry tells, the most frequent one and among the longest."""
+    return {
+        "job": f"0x{number // 500:064x}",
+        "step": "train",
+        "attempt": 1,
+        "sender": SITE,
+        "receiver": PARTNER,
+        "messageKind": "ml.protocols.forward",
+        "n": number % 500,
+        "digest": f"0x{number:064x}",
+        "size": 4096,
+        "receipt": {"digest": f"0x{number:064x}", "keyId": PARTNER},
+    }
 
 
 # ── Proofs ───────────────────────────────────────────────────────────────────────────────────

@@ -54,8 +54,11 @@ def dumps(value: Any) -> bytes:
     written as the integer that `loads` refuses: keep measures small, or write them as text.
     """
     try:
-        if type(value) is str:  # most of what is written, and much faster alone
+        kind = type(value)
+        if kind is str:  # most of what is written, and much faster alone
             return json.encoder.encode_basestring(value).encode("utf-8")
+        if kind is int and -MAX_INTEGER <= value <= MAX_INTEGER:
+            return b"%d" % value
         if _is_plain(value):
             return _PLAIN.encode(value).encode("utf-8")
         return rfc8785.dumps(value)

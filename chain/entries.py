@@ -25,6 +25,8 @@ from chain import canonical, merkle
 from chain.errors import VerificationFailed
 
 SALT_BYTES = 32
+_HMAC_BLOCK = 64  # bytes, of SHA-256
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -40,8 +42,19 @@ def commitment(salt: bytes, content: bytes) -> str:
 
 
 def commit(salt: bytes, contents: Mapping[str, bytes]) -> dict[str, str]:
-    """What the leaf holds of an entry's fields, from the canonical JSON of each."""
-    return {name: commitment(field_salt(salt, name), content) for name, content in contents.items()}
+    """What the leaf holds of an entry's fields, from the canonical JSON of each.
+
+    The same as `commitment` with `field_salt`, faster: a log records by the thousand, and the
+    fields of an entry have the key of their HMAC (RFC 2104) in common.
+    """
+    key = salt.ljust(_HMAC_BLOCK, b"\0")
+    inner, outer = key.translate(_INNER), key.translate(_OUTER)
+    return {
+        name: sha256(
+            sha256(outer + sha256(inner + name.encode()).digest()).digest() + content
+        ).hexdigest()
+        for name, content in contents.items()
+    }
 
 
 def disclose(

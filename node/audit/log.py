@@ -24,7 +24,7 @@ from chain.entries import disclose
 from chain.ranges import range_proof
 from node.audit.checkpoint import sign_checkpoint
 from node.audit.dates import Anchored
-from node.audit.payloads import Payload, Sealed, faults
+from node.audit.payloads import Payload, Sealed
 from node.audit.tiles import WIDTH, Tiles, bundle
 from node.audit.tree import HEIGHT, TiledTree, differs
 from node.audit.verification import Fault, Progress, verify
@@ -36,18 +36,16 @@ from node.store import (
     AuditPayload,
     AuditPending,
     Base,
-    ErasedEntry,
     PayloadKey,
     Store,
+    insert_plain,
 )
 
 BATCH = 5000  # entries in one transaction
 
 _PENDING = Base.metadata.tables["audit_pending"]
-_INSERT = (
-    'INSERT INTO audit_entry ("index", id, type, subject, actor, time, leaf_hash, entry) '
-    "VALUES ({})"
-)
+_COLUMNS = ("index", "id", "type", "subject", "actor", "time", "leaf_hash", "entry")
+_AFTER = b'"dataschema":'  # what follows the data of an entry
 
 
 @dataclass(frozen=True)
@@ -75,18 +73,13 @@ class LogEntry:
 
     @cached_property
     def payload(self) -> Payload | None:
-        """What the entry commits to; None where it is gone (`is_erased` says whether rightly).
+        """What the entry commits to; None where it was erased.
 
         Raises `Failed` (``PayloadDiffers``) where it is something else.
         """
         if self.sealed is None:
             raise ValueError(f"entry {self.index} was read without its payload")
         return self.sealed.open(self.id, self.value["data"])
-
-    @property
-    def is_erased(self) -> bool:
-        """Whether an erasure tells that the payload is gone."""
-        return self.sealed is not None and self.sealed.is_erased
 
     @property
     def data(self) -> dict[str, Any] | None:
@@ -138,10 +131,8 @@ class AuditLog:
             if not pending:
                 return 0
             rows = [_placed(size + i, content) for i, (_, content) in enumerate(pending)]
-            # As the driver takes them: handling each value before costs more than inserting it.
             connection = session.connection()
-            mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-            connection.exec_driver_sql(_INSERT.format(", ".join([mark] * len(rows[0]))), rows)
+            insert_plain(connection, AuditEntry, _COLUMNS, rows)
             connection.execute(delete(_PENDING).where(_PENDING.c.id.in_([id for id, _ in pending])))
         if self._tiled != size:
             self.repair()  # somebody else sequenced meanwhile
@@ -266,11 +257,6 @@ class AuditLog:
         heads = self.anchors() if anchors is None else anchors
         return verify(self._store, self._folder, heads, processes=processes, progress=progress)
 
-    def payload_faults(self) -> list[Fault]:
-        """Entries whose payload was changed, taken away without an erasure, or put back after one
-        (100 at most)."""
-        return faults(self._store)
-
     def anchors(self) -> list[Anchored]:
         """The anchored heads that the database tells of."""
         with self._store.read() as session:
@@ -340,13 +326,12 @@ ENTRY_COLUMNS = (
 def read_opened(session: Session, query: Select[*tuple[Any, ...]]) -> list[LogEntry]:
     """The entries of a query over `ENTRY_COLUMNS`, each with its payload."""
     with_payloads = (
-        query.add_columns(AuditPayload.sealed, PayloadKey.key, ErasedEntry.index.is_not(None))
+        query.add_columns(AuditPayload.sealed, PayloadKey.key)
         .outerjoin(AuditPayload, AuditPayload.id == AuditEntry.id)
         .outerjoin(PayloadKey, PayloadKey.id == AuditPayload.key_id)
-        .outerjoin(ErasedEntry, ErasedEntry.index == AuditEntry.index)
     )
     return [
-        replace(LogEntry(*row[:-3]), sealed=Sealed(*row[-3:]))
+        replace(LogEntry(*row[:-2]), sealed=Sealed(row[-2], row[-1]))
         for row in session.execute(with_payloads)
     ]
 
@@ -365,7 +350,9 @@ def _unhex(root: Any) -> bytes:
 
 
 def _placed(index: int, content: bytes) -> tuple[Any, ...]:
-    """The row of a pending entry at its place, as in `_INSERT`."""
-    value = json.loads(content)
+    """The row of a pending entry at its place, as in `_COLUMNS`."""
+    # All but the commitments, which are most of it: no string holds a quote that is not escaped.
+    rest = content[: content.index(b'"data":{')] + content[content.rindex(_AFTER) :]
+    value = json.loads(rest.decode())
     told = value["id"], value["type"], value["subject"], value["actor"], value["time"]
     return (index, *told, merkle.leaf_hash(content), content)
