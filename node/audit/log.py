@@ -24,7 +24,7 @@ from chain.entries import disclose
 from chain.ranges import range_proof
 from node.audit.checkpoint import sign_checkpoint
 from node.audit.dates import Anchored
-from node.audit.payloads import Payload, Sealed
+from node.audit.payloads import Payload, Sealed, faults
 from node.audit.tiles import WIDTH, Tiles, bundle
 from node.audit.tree import HEIGHT, TiledTree, differs
 from node.audit.verification import Fault, Progress, verify
@@ -36,6 +36,7 @@ from node.store import (
     AuditPayload,
     AuditPending,
     Base,
+    ErasedEntry,
     PayloadKey,
     Store,
     insert_plain,
@@ -73,13 +74,18 @@ class LogEntry:
 
     @cached_property
     def payload(self) -> Payload | None:
-        """What the entry commits to; None where it was erased.
+        """What the entry commits to; None where it is gone (`is_erased` says whether rightly).
 
         Raises `Failed` (``PayloadDiffers``) where it is something else.
         """
         if self.sealed is None:
             raise ValueError(f"entry {self.index} was read without its payload")
         return self.sealed.open(self.id, self.value["data"])
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether an erasure tells that the payload is gone."""
+        return self.sealed is not None and self.sealed.is_erased
 
     @property
     def data(self) -> dict[str, Any] | None:
@@ -257,6 +263,11 @@ class AuditLog:
         heads = self.anchors() if anchors is None else anchors
         return verify(self._store, self._folder, heads, processes=processes, progress=progress)
 
+    def payload_faults(self) -> list[Fault]:
+        """Entries whose payload was changed, taken away without an erasure, or put back after one
+        (100 at most)."""
+        return faults(self._store)
+
     def anchors(self) -> list[Anchored]:
         """The anchored heads that the database tells of."""
         with self._store.read() as session:
@@ -326,12 +337,13 @@ ENTRY_COLUMNS = (
 def read_opened(session: Session, query: Select[*tuple[Any, ...]]) -> list[LogEntry]:
     """The entries of a query over `ENTRY_COLUMNS`, each with its payload."""
     with_payloads = (
-        query.add_columns(AuditPayload.sealed, PayloadKey.key)
+        query.add_columns(AuditPayload.sealed, PayloadKey.key, ErasedEntry.index.is_not(None))
         .outerjoin(AuditPayload, AuditPayload.id == AuditEntry.id)
         .outerjoin(PayloadKey, PayloadKey.id == AuditPayload.key_id)
+        .outerjoin(ErasedEntry, ErasedEntry.index == AuditEntry.index)
     )
     return [
-        replace(LogEntry(*row[:-2]), sealed=Sealed(row[-2], row[-1]))
+        replace(LogEntry(*row[:-3]), sealed=Sealed(*row[-3:]))
         for row in session.execute(with_payloads)
     ]
 
