@@ -25,6 +25,7 @@ ViewId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
 List = Literal[
     "jobs",
     "log",
+    "alerts",
     "datasets",
     "grants",
     "models",

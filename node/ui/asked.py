@@ -10,6 +10,9 @@ from node.api.views.model import ID_PATTERN
 from node.api.views.names import Names
 from node.errors import NotFound
 from node.site import Site
+from node.ui.messages import Language, choose
+
+LANGUAGE_COOKIE = "fatechain_language"
 
 
 def site_of(request: Request) -> Site:
@@ -30,6 +33,15 @@ def choice_of(request: Request, name: str, allowed: tuple[str, ...]) -> str | No
     """A filter of the address; anything unknown filters nothing."""
     value = request.query_params.get(name)
     return value if value in allowed else None
+
+
+def language_of(request: Request) -> Language:
+    """What the address asks for, else what a cookie keeps, else what the browser prefers."""
+    return choose(
+        request.query_params.get("lang"),
+        request.cookies.get(LANGUAGE_COOKIE),
+        request.headers.get("accept-language", ""),
+    )
 
 
 def id_of(request: Request) -> str:

@@ -29,15 +29,19 @@ from node.index.words import WHOLE_ID
 from node.pause import paused_until
 from node.staleness import silent_seconds
 from node.ui import affairs, pages, phrases, session
+from node.ui.asked import LANGUAGE_COOKIE, language_of
 from node.ui.charts import line_chart, tally_bar
 from node.ui.export import FORMATS, export
-from node.ui.messages import LANGUAGES, MESSAGES, Language, choose, translate, translate_state
+from node.ui.messages import LANGUAGES, MESSAGES, Language, translate, translate_state
 from node.ui.proofs import drawing
+from node.ui.timeline import timeline
 from node.ui.verifier import page as verifier_page
 from node.ui.verifier import policy as verifier_policy
 
 FOLDER = Path(__file__).parent
-LANGUAGE_COOKIE = "fatechain_language"
+THEME_COOKIE = "fatechain_theme"
+THEMES = ("auto", "light", "dark")
+LOOKS = ("lang", "theme")  # parts of an address that say how, not what
 YEAR_SECONDS = 365 * 24 * 3600
 TOLD = "told."  # begins the keys of what scripts say
 
@@ -47,6 +51,7 @@ SCRIPTS: Mapping[str, tuple[str, ...]] = {
     "overview": ("live.js",),
     "log": ("live.js",),
     "anchors": ("live.js",),
+    "alerts": ("wallet.js",),
     "login": ("wallet.js",),
     "grants": ("wallet.js",),
     "people": ("wallet.js",),
@@ -68,6 +73,8 @@ NAVIGATION = (
     ("proposals", "/proposals"),
     ("jobs", "/jobs"),
     ("log", "/log"),
+    ("anchors", "/anchors"),
+    ("alerts", "/alerts"),
     ("datasets", "/datasets"),
     ("models", "/models"),
     ("grants", "/grants"),
@@ -94,6 +101,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "/grants/new": ("data-owner",),
     "/keys": (),
     "/views": (),
+    "/alerts": (),
     "/disputes/new": ("delegate",),
     "/emergencies/new": ("data-owner", "delegate"),
 }
@@ -140,6 +148,9 @@ for _path, _template, _section, _read in (
     ("/badge", "badge.html", "badge", pages.badge_of),
     ("/models", "models.html", "models", pages.models_page),
     ("/models/{id}", "model.html", "models", pages.model_page),
+    ("/anchors", "anchors.html", "anchors", pages.anchors_page),
+    ("/alerts", "alerts.html", "alerts", pages.alerts_page),
+    ("/lineage/{id}", "lineage.html", "lineage", pages.lineage_page),
     ("/datasets", "datasets.html", "datasets", pages.datasets_page),
     ("/datasets/{id}", "dataset.html", "datasets", pages.dataset_page),
     ("/grants", "grants.html", "grants", pages.grants_page),
@@ -197,8 +208,10 @@ def download_certificate(request: Request, id: str) -> Response:
 
 @router.get("/export/{name}.{format}")
 def export_list(request: Request, name: str, format: str) -> Response:
-    """A list as its filter shows it, as a file."""
+    """A list as its filter shows it, as a file, for whoever may read the list."""
     session.require_reader(request)
+    if (roles := ONLY_FOR.get(f"/{name}")) is not None:
+        require_actor(request, *roles)
     return export(request, name, format)
 
 
@@ -276,11 +289,9 @@ def render(
 ) -> Response:
     """A page in the reader's language."""
     asked = request.query_params.get("lang")
-    language = choose(
-        asked,
-        request.cookies.get(LANGUAGE_COOKIE),
-        request.headers.get("accept-language", ""),
-    )
+    language = language_of(request)
+    wanted = (request.query_params.get("theme"), request.cookies.get(THEME_COOKIE))
+    theme = next((one for one in wanted if one in THEMES), THEMES[0])
     settings = request.app.state.site.settings
     actor = session.reader(request)
     scripts = SCRIPTS.get(section, ())
@@ -290,12 +301,14 @@ def render(
         .render(
             values,
             line_chart=line_chart,
+            timeline=timeline,
             tally_bar=tally_bar,
             effect_rows=pages.effect_rows,
             catalogue=MESSAGES,
             drawing=drawing,
             language=language,
             languages=LANGUAGES,
+            theme=theme,
             t=lambda key, **filled: translate(language, key, **filled),
             state_name=lambda state: translate_state(language, state),
             say_call=lambda action: phrases.call(language, action, _names(request, action)),
@@ -319,7 +332,7 @@ def render(
             here=lambda **changes: here(request, **changes),
             twin=_twin(request),
             formats=tuple(FORMATS),
-            view_query=request.url.remove_query_params(["lang", "cursor"]).query,
+            view_query=request.url.remove_query_params([*LOOKS, "cursor"]).query,
             exported=lambda name, format: _exported(request, name, format),
             query=request.query_params,
             stale=_stale(request, language),
@@ -337,6 +350,8 @@ def render(
     answer.headers["Vary"] = "Accept-Language, Cookie"
     if asked in LANGUAGES:
         answer.set_cookie(LANGUAGE_COOKIE, language, max_age=YEAR_SECONDS, samesite="strict")
+    if wanted[0] in THEMES:
+        answer.set_cookie(THEME_COOKIE, theme, max_age=YEAR_SECONDS, samesite="strict")
     return answer
 
 
@@ -408,13 +423,13 @@ def here(request: Request, **changes: str | None) -> str:
 
 def _twin(request: Request) -> str:
     path = "/index" if request.url.path == "/" else request.url.path
-    query = request.url.remove_query_params("lang").query
+    query = request.url.remove_query_params(LOOKS).query
     return f"{path}.json" + (f"?{query}" if query else "")
 
 
 def _exported(request: Request, name: str, format: str) -> str:
     """Where this list is a file: all that the page's filter shows, whatever page it is."""
-    query = request.url.remove_query_params(["lang", "cursor"]).query
+    query = request.url.remove_query_params([*LOOKS, "cursor"]).query
     return f"/export/{name}.{format}" + (f"?{query}" if query else "")
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views import (
+    alerts,
     datasets,
     disputes,
     emergencies,
@@ -25,8 +26,9 @@ from node.api.views.model import Shown
 from node.lifecycle import JOB_MOVES
 from node.store import ChainEvent
 from node.ui import session as access
-from node.ui.asked import choice_of, names_of, site_of
+from node.ui.asked import choice_of, language_of, names_of, site_of
 
+ALERT_STATES = ("open", "closed")
 JOB_KINDS = ("train", "predict")
 WHOSE: tuple[grants.Whose, ...] = get_args(grants.Whose)
 GRANT_STATES = ("PENDING", "ACTIVE", "EXPIRED", "USED_UP", "REVOKED", "AMENDED")
@@ -166,6 +168,19 @@ def _transactions(
         return transactions.page(session, limit=limit, cursor=cursor, state=state)
 
 
+def _alerts(request: Request, limit: int, cursor: str | None) -> Page[alerts.AlertShown]:
+    state = choice_of(request, "state", ALERT_STATES)
+    return alerts.page(
+        site_of(request),
+        names_of(request),
+        is_open=None if state is None else state == "open",
+        kind=request.query_params.get("kind") or None,
+        cursor=cursor,
+        limit=limit,
+        language=language_of(request),
+    )
+
+
 def is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 16
 
@@ -175,6 +190,7 @@ LISTS: Mapping[str, Listing] = {
     "log": Listing(
         entries.EntryShown, _log, ("type", "subject", "since", "until"), is_evidence=True
     ),
+    "alerts": Listing(alerts.AlertShown, _alerts, ("state", "kind"), is_evidence=True),
     "datasets": Listing(datasets.DatasetShown, _datasets),
     "grants": Listing(grants.GrantShown, _grants, ("state", "whose")),
     "models": Listing(models.ModelShown, _models),

@@ -19,6 +19,7 @@ from node.api.views import (
     grants,
     health,
     jobs,
+    lineage,
     messages,
     models,
     network,
@@ -27,6 +28,7 @@ from node.api.views import (
     search,
     sites,
     waiting,
+    witness,
 )
 from node.api.views import proposals as proposals_view
 from node.api.views import transactions as transactions_view
@@ -40,7 +42,9 @@ from node.ui import affairs
 from node.ui import session as access
 from node.ui.asked import choice_of, cursor_of, id_of, names_of, site_of
 from node.ui.charts import Line
+from node.ui.graph import graph
 from node.ui.lists import (
+    ALERT_STATES,
     GRANT_STATES,
     JOB_KINDS,
     LISTS,
@@ -187,6 +191,22 @@ def badge_of(request: Request) -> dict[str, Any]:
         "badge": badge.look(int(seen) if is_number(seen) else None),
         "log_id": site_of(request).settings.site_id or "",
     }
+
+
+def anchors_page(request: Request) -> dict[str, Any]:
+    """This site's heads on the chain, and what it knows of the other sites' as a witness."""
+    site, names = site_of(request), names_of(request)
+    return {**badge_of(request), "seen": witness.show(site, names)}
+
+
+def alerts_page(request: Request) -> dict[str, Any]:
+    state = choice_of(request, "state", ALERT_STATES)
+    return {"page": _read(request, "alerts"), "state": state, "states": list(ALERT_STATES)}
+
+
+def lineage_page(request: Request) -> dict[str, Any]:
+    found = lineage.show(site_of(request), names_of(request), id_of(request))
+    return {"lineage": found, "drawing_of": graph(found)}
 
 
 def datasets_page(request: Request) -> dict[str, Any]:

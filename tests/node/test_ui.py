@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import AsyncIterator, Iterator
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +21,9 @@ from hypothesis import strategies as st
 from chain import merkle
 from node.api.app import create_app
 from node.api.auth import COOKIE
+from node.api.views.lineage import LineageShown
+from node.api.views.messages import MessageShown
+from node.api.views.names import Named
 from node.api.views.proposals import ActionShown
 from node.api.views.search import search
 from node.api.views.sites import chosen_of
@@ -33,9 +37,11 @@ from node.site import Site
 from node.store import Anchor, ChainEvent, ChainTx, Proposal, StopReceipt
 from node.ui import explorer, phrases
 from node.ui.charts import Line, line_chart, tally_bar, ticks, whole_ticks
+from node.ui.graph import graph
 from node.ui.messages import LANGUAGES, MESSAGES, choose, translate, translate_state
 from node.ui.proofs import drawing, steps
 from node.ui.session import own_path
+from node.ui.timeline import timeline
 from tests.node.crowd import add, key_for, program
 from tests.node.face import (
     OWN,
@@ -568,6 +574,8 @@ def test_no_text_is_without_a_use() -> None:
         "badge.",
         "filter.",
         "alert.",
+        "alerts.",
+        "theme.",
     )
     put_together = {f"proposals.{deed}" for deed in ("withdraw", "queue", "execute")}
     put_together |= {"log.left", "log.right", "job.train", "job.predict"}
@@ -694,6 +702,76 @@ def test_a_path_of_another_length_is_no_proof() -> None:
     for path in ([], ["0x" + "00" * 32] * 4):
         with pytest.raises(ValueError, match="path"):
             steps(1, 5, "0x" + "00" * 32, path)
+
+
+# ── Drawings of talk and lineage ─────────────────────────────────────────────────────────────
+
+
+def _message(agree: bool | None, sent: str | None, received: str | None, n: int) -> MessageShown:
+    sender, receiver = Named(id=OWN, name="bank"), Named(id=new_id(), name=HOSTILE)
+    facts = {"step": "train", "attempt": 1, "kind": "vertical.Said", "size": 3, "at": None}
+    ends = {"sent": sent, "received": received, "sender": sender, "receiver": receiver}
+    return MessageShown(**facts, **ends, n=n, has_receipt=False, agree=agree)
+
+
+def test_a_message_is_drawn_with_what_both_ends_entered() -> None:
+    messages = [
+        _message(True, "0x01", "0x01", 1),
+        _message(False, "0x01", "0x02", 2),
+        _message(None, "0x01", None, 3),
+    ]
+    words: dict[bool | None, str] = {True: "agree", False: "differ", None: "one side"}
+    drawn = ElementTree.fromstring(str(timeline(messages, words, title="Talk")))
+    arrows = [g for g in drawn.findall("g") if g.get("class") != "lane"]
+    assert [arrow.get("class") for arrow in arrows] == ["good", "bad", "wait"]
+    ends = [[mark.get("class") for mark in arrow.findall("circle")] for arrow in arrows]
+    assert ends == [["entered", "entered"], ["entered", "entered"], ["entered", "unknown"]]
+    assert len([g for g in drawn.findall("g") if g.get("class") == "lane"]) == 4
+    assert timeline([], words, title="Talk") == ""
+
+
+def test_a_lineage_is_drawn_from_what_was_used_to_what_came_of_it() -> None:
+    ids = {kind: new_id() for kind in ("dataset", "grant", "job", "model")}
+    fact = {"block": 1, "tx_hash": "0x"}
+    thing = dict.fromkeys(
+        ("state", "site", "member", "purpose", "does", "started", "ended", "reason", "scores")
+    )
+    things = [
+        {
+            **thing,
+            "id": id,
+            "kind": kind,
+            "name": HOSTILE,
+            "sites": [],
+            "fact": fact,
+            "affected": [],
+        }
+        for kind, id in reversed(ids.items())
+    ]
+    path = list(ids.values())
+    edges = [
+        {"source": one, "target": other, "what": "used", "version": None, "fact": fact}
+        for one, other in [*pairwise(path), (path[3], path[2])]  # the last goes in a circle
+    ]
+    found = LineageShown.model_validate(
+        {
+            "root": path[0],
+            "block": 1,
+            "things": things,
+            "edges": edges,
+            "hidden": [],
+            "complete": True,
+        }
+    )
+    drawn = ElementTree.fromstring(str(graph(found)))
+    places = {
+        link.get("href"): int(link.find("g/rect").get("x"))  # type: ignore[union-attr, arg-type]
+        for link in drawn.findall("a")
+    }
+    assert len(drawn.findall("path")) == 4
+    assert (
+        places[f"/datasets/{path[0]}"] < places[f"/grants/{path[1]}"] < places[f"/jobs/{path[2]}"]
+    )
 
 
 # ── Search ───────────────────────────────────────────────────────────────────────────────────
