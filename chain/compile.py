@@ -29,6 +29,7 @@ from chain.errors import ChainError
 CONTRACTS = (
     "Attestations",
     "AuditAnchor",
+    "AuditRequests",
     "Brake",
     "BreakGlass",
     "ConsentRegistry",
@@ -37,6 +38,7 @@ CONTRACTS = (
     "DatasetRegistry",
     "Disputes",
     "ERC1967Proxy",
+    "Equivocations",
     "JobRegistry",
     "Membership",
     "ModelRegistry",

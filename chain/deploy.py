@@ -61,6 +61,8 @@ PROXIES: Mapping[str, str] = {
     "disputes": "Disputes",
     "brake": "Brake",
     "breakglass": "BreakGlass",
+    "equivocations": "Equivocations",
+    "auditrequests": "AuditRequests",
 }
 """Name in the address book → artifact."""
 
@@ -73,6 +75,7 @@ DEFAULT_MINIMUMS: Mapping[str, int] = {
     "min-rows": 50,
     "min-bin-rows": 10,
     "min-samples-leaf": 10,
+    "min-cosigners": 1,
 }
 DEFAULT_PURPOSES = (
     "credit-risk",

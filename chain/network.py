@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chain.anchors import Anchors
 from chain.attestations import Attestations
+from chain.audit_requests import AuditRequests
 from chain.brake import Brake
 from chain.breakglass import BreakGlass
 from chain.calls import Block, Call
@@ -15,6 +16,7 @@ from chain.consortium import Consortium
 from chain.contract import Contract
 from chain.datasets import Datasets
 from chain.disputes import Disputes
+from chain.equivocations import Equivocations
 from chain.errors import ContractRefused, DeploymentMismatch, NotDeployed
 from chain.governor import Governor
 from chain.jobs import Jobs
@@ -82,6 +84,8 @@ class Network:
     disputes: Disputes
     brake: Brake
     breakglass: BreakGlass
+    equivocations: Equivocations
+    auditrequests: AuditRequests
 
     @classmethod
     def open(cls, client: "ChainClient", consortium_address: str) -> "Network":
@@ -164,6 +168,8 @@ CLIENTS: Mapping[str, type[Contract]] = {
     "disputes": Disputes,
     "brake": Brake,
     "breakglass": BreakGlass,
+    "equivocations": Equivocations,
+    "auditrequests": AuditRequests,
 }
 """Name in the address book → its client."""
 

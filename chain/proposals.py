@@ -546,6 +546,7 @@ _TEXTS: Mapping[str, str] = {
     "Attestations.setRequired": "require the attestation {kind!r} of parties of jobs: {required}",
     "BreakGlass.review": "say of the emergency access {id}: justified {justified}",
     "Brake.release": "release the emergency brake",
+    "AuditAnchor.forgetCosigners": "look up again by which keys the member {member} cosigns logs",
     "ConsortiumGovernor.setVotingDelay": "begin votes {newVotingDelay} blocks after the proposal",
     "ConsortiumGovernor.setVotingPeriod": "let votes last {newVotingPeriod} blocks",
     "ConsortiumGovernor.setLateQuorumVoteExtension": (

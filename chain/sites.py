@@ -3,15 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eth_abi.abi import encode
+from eth_typing import Hash32
 from eth_utils.crypto import keccak
 
 from chain.calls import Block, Call
 from chain.canonical import word
 from chain.contract import Contract
 from chain.ids import derive_id
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 REQUEST = "request"
 AUDIT = "audit"
@@ -48,7 +52,8 @@ class Key:
 
     Valid in [from_block, until_block), 0: it stands.
 
-    `proof` (0x-hex) is what the key signed of `key_proof_digest`; the chain does not verify it.
+    `proof` (0x-hex) is what the key signed of `key_proof_digest`; the chain verifies that of an
+    "anchor" key alone.
     """
 
     id: str
@@ -107,6 +112,14 @@ def key_proof_digest(chain_id: int, sites: str, site: str, purpose: str, public_
     return "0x" + bytes(keccak(packed)).hex()
 
 
+def anchor_key_input(account: "LocalAccount", chain_id: int, sites: str, site: str) -> KeyInput:
+    """An account as an "anchor" key of the site, with the proof that the chain asks for."""
+    public_key = account.address.lower()
+    digest = key_proof_digest(chain_id, sites, site, ANCHOR, public_key)
+    signed = account.unsafe_sign_hash(Hash32(bytes.fromhex(digest[2:])))
+    return KeyInput(ANCHOR, public_key, "0x" + bytes(signed.signature).hex())
+
+
 class Sites(Contract):
     artifact = "SiteRegistry"
 
@@ -161,6 +174,16 @@ class Sites(Contract):
 
     def member_of(self, site: str, *, block: Block | None = None) -> str:
         found: str = self._read("memberOf", site, block=block)
+        return found
+
+    def anchor_key(self, account: str, *, block: Block | None = None) -> tuple[str, str]:
+        """The site whose "anchor" key this address is or was, and the key; ZERO_ID: nobody's."""
+        site, key = self._read("anchorKey", account, block=block)
+        return site, key
+
+    def cosigner_of(self, account: str, *, block: Block | None = None) -> str:
+        """The member that the address cosigns heads of others' logs for now; ZERO_ID: none."""
+        found: str = self._read("cosignerOf", account, block=block)
         return found
 
     def is_active(self, site: str, *, block: Block | None = None) -> bool:

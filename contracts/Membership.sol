@@ -7,7 +7,8 @@ import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/Signa
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
 import {Governed} from "./Governed.sol";
-import {BREAKGLASS, GOVERNOR, SITES} from "./Names.sol";
+import {ANCHORS, BREAKGLASS, GOVERNOR, SITES} from "./Names.sol";
+import {IAuditAnchor} from "./interfaces/IAuditAnchor.sol";
 import {IConsortiumGovernor} from "./interfaces/IConsortiumGovernor.sol";
 import {IERC5192} from "./interfaces/IERC5192.sol";
 import {IMembership} from "./interfaces/IMembership.sol";
@@ -249,6 +250,7 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
         _state().members[id].suspendedAt = uint64(block.number);
         _setStanding(id, Standing.Suspended);
         emit MemberSuspended(id);
+        _forgetCosigners(id);
     }
 
     function _expel(MemberId id) private {
@@ -258,6 +260,7 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
         _state().members[id].expelledAt = uint64(block.number);
         _setStanding(id, Standing.Expelled);
         emit MemberExpelled(id);
+        _forgetCosigners(id);
     }
 
     /// @dev Below the quorum no vote could be won, not even one that admits a member.
@@ -267,6 +270,12 @@ contract Membership is IMembership, IERC5192, Governed, ERC721VotesUpgradeable {
         if (governor == address(0)) return;
         uint256 minimum = IConsortiumGovernor(governor).quorumMinimum();
         if (activeCount() < minimum) revert MembershipTooFew(activeCount(), minimum);
+    }
+
+    /// @dev A member that stands no more is not counted as a witness. Without AuditAnchor nothing remembers it.
+    function _forgetCosigners(MemberId id) private {
+        address anchors = _consortium().findContract(ANCHORS);
+        if (anchors != address(0)) IAuditAnchor(anchors).forgetCosigners(id);
     }
 
     function _ownMember(address account) private view returns (MemberId id) {

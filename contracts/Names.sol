@@ -23,6 +23,7 @@ Word constant CONSORTIUM = Word.wrap("consortium");
 
 // Purposes of a site's keys that the contracts look at.
 Word constant REQUEST_KEY = Word.wrap("request");
+Word constant ANCHOR_KEY = Word.wrap("anchor");
 
 // The purpose of a grant that was opened by breaking the glass.
 Word constant EMERGENCY = Word.wrap("emergency");
@@ -30,6 +31,8 @@ Word constant EMERGENCY = Word.wrap("emergency");
 // The consortium's minimums that the contracts look at.
 Word constant PAUSE_MEMBERS = Word.wrap("pause-members");
 Word constant PAUSE_SECONDS = Word.wrap("pause-seconds");
+Word constant MIN_COSIGNERS = Word.wrap("min-cosigners");
+Word constant AUDIT_SECONDS = Word.wrap("audit-seconds");
 
 // Roles of a party.
 Word constant GUEST = Word.wrap("guest");

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+
 import {Governed} from "./Governed.sol";
-import {ANCHORS, MEMBERSHIP, REQUEST_KEY} from "./Names.sol";
+import {ANCHORS, ANCHOR_KEY, MEMBERSHIP, REQUEST_KEY} from "./Names.sol";
 import {IAuditAnchor} from "./interfaces/IAuditAnchor.sol";
 import {IMembership} from "./interfaces/IMembership.sol";
 import {ISiteRegistry} from "./interfaces/ISiteRegistry.sol";
@@ -43,6 +45,7 @@ contract SiteRegistry is ISiteRegistry, Governed {
         mapping(address operator => SiteId) byOperator; // past ones too
         bytes32[] list;
         mapping(address operator => SiteId) agreed;
+        mapping(address account => KeyId) anchorKeys; // ended ones too
     }
 
     string private constant PROOF_CONTEXT = "FATE-Chain key proof v1";
@@ -126,6 +129,7 @@ contract SiteRegistry is ISiteRegistry, Governed {
         if (found.untilBlock != 0) revert SiteRetired(id, found.untilBlock);
         found.untilBlock = uint64(block.number);
         emit SiteRetirement(id);
+        _forgetCosigners(found.member);
     }
 
     // ------------------------------------------------------------------ keys
@@ -147,6 +151,7 @@ contract SiteRegistry is ISiteRegistry, Governed {
         $.sites[id].standingKeys -= 1;
         if (found.key.purpose == REQUEST_KEY) $.sites[id].requestKeys -= 1;
         emit SiteKeyEnded(id, keyId, found.key.purpose);
+        if (found.key.purpose == ANCHOR_KEY) _forgetCosigners($.sites[id].site.member);
     }
 
     // ------------------------------------------------------------------ reading
@@ -155,7 +160,7 @@ contract SiteRegistry is ISiteRegistry, Governed {
         return SiteId.wrap(Ids.derive(account, nonce));
     }
 
-    function keyProofDigest(SiteId id, Word purpose, bytes calldata publicKey) external view returns (bytes32) {
+    function keyProofDigest(SiteId id, Word purpose, bytes calldata publicKey) public view returns (bytes32) {
         return keccak256(abi.encode(PROOF_CONTEXT, block.chainid, address(this), id, purpose, publicKey));
     }
 
@@ -189,6 +194,20 @@ contract SiteRegistry is ISiteRegistry, Governed {
 
     function memberOf(SiteId id) external view returns (MemberId) {
         return _known(id).site.member;
+    }
+
+    function anchorKey(address account) external view returns (SiteId, KeyId) {
+        KeyId id = _state().anchorKeys[account];
+        return (_state().keys[id].site, id);
+    }
+
+    function cosignerOf(address account) external view returns (MemberId) {
+        KeyRecord storage found = _state().keys[_state().anchorKeys[account]];
+        if (found.key.fromBlock == 0 || found.key.untilBlock != 0) return MemberId.wrap(0);
+        Site storage owner = _state().sites[found.site].site;
+        bool isStanding =
+            owner.untilBlock == 0 && _membership().standing(owner.member) == IMembership.Standing.Active;
+        return isStanding ? owner.member : MemberId.wrap(0);
     }
 
     function isActive(SiteId id) external view returns (bool) {
@@ -249,7 +268,28 @@ contract SiteRegistry is ISiteRegistry, Governed {
         owner.keys.push(keyId);
         owner.standingKeys += 1;
         if (purpose == REQUEST_KEY) owner.requestKeys += 1;
+        if (purpose == ANCHOR_KEY) _claimAnchorKey(id, keyId, publicKey, proof);
         emit SiteKeyAdded(id, keyId, purpose, publicKey);
+    }
+
+    /// @dev Nobody takes another's address: it signed for this site.
+    function _claimAnchorKey(SiteId id, KeyId keyId, bytes calldata publicKey, bytes calldata proof) private {
+        SiteRegistryStorage storage $ = _state();
+        if (publicKey.length != 20) revert SiteBadAnchorKey(keyId);
+        address account = address(bytes20(publicKey));
+        KeyId taken = $.anchorKeys[account];
+        if (KeyId.unwrap(taken) != 0) revert SiteAnchorKeyTaken(account, $.keys[taken].site);
+        // A signature that recovers to nobody is no error of the sender's alone: all are refused alike.
+        // slither-disable-next-line unused-return
+        (address signer,,) = ECDSA.tryRecover(keyProofDigest(id, ANCHOR_KEY, publicKey), proof);
+        if (signer != account || account == address(0)) revert SiteBadAnchorKey(keyId);
+        $.anchorKeys[account] = keyId;
+    }
+
+    /// @dev Without AuditAnchor there is nothing that remembers them.
+    function _forgetCosigners(MemberId member) private {
+        address anchors = _consortium().findContract(ANCHORS);
+        if (anchors != address(0)) IAuditAnchor(anchors).forgetCosigners(member);
     }
 
     function _revertWithoutRequestKey(SiteId id) private view {

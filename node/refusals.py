@@ -114,6 +114,8 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "SiteEndpointTooLong": (Invalid, "InvalidRequest"),
     "SiteBadRoles": (Invalid, "InvalidRequest"),
     "SiteTooManyKeys": (Invalid, "InvalidRequest"),
+    "SiteBadAnchorKey": (Unauthenticated, "SignatureInvalid"),
+    "SiteAnchorKeyTaken": (Conflict, "Conflict"),
     # DatasetRegistry
     "DatasetUnknown": (NotFound, "DatasetUnknown"),
     "DatasetTaken": (Conflict, "Conflict"),
@@ -173,6 +175,29 @@ REASONS: dict[str, tuple[type[NodeError], str]] = {
     "AnchorUnknown": (NotFound, "NotFound"),
     "AnchorNotSites": (Refused, "NotOperator"),
     "AnchorProofTooLong": (Invalid, "InvalidRequest"),
+    "AnchorNotARegistry": (Refused, "NotOperator"),
+    "AnchorTooManyCosignatures": (Invalid, "InvalidRequest"),
+    "AnchorNothingCounted": (Conflict, "Conflict"),
+    # Equivocations
+    "EquivocationNotSigned": (Unauthenticated, "SignatureInvalid"),
+    "EquivocationNone": (Conflict, "Conflict"),
+    "EquivocationMarkedAlready": (Conflict, "Conflict"),
+    "ChallengeUnknown": (NotFound, "NotFound"),
+    "ChallengeTaken": (Conflict, "Conflict"),
+    "ChallengeAnchored": (Conflict, "Conflict"),
+    "ChallengeTooMany": (Conflict, "Conflict"),
+    "ChallengeInconsistent": (Conflict, "AnchorInconsistent"),
+    "ChallengeAlreadyAnswered": (Conflict, "Conflict"),
+    "ChallengeNotOverdue": (Conflict, "Conflict"),
+    # AuditRequests
+    "AuditRequestUnknown": (NotFound, "NotFound"),
+    "AuditRequestTaken": (Conflict, "Conflict"),
+    "AuditRequestNotAuditor": (Refused, "WrongRole"),
+    "AuditRequestOwnSite": (Invalid, "InvalidRequest"),
+    "AuditRequestNotOperator": (Refused, "NotOperator"),
+    "AuditRequestAlreadyAnswered": (Conflict, "Conflict"),
+    "AuditRequestTooMany": (Conflict, "Conflict"),
+    "AuditRequestZero": (Invalid, "InvalidRequest"),
 }
 
 STANDARD: dict[str, tuple[type[NodeError], str]] = {

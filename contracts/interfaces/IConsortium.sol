@@ -37,7 +37,8 @@ interface IConsortium {
 
     function setContract(Word name, address at) external;
     /// @notice Address of a contract by name ("membership", "sites", "datasets", "consents", "jobs", "models", "anchors",
-    /// "governor", "timelock", "reviews", "attestations", "disputes", "brake", "breakglass"); reverts when unknown.
+    /// "governor", "timelock", "reviews", "attestations", "disputes", "brake", "breakglass", "equivocations",
+    /// "auditrequests"); reverts when unknown.
     function contractOf(Word name) external view returns (address);
     /// @notice The same; 0 where unknown.
     function findContract(Word name) external view returns (address);
@@ -73,7 +74,7 @@ interface IConsortium {
     function isPurposeAllowed(Word purpose) external view returns (bool);
 
     /// @notice Protocol minimums: "key-bits", "min-rows", enforced by the nodes; "pause-members", "pause-seconds" of
-    /// the brake.
+    /// the brake; "min-cosigners" of an anchored head; "audit-seconds" to answer an audit.
     function setMinimum(Word name, uint256 value) external;
     function minimum(Word name) external view returns (uint256);
 }

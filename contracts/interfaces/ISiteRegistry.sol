@@ -16,7 +16,8 @@ interface ISiteRegistry {
         uint64 untilBlock; // 0: stands
     }
 
-    /// @dev purpose: "request" (Ed25519, RFC 9421 signatures and receipts), "tls", "audit" (Ed25519, checkpoints).
+    /// @dev purpose: "request" (Ed25519, RFC 9421 signatures and receipts), "tls", "audit" (Ed25519, checkpoints), "anchor"
+    /// (secp256k1, checkpoints by EIP-712; publicKey is the 20 bytes of its address).
     struct Key {
         KeyId id; // keccak256(abi.encode(chain id, registry, site, purpose, publicKey))
         Word purpose;
@@ -27,7 +28,8 @@ interface ISiteRegistry {
     }
 
     /// @dev No chain of ours verifies Ed25519: the proof is kept, and nodes take a "request" or "audit" key whose proof
-    /// does not verify for no key.
+    /// does not verify for no key. That of an "anchor" key (65 bytes r, s, v, the lower s, over the digest as it is) is
+    /// verified here.
     struct KeyInput {
         Word purpose;
         bytes publicKey;
@@ -51,6 +53,8 @@ interface ISiteRegistry {
     error SiteEndpointTooLong(uint256 found, uint256 allowed);
     error SiteBadRoles(uint8 found);
     error SiteTooManyKeys(uint256 found, uint256 allowed);
+    error SiteBadAnchorKey(KeyId key);
+    error SiteAnchorKeyTaken(address anchorKey, SiteId id);
 
     event SiteRegistered(
         SiteId indexed id, MemberId indexed member, address indexed operator, string name, string endpoint, uint8 roles
@@ -87,7 +91,8 @@ interface ISiteRegistry {
     function changeOperator(SiteId id, address operator) external;
     /// @notice By the member's account, active or not; for ever.
     function retire(SiteId id) external;
-    /// @notice By the operator or the member's account; a key that ended does not come back.
+    /// @notice By the operator or the member's account; a key that ended does not come back. An address is the "anchor" key
+    /// of one site, for ever: what it signed is that site's.
     function addKey(SiteId id, Word purpose, bytes calldata publicKey, bytes calldata proof) external returns (KeyId);
     /// @notice Ends a key at once. By the operator or the member's account, active or not.
     function revokeKey(SiteId id, KeyId key) external;
@@ -106,6 +111,11 @@ interface ISiteRegistry {
     /// @notice The site that the account operates or once operated, whatever became of both; 0: none.
     function operatedSite(address account) external view returns (SiteId);
     function memberOf(SiteId id) external view returns (MemberId);
+    /// @notice The site whose "anchor" key this address is or was, and the key; zero where it is nobody's.
+    function anchorKey(address account) external view returns (SiteId, KeyId);
+    /// @notice The member that this address cosigns checkpoints for: its "anchor" key and the site stand and the member is
+    /// active; else 0.
+    function cosignerOf(address account) external view returns (MemberId);
     function isActive(SiteId id) external view returns (bool);
     /// @notice Reverts unless the site stands, its member is active, and it holds at least one valid "request" key.
     function requireActive(SiteId id) external view;

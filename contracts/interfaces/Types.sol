@@ -11,6 +11,8 @@ type GrantId is bytes32;
 type JobId is bytes32;
 type ModelId is bytes32;
 type DisputeId is bytes32;
+type ChallengeId is bytes32;
+type RequestId is bytes32;
 
 /// @dev Short ASCII words (purposes, key purposes, contract names) left-aligned in 32 bytes, so that an explorer can read them.
 type Word is bytes32;

@@ -61,31 +61,74 @@ library MerkleLog {
         if (oldSize == 0 || oldSize > newSize) return false;
         if (oldSize == newSize) return proof.length == 0 && oldRoot == newRoot;
 
-        // A complete old tree is itself the first node; else the proof names the largest complete subtree that ends it.
-        bool complete = oldSize & (oldSize - 1) == 0;
-        if (!complete && proof.length == 0) return false;
-        bytes32 oldHash = complete ? oldRoot : proof[0];
-        bytes32 newHash = oldHash;
-
-        uint256 node = oldSize - 1;
-        uint256 last = newSize - 1;
-        while (node & 1 == 1) {
-            node >>= 1;
-            last >>= 1;
-        }
-        for (uint256 i = complete ? 0 : 1; i < proof.length; ++i) {
-            if (last == 0) return false;
-            if (node & 1 == 1 || node == last) {
-                oldHash = nodeHash(proof[i], oldHash);
-                newHash = nodeHash(proof[i], newHash);
-                (node, last) = _skip(node, last);
-            } else {
-                newHash = nodeHash(newHash, proof[i]);
+        unchecked {
+            // Neither size is 0.
+            (uint256 node, uint256 last) = (oldSize - 1, newSize - 1);
+            while (node & 1 != 0) {
+                node >>= 1;
+                last >>= 1;
             }
-            node >>= 1;
-            last >>= 1;
+            // A complete old tree is itself the first node; else the proof names the largest complete subtree that ends it.
+            if (oldSize & (oldSize - 1) == 0) return _climb(node, last, oldRoot, oldRoot, newRoot, proof);
+            return proof.length != 0 && _climb(node, last, proof[0], oldRoot, newRoot, proof[1:]);
         }
-        return last == 0 && oldHash == oldRoot && newHash == newRoot;
+    }
+
+    /// @dev From the node that both trees have up to both roots. In assembly, for it is most of what a head costs. Above
+    /// the free pointer, which stays where it is, lie seven words: a one, a left hash, the hash in the old tree; a one, a left
+    /// hash or a one, the hash in the new tree, a right hash. So a node is hashed from the last byte of a one, and the result
+    /// stands where the next node needs it. The precompile fails only without gas; then nothing holds.
+    function _climb(
+        uint256 node,
+        uint256 last,
+        bytes32 hash,
+        bytes32 oldRoot,
+        bytes32 newRoot,
+        bytes32[] calldata proof
+    ) private view returns (bool holds) {
+        assembly ("memory-safe") {
+            let at := mload(0x40)
+            mstore(at, 0x01)
+            mstore(add(at, 0x40), hash)
+            mstore(add(at, 0x60), 0x01)
+            mstore(add(at, 0xa0), hash)
+            holds := 1
+            let next := proof.offset
+            for { let end := add(next, shl(5, proof.length)) } lt(next, end) { next := add(next, 0x20) } {
+                switch and(node, 1)
+                case 1 {
+                    calldatacopy(add(at, 0x20), next, 0x20)
+                    calldatacopy(add(at, 0x80), next, 0x20)
+                    holds := and(holds, staticcall(gas(), 0x02, add(at, 0x1f), 0x41, add(at, 0x40), 0x20))
+                    holds := and(holds, staticcall(gas(), 0x02, add(at, 0x7f), 0x41, add(at, 0xa0), 0x20))
+                }
+                default {
+                    switch eq(node, last)
+                    case 0 {
+                        mstore(add(at, 0x80), 0x01)
+                        mstore(add(at, 0xc0), calldataload(next))
+                        holds := and(holds, staticcall(gas(), 0x02, add(at, 0x9f), 0x41, add(at, 0xa0), 0x20))
+                    }
+                    default {
+                        holds := and(holds, gt(last, 0)) // else there are more hashes than nodes to hash
+                        calldatacopy(add(at, 0x20), next, 0x20)
+                        calldatacopy(add(at, 0x80), next, 0x20)
+                        holds := and(holds, staticcall(gas(), 0x02, add(at, 0x1f), 0x41, add(at, 0x40), 0x20))
+                        holds := and(holds, staticcall(gas(), 0x02, add(at, 0x7f), 0x41, add(at, 0xa0), 0x20))
+                        // A node that ends an incomplete level has no sibling there: up to where it has one.
+                        for {} and(iszero(and(node, 1)), gt(node, 0)) {} {
+                            node := shr(1, node)
+                            last := shr(1, last)
+                        }
+                    }
+                }
+                node := shr(1, node)
+                last := shr(1, last)
+            }
+            let isOld := eq(mload(add(at, 0x40)), oldRoot)
+            let isNew := eq(mload(add(at, 0xa0)), newRoot)
+            holds := and(and(holds, iszero(last)), and(isOld, isNew))
+        }
     }
 
     /// @dev A node that ends an incomplete level has no sibling there: up to where it has one.

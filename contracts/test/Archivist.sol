@@ -54,7 +54,7 @@ contract Archivist is Founded {
     /// @dev Any bytes at all.
     function forge(uint64 size, bytes32 root, bytes32[] memory proof) external {
         VM.prank(_account(_operator));
-        try anchors.anchor(site, size, root, proof) {
+        try anchors.anchor(site, size, root, proof, new IAuditAnchor.Cosignature[](0)) {
             wrong = "bytes from nowhere were taken";
         } catch {}
     }
@@ -97,7 +97,7 @@ contract Archivist is Founded {
         if (anchored != 0 && anchored < log.length) proof = Log.consistency(log, anchored);
         bytes32 root = Log.root(log, 0, log.length);
         VM.prank(_account(operator));
-        try anchors.anchor(site, uint64(log.length), root, proof) {
+        try anchors.anchor(site, uint64(log.length), root, proof, new IAuditAnchor.Cosignature[](0)) {
             return true;
         } catch {
             return false;

@@ -121,6 +121,9 @@ contract DeployerTest is Founded {
             reviews.submissionCount(),
             disputes.disputeCount(),
             breakglass.emergencyCount(),
+            equivocations.markedSiteCount(),
+            equivocations.challengeCount(),
+            auditrequests.requestCount(),
             anchors.head(_site)
         );
     }
@@ -136,8 +139,8 @@ contract DeployerTest is Founded {
     }
 
     function _proxies() private view returns (string[] memory names, address[] memory at) {
-        names = new string[](13);
-        at = new address[](13);
+        names = new string[](15);
+        at = new address[](15);
         (names[0], at[0]) = ("Consortium", address(consortium));
         (names[1], at[1]) = ("Membership", address(membership));
         (names[2], at[2]) = ("SiteRegistry", address(sites));
@@ -151,5 +154,7 @@ contract DeployerTest is Founded {
         (names[10], at[10]) = ("Disputes", address(disputes));
         (names[11], at[11]) = ("Brake", address(brake));
         (names[12], at[12]) = ("BreakGlass", address(breakglass));
+        (names[13], at[13]) = ("Equivocations", address(equivocations));
+        (names[14], at[14]) = ("AuditRequests", address(auditrequests));
     }
 }

@@ -7,6 +7,7 @@ import {ERC1967Proxy} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.s
 
 import {Attestations} from "../Attestations.sol";
 import {AuditAnchor} from "../AuditAnchor.sol";
+import {AuditRequests} from "../AuditRequests.sol";
 import {Brake} from "../Brake.sol";
 import {BreakGlass} from "../BreakGlass.sol";
 import {ConsentRegistry} from "../ConsentRegistry.sol";
@@ -14,6 +15,7 @@ import {Consortium} from "../Consortium.sol";
 import {ConsortiumGovernor} from "../ConsortiumGovernor.sol";
 import {DatasetRegistry} from "../DatasetRegistry.sol";
 import {Disputes} from "../Disputes.sol";
+import {Equivocations} from "../Equivocations.sol";
 import {Governed} from "../Governed.sol";
 import {JobRegistry} from "../JobRegistry.sol";
 import {Membership} from "../Membership.sol";
@@ -52,6 +54,8 @@ abstract contract Founded {
     Disputes internal disputes;
     Brake internal brake;
     BreakGlass internal breakglass;
+    Equivocations internal equivocations;
+    AuditRequests internal auditrequests;
     TimelockController internal timelock;
     ConsortiumGovernor internal governor;
 
@@ -78,6 +82,8 @@ abstract contract Founded {
         disputes = Disputes(_book("disputes", address(new Disputes())));
         brake = Brake(_book("brake", address(new Brake())));
         breakglass = BreakGlass(_book("breakglass", address(new BreakGlass())));
+        equivocations = Equivocations(_book("equivocations", address(new Equivocations())));
+        auditrequests = AuditRequests(_book("auditrequests", address(new AuditRequests())));
         consortium.allowAlgorithm(ALGORITHM, "algorithm");
         consortium.allowAlgorithm(OTHER_ALGORITHM, "another");
         consortium.allowPurpose(TRAINING);
@@ -148,6 +154,21 @@ abstract contract Founded {
         keys[0] = ISiteRegistry.KeyInput(Word.wrap("request"), abi.encode(person), "proof");
         VM.prank(_account(person));
         sites.register(operator, "site", "https://site.example", 3, keys, nonce);
+    }
+
+    /// @dev The person signs heads for the site of the person who registered it.
+    function _addAnchorKey(SiteId site, uint256 person, uint256 signer) internal {
+        bytes memory publicKey = abi.encodePacked(_account(signer));
+        Word purpose = Word.wrap("anchor");
+        bytes memory proof = _signed(signer, sites.keyProofDigest(site, purpose, publicKey));
+        VM.prank(_account(person));
+        sites.addKey(site, purpose, publicKey, proof);
+    }
+
+    /// @dev EIP-2098 of the person's signature.
+    function _compact(uint256 person, bytes32 digest) internal pure returns (bytes32 r, bytes32 vs) {
+        (uint8 v, bytes32 r_, bytes32 s) = VM.sign(person, digest);
+        return (r_, bytes32(uint256(s) | (uint256(v) - 27) << 255));
     }
 
     function _registerDataset(SiteId site, uint256 person) internal returns (DatasetId) {

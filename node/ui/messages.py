@@ -1236,6 +1236,10 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "认定紧急访问 {id} 是否正当：{justified}",
     ),
     "call.Brake.release": ("release the emergency brake", "解除紧急制动"),
+    "call.AuditAnchor.forgetCosigners": (
+        "look up again by which keys the member {member} cosigns logs",
+        "重新查询成员 {member} 用于联署日志的密钥",
+    ),
     "call.ConsortiumGovernor.setVotingDelay": (
         "begin votes {newVotingDelay} blocks after the proposal",
         "提案 {newVotingDelay} 个区块后开始投票",

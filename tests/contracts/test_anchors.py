@@ -11,7 +11,8 @@ def log(size: int, changed: int | None = None) -> Tree:
 
 
 def anchor(world: World, tree: Tree, size: int, *proof: bytes) -> Refusal | None:
-    function = world.anchors.functions.anchor(world.bank_site, size, tree.root(size), list(proof))
+    anchor = world.anchors.functions.anchor
+    function = anchor(world.bank_site, size, tree.root(size), list(proof), [])
     refused = world.refusal(function, "bank_node")
     if refused is None:
         world.send(function, "bank_node")
@@ -21,9 +22,9 @@ def anchor(world: World, tree: Tree, size: int, *proof: bytes) -> Refusal | None
 def test_a_head_grows_with_its_proof(world: World) -> None:
     tree = log(20)
     assert anchor(world, tree, 7) is None
-    first = (7, world.block, tree.root(7))
+    first = (7, world.block, tree.root(7), world.now, 0)
     assert anchor(world, tree, 20, *tree.consistency_proof(7)) is None
-    second = (20, world.block, tree.root())
+    second = (20, world.block, tree.root(), world.now, 0)
 
     read = world.anchors.functions
     assert read.head(world.bank_site).call() == second
@@ -33,9 +34,9 @@ def test_a_head_grows_with_its_proof(world: World) -> None:
 
 def test_an_anchored_head_is_announced(world: World) -> None:
     tree = log(3)
-    function = world.anchors.functions.anchor(world.bank_site, 3, tree.root(), [])
+    function = world.anchors.functions.anchor(world.bank_site, 3, tree.root(), [], [])
     receipt = world.send(function, "bank_node")
-    anchored = {"site": world.bank_site, "size": 3, "root": tree.root()}
+    anchored = {"site": world.bank_site, "size": 3, "root": tree.root(), "cosigners": 0}
     assert world.events(receipt, world.anchors) == [("Anchored", anchored)]
 
 
@@ -82,7 +83,7 @@ def test_a_proof_has_a_length(world: World) -> None:
 
 @pytest.mark.parametrize("actor", ["bank", "shop_node", "authority", "stranger"])
 def test_only_the_operator_anchors(world: World, actor: str) -> None:
-    function = world.anchors.functions.anchor(world.bank_site, 3, log(3).root(), [])
+    function = world.anchors.functions.anchor(world.bank_site, 3, log(3).root(), [], [])
     operator = world.address("bank_node").lower()
     caller = world.address(actor).lower()
     refused = world.refusal(function, actor)
@@ -91,7 +92,7 @@ def test_only_the_operator_anchors(world: World, actor: str) -> None:
 
 @pytest.mark.parametrize("site", [h("nowhere"), ZERO])
 def test_an_unknown_site_anchors_nothing(world: World, site: bytes) -> None:
-    function = world.anchors.functions.anchor(site, 3, log(3).root(), [])
+    function = world.anchors.functions.anchor(site, 3, log(3).root(), [], [])
     assert world.refusal(function) == Refusal("SiteUnknown", (site,))
 
 
@@ -105,11 +106,11 @@ def test_a_suspended_or_retired_site_still_leaves_evidence(world: World) -> None
 
 def test_sites_have_logs_of_their_own(world: World) -> None:
     assert anchor(world, log(7), 7) is None
-    function = world.anchors.functions.anchor(world.shop_site, 3, log(3, 1).root(), [])
+    function = world.anchors.functions.anchor(world.shop_site, 3, log(3, 1).root(), [], [])
     world.send(function, "shop_node")
     assert world.anchors.functions.head(world.bank_site).call()[0] == 7
     assert world.anchors.functions.head(world.shop_site).call()[0] == 3
-    assert world.anchors.functions.head(world.clinic_site).call() == (0, 0, ZERO)
+    assert world.anchors.functions.head(world.clinic_site).call() == (0, 0, ZERO, 0, 0)
 
 
 def test_inclusion_is_checked_under_an_anchored_head_only(world: World) -> None:

@@ -284,7 +284,7 @@ def test_a_new_operator_speaks_and_the_old_one_is_silent(world: World) -> None:
         world.datasets.functions.withdrawVersion(world.bank_data, 1): "DatasetNotOwner",
         world.jobs.functions.propose(world.proposal()): "SiteNotOperator",
         world.jobs.functions.cancel(job, world.bank_site, h("why")): "JobNotParty",
-        world.anchors.functions.anchor(world.bank_site, 9, h("root"), []): "SiteNotOperator",
+        world.anchors.functions.anchor(world.bank_site, 9, h("root"), [], []): "SiteNotOperator",
     }
     for move, error in moves.items():
         refused = world.refusal(move, "bank_node")
@@ -299,9 +299,9 @@ def node(left: bytes, right: bytes) -> bytes:
 
 def test_an_operator_that_was_changed_does_not_go_on_with_the_log(world: World) -> None:
     anchor = world.anchors.functions.anchor
-    world.send(anchor(world.bank_site, 1, h("root"), []), "bank_node")
+    world.send(anchor(world.bank_site, 1, h("root"), [], []), "bank_node")
     changed(world)
-    second = anchor(world.bank_site, 2, node(h("root"), h("next")), [h("next")])
+    second = anchor(world.bank_site, 2, node(h("root"), h("next")), [h("next")], [])
     refused = world.refusal(second, "bank_node")
     assert refused is not None
     assert refused.error == "SiteNotOperator"
@@ -314,8 +314,8 @@ def test_an_account_that_its_member_lost_does_not_go_on_with_the_log(world: Worl
     own = functions.register(world.address("bank"), "own", "https://own", 1, [], 9)
     world.send(own, "bank")
     site = bytes(functions.siteIdFor(world.address("bank"), 9).call())
-    world.send(anchor(site, 1, h("root"), []), "bank")
-    second = anchor(site, 2, node(h("root"), h("next")), [h("next")])
+    world.send(anchor(site, 1, h("root"), [], []), "bank")
+    second = anchor(site, 2, node(h("root"), h("next")), [h("next")], [])
     assert world.refusal(second, "bank") is None
     world.send(world.recovery(world.bank, "newcomer"), "authority")
     lost = world.address("bank").lower()

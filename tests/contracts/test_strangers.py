@@ -22,8 +22,11 @@ ALL = {**BEHIND_PROXIES, **GOVERNING}
 # What a stranger is told. Any other error would mean that the call was refused for another reason.
 TOLD = {
     "AccessControlUnauthorizedAccount",
+    "AnchorNotARegistry",
     "AnchorNotSites",
     "AttestationNotIssuer",
+    "AuditRequestNotAuditor",
+    "AuditRequestNotOperator",
     "BreakGlassBadSignature",
     "ConsentBadSignature",
     "ConsentNotBreakGlass",
@@ -55,8 +58,14 @@ TOLD = {
 }
 # Open to all by design, and what they say here: what was not decided, given or opened is not there.
 OPEN = {
+    ("anchors", "cosign"): "AnchorUnknown",
     ("attestations", "revoke"): "AttestationMissing",
     ("breakglass", "lapse"): "BreakGlassUnknown",
+    ("equivocations", "answerChallenge"): "ChallengeUnknown",
+    ("equivocations", "challenge"): "EquivocationNotSigned",
+    ("equivocations", "proveAnchoredFork"): "EquivocationNotSigned",
+    ("equivocations", "proveFork"): "EquivocationNotSigned",
+    ("equivocations", "settle"): "ChallengeUnknown",
     ("governor", "execute"): "GovernorUnexpectedProposalState",
     ("governor", "queue"): "GovernorUnexpectedProposalState",
     ("jobs", "expire"): "JobDeadlineNotPassed",
@@ -81,6 +90,7 @@ class Stage(NamedTuple):
     government: Government
     proposal: Proposal
     dispute: Id
+    request: Id
 
     def contract(self, name: str) -> Contract:
         found: Contract = getattr(self.government if name in GOVERNING else self.world, name)
@@ -98,7 +108,10 @@ def staged(deployed: World) -> Iterator[Stage]:
         deployed.reviewed(h("x"), author="bank")
         for person in ("reader", "second reader"):
             deployed.appoint("shop", person)
-        yield Stage(deployed, government, proposal, dispute)
+        asking = deployed.auditrequests.functions
+        deployed.send(asking.file(deployed.bank_site, w("period"), h("which"), 1), "shop")
+        request = bytes(asking.requestIdFor(deployed.address("shop"), 1).call())
+        yield Stage(deployed, government, proposal, dispute, request)
 
 
 @pytest.fixture
@@ -134,6 +147,8 @@ KNOWN: dict[str, Callable[[Stage], Any]] = {
     "JobId": lambda stage: stage.world.propose(),
     "ModelId": lambda stage: stage.world.registered_model(),
     "DisputeId": lambda stage: stage.dispute,
+    "RequestId": lambda stage: stage.request,
+    "ChallengeId": lambda stage: h("no challenge"),
     "Word": lambda stage: TRAINING,
 }
 # And by what the parameter is called.
@@ -173,6 +188,8 @@ def argument(stage: Stage, parameter: Mapping[str, Any], function: str, actor: s
         return world.terms(**(changed if function in ("open", "grantInEmergency") else {}))
     if internal == "struct IJobRegistry.Proposal":
         return world.proposal()
+    if internal == "struct IEquivocations.Signed":
+        return (1, h("root"), 1, h("r"), h("s"))
     if internal == "struct IReviews.Review":
         return (h("x"), world.address("reader"), True, h("report"))
     if internal == "JobId" and function in JOB_FOR:

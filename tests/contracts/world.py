@@ -28,6 +28,8 @@ from tests.contracts.engines import Chain
 
 Id = bytes
 GAS = 8_000_000
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # of secp256k1
+HALF_ORDER = ORDER // 2
 DAY = 86_400
 ACTORS = (
     "authority",
@@ -54,6 +56,8 @@ NAMES = {
     "disputes": "Disputes",
     "brake": "Brake",
     "breakglass": "BreakGlass",
+    "equivocations": "Equivocations",
+    "auditrequests": "AuditRequests",
 }
 GRANT_TYPES = {
     "Grant": [
@@ -83,6 +87,14 @@ REVIEW_TYPES = {
         {"name": "nonce", "type": "uint256"},
     ]
 }
+CHECKPOINT_TYPES = {
+    "Checkpoint": [
+        {"name": "logId", "type": "bytes32"},
+        {"name": "size", "type": "uint64"},
+        {"name": "root", "type": "bytes32"},
+        {"name": "time", "type": "uint64"},
+    ]
+}
 REVOCATION_TYPES = {"Revocation": [{"name": "grantId", "type": "bytes32"}]}
 
 
@@ -110,6 +122,12 @@ PREDICTION = w("prediction")
 EMERGENCY = w("emergency")
 ALL_MEMBERS = w("all-members")
 ZERO = bytes(32)
+
+
+def compact(signature: bytes) -> tuple[bytes, bytes]:
+    """EIP-2098: r, and s with v in its highest bit."""
+    s = int.from_bytes(signature[32:64]) | (signature[64] - 27) << 255
+    return signature[:32], s.to_bytes(32)
 
 
 def _errors() -> dict[bytes, Mapping[str, Any]]:
@@ -157,6 +175,8 @@ class World:
     disputes: Contract
     brake: Contract
     breakglass: Contract
+    equivocations: Contract
+    auditrequests: Contract
 
     # -------------------------------------------------------------------------- chain
 
@@ -328,6 +348,36 @@ class World:
         )
         given = (code, address, approves, h("report"))
         return functions.review(given, bytes(signature.signature))
+
+    def add_anchor_key(self, site: Id, operator: str, name: str) -> Id:
+        """An account of this name signs the site's checkpoints from here on; returns the key's id.
+
+        `name` needs no ether: what it signs is sent by others.
+        """
+        account = self.accounts[name] = Account.from_key(h(f"key of {name}"))
+        public = bytes.fromhex(account.address[2:])
+        digest = self.sites.functions.keyProofDigest(site, w("anchor"), public).call()
+        proof = bytes(account.unsafe_sign_hash(digest).signature)
+        self.send(self.sites.functions.addKey(site, w("anchor"), public, proof), operator)
+        return bytes(self.sites.functions.anchorKey(account.address).call()[1])
+
+    def sign_head(
+        self,
+        signer: str,
+        site: Id,
+        size: int,
+        root: bytes,
+        time: int | None = None,
+        **changed: Any,
+    ) -> tuple[int, bytes, bytes]:
+        """A Cosignature, dated now unless told; `changed` alters the domain."""
+        dated = self.now if time is None else time
+        own = {"name": "FATE-Chain Checkpoint", "verifyingContract": self.anchors.address}
+        message = {"logId": site, "size": size, "root": root, "time": dated}
+        signed = self.accounts[signer].sign_typed_data(
+            self.domain(**{**own, **changed}), CHECKPOINT_TYPES, message
+        )
+        return (dated, *compact(bytes(signed.signature)))
 
     # -------------------------------------------------------------------------- making
 
