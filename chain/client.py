@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
     from eth_typing import HexStr
     from web3 import Web3
-    from web3.types import TxParams
+    from web3.types import RPCEndpoint, TxParams
 
 GWEI = 10**9
 # Gas above the estimate. The last party to approve or attest also pays for the move of the job; an
@@ -187,6 +187,19 @@ class ChainClient:
         return bytes(
             self._rpc.ask("eth_call", lambda w3: w3.eth.call(cast("TxParams", message), "latest"))
         )
+
+    def ask_raw(self, method: str, params: Sequence[Any]) -> Any:
+        """The result as it comes, of a question that not every endpoint knows.
+
+        None for an error. Raises ChainRefused where this line cannot even ask.
+        """
+        try:
+            answer = self._rpc.ask(
+                method, lambda w3: w3.provider.make_request(cast("RPCEndpoint", method), params)
+            )
+        except NotImplementedError as error:
+            raise ChainRefused(method, "not known here") from error
+        return answer.get("result")
 
     def balance(self, address: str, block: Block = "latest") -> int:
         """In wei."""

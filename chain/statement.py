@@ -284,7 +284,10 @@ def parse(
         raise VerificationFailed("$", str(error), "canonical JSON and a newline") from error
     if not isinstance(value, dict):
         raise VerificationFailed("$", type(value).__name__, "an object")
-    require_same("$", dict.fromkeys(value), dict.fromkeys(fields))
+    for name in (*fields, *sorted(value)):
+        if name not in value or name not in fields:
+            found = "nothing" if name not in value else "a field too much"
+            raise VerificationFailed(f"$.{name}", found, "exactly the fields of the format")
     require("$.type", value["type"], kind)
     require("$.version", value["version"], version)
     return value

@@ -18,6 +18,7 @@ from node.cli import (
     lineage,
     log,
     monitor,
+    pack,
     people,
     reviews,
     rules,
@@ -51,6 +52,7 @@ for module in (
     log,
     erasure,
     monitor,
+    pack,
     witness,
     people,
 ):

@@ -180,7 +180,7 @@ def _health(place: Place) -> tuple[dict[str, Any] | None, NodeError | None]:
 
 def verify(
     place: Place,
-    file: Annotated[Path, typer.Argument(help="A certificate or a statement.")],
+    file: Annotated[Path, typer.Argument(help="A certificate, a statement or an evidence pack.")],
     rpc: Rpc = DEFAULT_RPC,
     consortium: Annotated[
         str | None,
@@ -192,9 +192,12 @@ def verify(
     offline: Annotated[
         bool, typer.Option("--offline", help="Ask no chain: hold the file against itself alone.")
     ] = False,
+    extract: Annotated[
+        Path | None, typer.Option(help="A folder for the report of an evidence pack that holds.")
+    ] = None,
 ) -> None:
     """Hold a file with proofs against the chain; needs no node. Exit code 1 if a check fails."""
-    from node.cli.verification import verify_file, verify_file_alone
+    from node.cli import verification
 
     if offline and (consortium is not None or network is not None):
         raise Invalid(
@@ -203,14 +206,17 @@ def verify(
             hint="leave out --offline, or --consortium and --network",
         )
     if offline:
-        _show_report(place, verify_file_alone(file), "The file holds together")
-        return
-    chain_id = None
-    if network is not None:
-        trusted = read_network(network)
-        consortium, chain_id = trusted.consortium, trusted.chain_id
-    told = verify_file(file, rpc, consortium, chain_id)
-    _show_report(place, told, f"The {told['kind']} holds")
+        told, holds = verification.verify_file_alone(file), "The file holds together"
+    else:
+        chain_id = None
+        if network is not None:
+            trusted = read_network(network)
+            consortium, chain_id = trusted.consortium, trusted.chain_id
+        told = verification.verify_file(file, rpc, consortium, chain_id)
+        holds = f"The {told['kind']} holds"
+    _show_report(place, told, holds)
+    for name in () if extract is None else verification.extract(file, extract):
+        place.say(f"wrote {name}")
 
 
 def _show_report(place: Place, told: dict[str, Any], holds: str) -> None:

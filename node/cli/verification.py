@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chain import statement
+from chain import pack, statement
 from chain.certificate import MAX_BYTES
 from chain.client import ChainClient
 from chain.errors import NotDeployed
@@ -40,6 +40,7 @@ KINDS = {
         statement.verify_statement_alone,
         statement.ASK_THE_CHAIN,
     ),
+    pack.TYPE: Kind("evidence pack", pack.verify_pack, pack.verify_pack_alone, pack.ASK_THE_CHAIN),
 }
 """By the `type` that the file states; a certificate states none."""
 
@@ -76,6 +77,27 @@ def verify_file_alone(file: Path) -> dict[str, Any]:
         **kind.alone(content).to_json(),
         "unchecked": dict(kind.unchecked),
     }
+
+
+def extract(file: Path, folder: Path) -> list[str]:
+    """Write the report and the verifier page of a pack that holds into a folder; their names.
+
+    Both are made here: what stands in the file are its issuer's words, and might be any page.
+    Raises `Invalid` for a file of another kind, OSError.
+    """
+    from node.errors import Invalid
+    from node.ui.pack import LANGUAGES, render
+    from node.ui.verifier import page
+
+    content = _content(file)
+    if statement.kind_of(content) != pack.TYPE:
+        raise Invalid("InvalidRequest", "only an evidence pack holds a report", found=str(file))
+    value = json.loads(content)
+    pages = {f"report.{language}.html": render(value, language).encode() for language in LANGUAGES}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, shown in {**pages, "verifier.html": page()}.items():
+        (folder / name).write_bytes(shown)
+    return [str(folder / name) for name in (*pages, "verifier.html")]
 
 
 def _content(file: Path) -> bytes:

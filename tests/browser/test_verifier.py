@@ -16,7 +16,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from chain import canonical
-from chain.standalone import ASK_THE_CHAIN, verify_alone
+from chain.pack import TYPE as PACK_TYPE
+from chain.pack import verify_pack_alone
+from chain.standalone import ASK_THE_CHAIN, Report, verify_alone
+from chain.statement import kind_of
 from node.ui.verifier import page
 from node.ui.verifier.build import SOURCE, build
 from tests.browser.conftest import WATCH
@@ -31,6 +34,9 @@ from tests.chain.lies import (
     rewritten,
     signer,
 )
+from tests.chain.pack_lies import LIES as PACK_LIES
+from tests.chain.pack_lies import PACK, resigned
+from tests.chain.pack_lies import Change as PackChange
 
 pytestmark = pytest.mark.browser
 
@@ -58,7 +64,7 @@ class Reader:
             {"name": name, "mimeType": "application/json", "buffer": data}
         )
         verdict = self.page.get_by_role("status").filter(has_text=name)
-        tone = "good" if verify_alone(data).ok else "bad"
+        tone = "good" if report_of(data).ok else "bad"
         expect(verdict).to_have_class(f"callout {tone}", timeout=10_000)
         return verdict.inner_text()
 
@@ -72,7 +78,12 @@ class Reader:
 
 
 def in_python(data: bytes) -> Shown:
-    return [(check.name, check.where, check.ok) for check in verify_alone(data).checks]
+    return [(check.name, check.where, check.ok) for check in report_of(data).checks]
+
+
+def report_of(data: bytes) -> Report:
+    """What Python finds in a certificate or a pack."""
+    return (verify_pack_alone if kind_of(data) == PACK_TYPE else verify_alone)(data)
 
 
 @pytest.fixture(scope="module")
@@ -445,3 +456,22 @@ def test_the_page_can_reach_no_network_even_if_it_wanted_to(chromium: Browser, s
         server.setblocking(False)
         with pytest.raises(BlockingIOError):
             server.accept()  # nobody came
+
+
+# ── Evidence packs ───────────────────────────────────────────────────────────────────────────
+
+
+def test_a_pack_that_holds_is_found_good_and_what_is_open_is_named(reader: Reader) -> None:
+    assert "holds together" in reader.give(PACK)
+    assert reader.shown() == in_python(PACK)
+    expect(reader.page.locator("#unchecked")).to_contain_text("this page does not check")
+    expect(reader.page.locator("#command")).to_contain_text("fatechain verify pack.json")
+
+
+@pytest.mark.parametrize(("what", "change", "where"), PACK_LIES, ids=[lie[0] for lie in PACK_LIES])
+def test_the_page_finds_in_a_pack_what_python_finds(
+    reader: Reader, what: str, change: PackChange, where: str
+) -> None:
+    data = resigned(change)
+    reader.give(data)
+    assert reader.shown() == in_python(data)

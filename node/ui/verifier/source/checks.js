@@ -8,6 +8,7 @@ import { Failure, say } from "./failure.js";
 import { certificateShape, SECTIONS } from "./format.js";
 import { verifyInclusion } from "./merkle.js";
 import { messagesSection } from "./messages.js";
+import { lookAtPack, PACK } from "./pack.js";
 import { isSigned } from "./signature.js";
 
 const FINISHED = "fatechain.task.finished.v1";
@@ -29,13 +30,47 @@ export const ASK_THE_CHAIN = [
 ];
 
 /**
- * Holds the bytes of a certificate against themselves: {ok, checks: [{name, where, ok, detail}],
- * certificate}. Throws nothing that the bytes can cause; `certificate` is null unless all holds.
+ * Holds the bytes of a certificate or an evidence pack against themselves: {ok, checks: [{name,
+ * where, ok, detail}], certificate, pack}. Throws nothing that the bytes can cause; `certificate`
+ * and `pack` are null unless it is one and all of it holds.
  */
 export async function verify(bytes) {
   const checks = [];
-  const certificate = parsed(bytes, checks);
-  for (const [name, look] of certificate === null ? [] : Object.entries(LOOKS)) {
+  const value = parsed(bytes, checks);
+  const isPack = isObject(value) && value.type === PACK;
+  if (checks.length > 0) return { ok: false, checks, certificate: null, pack: null };
+  if (isPack) await lookAtPack(value, checks, failed, certificateChecks);
+  else await lookAtCertificate(value, checks);
+  const ok = checks.every((check) => check.ok);
+  return { ok, checks, certificate: ok && !isPack ? value : null, pack: ok && isPack ? value : null };
+}
+
+/** The checks of a certificate and of nothing else: a pack in a pack is none. */
+async function certificateChecks(bytes) {
+  const checks = [];
+  const value = parsed(bytes, checks);
+  if (checks.length === 0) await lookAtCertificate(value, checks);
+  return checks;
+}
+
+function parsed(bytes, checks) {
+  try {
+    return parse(bytes);
+  } catch (error) {
+    checks.push(failed("format", "$", error));
+    return null;
+  }
+}
+
+async function lookAtCertificate(certificate, checks) {
+  try {
+    certificateShape(certificate, "$");
+    checks.push({ name: "format", where: "$", ok: true, detail: say("format.holds") });
+  } catch (error) {
+    checks.push(failed("format", "$", error));
+    return;
+  }
+  for (const [name, look] of Object.entries(LOOKS)) {
     try {
       for await (const [where, detail] of look(certificate)) {
         checks.push({ name, where, ok: true, detail });
@@ -43,20 +78,6 @@ export async function verify(bytes) {
     } catch (error) {
       checks.push(failed(name, name === "signatures" ? "$" : `$.${name}`, error));
     }
-  }
-  const ok = checks.every((check) => check.ok);
-  return { ok, checks, certificate: ok ? certificate : null };
-}
-
-function parsed(bytes, checks) {
-  try {
-    const value = parse(bytes);
-    certificateShape(value, "$");
-    checks.push({ name: "format", where: "$", ok: true, detail: say("format.holds") });
-    return value;
-  } catch (error) {
-    checks.push(failed("format", "$", error));
-    return null;
   }
 }
 

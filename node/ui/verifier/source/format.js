@@ -9,9 +9,9 @@ const POSITIVE = whole(1);
 const ADDRESS = text(42, /^0x[0-9a-fA-F]{40}$/);
 const DECIMAL = text(78, /^(0|[1-9][0-9]{0,77})$/);
 const PUBLIC_KEY = text(2050, /^0x([0-9a-f]{2}){1,1024}$/);
-const BASE64 = text(200, /^[A-Za-z0-9+/]+={0,2}$/);
+export const BASE64 = text(200, /^[A-Za-z0-9+/]+={0,2}$/);
 // Digits of any script, as the regular expressions of the Python side read them.
-const TIME = text(
+export const TIME = text(
   1000,
   /^\p{Nd}{4}-\p{Nd}\p{Nd}-\p{Nd}\p{Nd}T\p{Nd}\p{Nd}:\p{Nd}\p{Nd}:\p{Nd}\p{Nd}(\.\p{Nd}{1,9})?(Z|[+-]\p{Nd}\p{Nd}:\p{Nd}\p{Nd})$/u,
 );

@@ -2,6 +2,7 @@
 
 import { MAX_BYTES } from "./canonical.js";
 import { ASK_THE_CHAIN, verify } from "./checks.js";
+import { ASK_OF_PACK } from "./pack.js";
 import { isAble } from "./signature.js";
 import { LANGUAGES, translate } from "./words.js";
 
@@ -64,15 +65,19 @@ function show() {
   find("verdict").hidden = verdict === null;
   find("report").hidden = report === null;
   find("rows").replaceChildren(...(report?.checks ?? []).map(row));
-  const certificate = report?.certificate ?? null;
-  find("about").hidden = certificate === null;
-  find("facts").replaceChildren(...(certificate === null ? [] : facts(certificate)));
-  find("open").hidden = certificate === null;
+  const { certificate = null, pack = null } = report ?? {};
+  const holds = certificate !== null || pack !== null;
+  find("about").hidden = !holds;
+  const stated = certificate !== null ? facts(certificate) : pack !== null ? packFacts(pack) : [];
+  find("facts").replaceChildren(...stated);
+  find("open").hidden = !holds;
+  const open = pack === null ? ASK_THE_CHAIN : ASK_OF_PACK;
+  const kind = pack === null ? "open" : "open.pack";
   find("unchecked").replaceChildren(
-    ...ASK_THE_CHAIN.flatMap((name) => fact(t(`name.${name}`), t(`open.${name}`))),
+    ...open.flatMap((name) => fact(t(`name.${name}`), t(`${kind}.${name}`))),
   );
-  find("command").textContent =
-    "fatechain verify certificate.json --rpc URL --consortium 0x…";
+  const file = pack === null ? "certificate.json" : "pack.json";
+  find("command").textContent = `fatechain verify ${file} --rpc URL --consortium 0x…`;
 }
 
 function t(key, filled) {
@@ -104,7 +109,7 @@ function row({ name, where, ok, detail }) {
   line.dataset.check = name;
   line.append(
     mark,
-    made("td", t(`name.${name}`)),
+    made("td", name.split(" ").map((part) => t(`name.${part}`)).join(" · ")),
     made("td", where, "id"),
     made("td", t(detail.key, detail.filled), "id"),
   );
@@ -123,6 +128,21 @@ function facts({ network, job, parties, result, issued }) {
     ["about.result", result.digest],
     ["about.issued", `${issuer.memberName}, ${issued.at}`],
     ["about.key", issuer.requestKey.publicKey],
+  ].flatMap(([key, value]) => fact(t(key), value));
+}
+
+function packFacts({ network, scope, log, issued, jobs }) {
+  const { from, until, site, dataset, redacted } = scope;
+  return [
+    ["about.site", log.site],
+    ["about.chain", String(network.chainId)],
+    ["about.consortium", network.consortium],
+    ["about.period", `${from ?? "…"} – ${until ?? "…"}`],
+    ["about.scope", [site, dataset].filter((id) => id !== null).join(", ") || "–"],
+    ["about.redacted", [...redacted.fields, ...redacted.kinds].join(", ") || "–"],
+    ["about.jobs", String(jobs.length)],
+    ["about.issued", issued.at],
+    ["about.key", issued.publicKey],
   ].flatMap(([key, value]) => fact(t(key), value));
 }
 

@@ -6,12 +6,12 @@ export const LANGUAGES = { en: "English", zh: "中文" };
 const MOST = 200; // characters of a value that are shown
 
 export const WORDS = {
-  title: ["Verify a certificate", "验证证书"],
+  title: ["Verify a certificate or an evidence pack", "验证证书或证据包"],
   intro: [
-    "Choose the certificate of a job. This page checks it here, in your browser. It sends nothing: it cannot reach any network.",
-    "请选择任务的证书。本页仅在您的浏览器中核对，不发送任何内容：它无法访问任何网络。",
+    "Choose the certificate of a job, or an evidence pack. This page checks it here, in your browser. It sends nothing: it cannot reach any network.",
+    "请选择任务的证书或证据包。本页仅在您的浏览器中核对，不发送任何内容：它无法访问任何网络。",
   ],
-  choose: ["Choose a certificate, or drop it here", "选择证书，或将其拖放到此处"],
+  choose: ["Choose a certificate or a pack, or drop it here", "选择证书或证据包，或将其拖放到此处"],
   language: ["Language", "语言"],
   working: ["Checking {file} …", "正在核对 {file}……"],
   holds: [
@@ -64,6 +64,38 @@ export const WORDS = {
   ],
   "open.logs": ["that each site anchored the head of its log", "每个站点都锚定了其日志的头部"],
 
+  "about.site": ["Site of the log", "日志所属站点"],
+  "about.period": ["Period", "期间"],
+  "about.scope": ["Only what concerns", "仅涉及"],
+  "about.redacted": ["Hidden", "已隐去"],
+  "about.jobs": ["Jobs", "任务数"],
+  "open.pack.network": ["that this consortium stands on this chain", "该联盟确实在此链上"],
+  "open.pack.issued": [
+    "that the key is an audit key of the site of the log",
+    "该密钥是日志所属站点的审计密钥",
+  ],
+  "open.pack.log": ["that the site anchored this head of its log", "该站点锚定了日志的这一头部"],
+  "open.pack.chain": [
+    "a storage proof against a block's header, which this page does not check",
+    "针对区块头的存储证明；本页不核对",
+  ],
+  "open.pack.jobs": [
+    "that these are all jobs, grants, models, decisions and keys of the scope",
+    "范围内的任务、授权、模型、决定和密钥均已列出",
+  ],
+  "open.pack.certificates": [
+    "that each job, its parties and its result are on chain as certified",
+    "各任务、参与方和结果与链上一致",
+  ],
+
+  "name.signature": ["Signature", "签名"],
+  "name.scope": ["Scope", "范围"],
+  "name.log": ["Audit log", "审计日志"],
+  "name.chain": ["Storage proof", "存储证明"],
+  "name.certificate": ["Certificate", "证书"],
+  "name.certificates": ["Certificates", "证书"],
+  "name.issued": ["Issuer", "签发者"],
+  "name.jobs": ["Jobs and grants", "任务与授权"],
   "name.format": ["Form of the file", "文件格式"],
   "name.sections": ["Sections", "各部分"],
   "name.signatures": ["Signatures", "签名"],
@@ -137,6 +169,30 @@ export const WORDS = {
   "entry.disclosure": ["a salt of 64 hex digits, and a value", "64 位十六进制盐值和一个值"],
   "entry.other": ["another value", "另一个值"],
   "entry.committed": ["the one that was committed to", "所承诺的值"],
+  "pack.format.holds": ["canonical JSON with every field of a pack", "规范 JSON，证据包字段齐全"],
+  "pack.signed": ["the key in the file signed it", "由文件中的密钥签名"],
+  "pack.signature": ["one of the file", "对该文件的签名"],
+  "pack.kept": ["none of {names}", "不得为 {names}"],
+  "pack.redacted.shown": ["fields that are redacted", "已隐去的字段"],
+  "pack.digests": ["digests alone", "仅摘要"],
+  "pack.scope.holds": ["hides no field that evidence needs", "未隐去证据所需的字段"],
+  "pack.not.redacted": ["a kind that is not redacted", "未隐去的类型"],
+  "pack.value": ["a value", "值"],
+  "pack.log.holds": [
+    "entries {first} to {end} of {size}, none left out: {shown} shown ({erased} of them erased), {hidden} hidden",
+    "第 {first} 至 {end} 条（共 {size} 条），无遗漏：展示 {shown} 条（其中 {erased} 条已删除），隐去 {hidden} 条",
+  ],
+  "pack.no.proof": [
+    "no storage proof is included: ask the chain for the anchored head",
+    "未包含存储证明：锚定的头部须向链查询",
+  ],
+  "pack.certificate.out": [
+    "left out, as it shows fields that are redacted",
+    "因含已隐去的字段而未包含",
+  ],
+  "pack.certificate.holds": ["holds, in {count} checks", "有效，共 {count} 项核对"],
+  "pack.other.digest": ["is not that of the certificate", "与证书不符"],
+  "pack.other.job": ["the certificate is of another job", "证书属于其他任务"],
   "logs.no.proof": ["a proof that leads to another root", "通向其他根的证明"],
   "logs.elsewhere": ["of something else", "属于其他事项"],
   "logs.of.job": ["of job {job}", "属于任务 {job}"],

@@ -1,0 +1,38 @@
+"""What an auditor reads of uses, statements and packs is entered in the log, refused or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import select
+
+from node.api.app import create_app
+from node.audit.entries import type_of
+from node.site import Site
+from node.store import AuditEntry
+from tests.node.crowd import add, key_for, program, wallet
+from tests.node.face import make_site, new_id
+
+READ = ("/v1/lineage/{id}", "/v1/statements/{month}", "/v1/packs")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with make_site(tmp_path_factory.mktemp("read") / "bank") as site:
+        yield site
+
+
+async def test_what_an_auditor_asks_for_is_entered(site: Site) -> None:
+    add(site, 21, "auditor")
+    app = create_app(site.settings.home, site)
+    async with program(app, key_for(site, 21, "auditor").secret) as auditor:
+        for route in READ:
+            await auditor.get(route.format(id=new_id(), month="2026-10"))
+    site.log.sequence()
+    with site.store.read() as session:
+        query = select(AuditEntry.index, AuditEntry.actor).order_by(AuditEntry.index)
+        rows = session.execute(query.where(AuditEntry.type == type_of("evidence.read"))).all()
+    told = [site.log.entries(index, index + 1, opened=True)[0].data for index, _ in rows]
+    assert [data and data["route"] for data in told] == list(READ)
+    assert {actor for _, actor in rows} == {wallet(21).address.lower()}
