@@ -20,8 +20,7 @@ import random
 import resource
 import sys
 import tempfile
-from hashlib import sha256
-from itertools import islice
+from hashlib import shake_256
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -200,28 +199,35 @@ def _prove(folder: Path, leaves: int, count: int) -> dict[str, float]:
     }
 
 
+def _hashes(tile: int) -> bytes:
+    """The hashes of the leaves of a tile: as a log's, they look like chance."""
+    return shake_256(tile.to_bytes(8)).digest(TILE_BYTES)
+
+
 def _leaf(number: int) -> bytes:
-    return sha256(number.to_bytes(8)).digest()
+    at = number % WIDTH * HASH_BYTES
+    return _hashes(number // WIDTH)[at : at + HASH_BYTES]
 
 
 def _make_tiles(tiles: Tiles, leaves: int) -> None:
     """The tiles of a log, written once and without waiting for the disk, as no log may."""
-    level, count = 0, leaves
-    hashes = (_leaf(number) for number in range(leaves))
+    level, count, above = 0, leaves, b""
     while count:
-        above = []
+        below, roots = above, []
         for number in range(-(-count // WIDTH)):
-            path, tile = tiles.path(level, number), b"".join(islice(hashes, WIDTH))
-            if len(tile) == TILE_BYTES:
-                above.append(merkle.subtree_root(tile))
+            path, width = tiles.path(level, number), min(WIDTH, count - number * WIDTH)
+            start = number * TILE_BYTES
+            tile = below[start : start + TILE_BYTES] if level else _hashes(number)
+            if width == WIDTH:
+                roots.append(merkle.subtree_root(tile))
             else:
-                path = path.with_name(path.name + ".p") / str(len(tile) // HASH_BYTES)
+                path = path.with_name(path.name + ".p") / str(width)
             make_private(path.parent)
-            path.write_bytes(tile)
+            path.write_bytes(tile[: width * HASH_BYTES])
             if number % 1000 == 0:
                 _show(f"tiles of level {level}", number * WIDTH, count)
         _show(f"tiles of level {level}", count, count)
-        level, count, hashes = level + 1, len(above), (found for found in above)
+        level, count, above = level + 1, len(roots), b"".join(roots)
 
 
 def _store(path: Path) -> Store:
