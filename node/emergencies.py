@@ -199,7 +199,7 @@ def open_(
         "people": [first.address, second.address],
         **said.facts("purpose"),
     }
-    return submit(site, submitted, call, "emergency.opened", facts, *kept)
+    return submit(site, submitted, call, "emergency.opened", facts, *kept, scope=terms.dataset_id)
 
 
 def lapse(site: Site, id: str) -> Submitted:

@@ -348,7 +348,8 @@ def sign_grant(site: Site, request: GrantRequest, *, key: str | None = None) -> 
         return submitted
     rehearse(site, call)
     kept = [] if rules is None else [KeptTerms(grant_id=id, column_rules=rules)]
-    return submit(site, submitted, call, "grant.signed", {"terms": terms.to_json()}, *kept)
+    facts = {"terms": terms.to_json()}
+    return submit(site, submitted, call, "grant.signed", facts, *kept, scope=terms.dataset_id)
 
 
 def grant_terms(

@@ -50,10 +50,12 @@ def submit(
     facts: Mapping[str, Any],
     *rows: Any,
     actor: str | None = None,
+    scope: str | None = None,
 ) -> Submitted:
     """Record it all in one transaction; what is open or done already stands as it is.
 
-    The entry of the audit log names who asked: `actor`, or else who is acting now.
+    The entry of the audit log names who asked: `actor`, or else who is acting now. It is erased
+    with `scope`, or else with what it is about.
     """
     with site.store.begin() as session:
         intent, is_new = _intent(session, submitted.intent)
@@ -62,7 +64,7 @@ def submit(
                 session.merge(row)  # one that was refused before is asked for anew
             want(session, intent, call)
             who = actor or acting()
-            record(session, kind, submitted.id, {"intent": intent, **facts}, who)
+            record(session, kind, submitted.id, {"intent": intent, **facts}, who, scope=scope)
     return Submitted(submitted.id, intent)
 
 

@@ -73,7 +73,7 @@ def relay(
         rehearse(site, call)
     kept = [] if column_rules is None else [KeptTerms(grant_id=id, column_rules=dict(column_rules))]
     facts = {"terms": terms.to_json(), "signer": signer}
-    return submit(site, submitted, call, "grant.signed", facts, *kept)
+    return submit(site, submitted, call, "grant.signed", facts, *kept, scope=terms.dataset_id)
 
 
 def check_rules(site: Site, terms: GrantTerms, column_rules: Mapping[str, str] | None) -> None:

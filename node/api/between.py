@@ -26,6 +26,8 @@ from node import heads, partners, stops
 from node.addresses import WireAddress
 from node.api.attempts import Attempts
 from node.api.auth import address_of
+from node.audit.entries import type_of
+from node.audit.schemas import WORDS
 from node.errors import Invalid, TooLarge
 from node.reach import look
 from node.requests import authenticate, read_body
@@ -171,8 +173,11 @@ async def entries(
     first: Annotated[int, Query(alias="from", ge=0)] = 0,
     end: Annotated[int | None, Query(alias="to", ge=0)] = None,
 ) -> dict[str, Any]:
-    """Entries [from, to), at most `MAX_ENTRIES`; leaf data is the entry's canonical JSON."""
-    log = _site(request).log
+    """Entries [from, to), at most `MAX_ENTRIES`; leaf data is the entry's canonical JSON.
+
+    Fields are hidden, but for the words that members address to each other.
+    """
+    log, words = _site(request).log, {type_of(kind) for kind in WORDS}
 
     def read() -> dict[str, Any]:
         size = log.size
@@ -182,6 +187,7 @@ async def entries(
                 "index": entry.index,
                 "leafHash": "0x" + entry.leaf_hash.hex(),
                 "entry": entry.value,
+                "disclosed": log.entry(entry.index).disclosed() if entry.type in words else {},
             }
             for entry in log.entries(first, last)
         ]

@@ -548,6 +548,10 @@ EVENTS: Mapping[str, Event] = {
     "dispute.withdrawn": Event.of(DISPUTE, "its claimant withdrew it", **ASKED),
 }
 
+WORDS = frozenset({"brake.pulled", "emergency.opened", "dispute.opened", "dispute.answered"})
+"""Kinds whose fields are disclosed to every member: the chain has the digests of words in them,
+which the members hold against the words."""
+
 # ── What is asked to be logged ───────────────────────────────────────────────────────────────
 
 

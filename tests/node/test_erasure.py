@@ -25,6 +25,7 @@ from node.errors import NodeError
 from node.store import AuditEntry, AuditPayload, LocalJob, PayloadKey
 from tests.node import consortium
 from tests.node.consortium import ChainSite, Consortium
+from tests.node.face import is_problem, operator
 from tests.node.test_certificate import evidence_of_all, succeeded
 from tests.node.test_specification import an_id
 from tests.node.told import task, told
@@ -243,6 +244,48 @@ def test_rows_and_key_that_somebody_put_back_are_named_and_not_shown(world: Cons
     with bank.store.begin() as session:  # for the tests that follow
         session.query(AuditPayload).filter_by(key_id=key.id).delete()
         session.query(PayloadKey).filter_by(id=key.id).delete()
+
+
+# ── Asked for over the API and seen there ────────────────────────────────────────────────────
+
+
+async def test_an_operator_erases_over_the_api_and_sees_that_it_is_erased(
+    world: Consortium,
+) -> None:
+    scope = an_id(908)
+    enter(world.bank, scope, 2)
+    index = world.bank.log.of_subject(scope)[0].index
+    async with operator(world.bank) as node:
+        assert (await node.get(f"/v1/audit/entries/{index}")).json()["payload"] == "open"
+        asked = {"scope": scope, "reason": REASON}
+        made = await node.post("/v1/audit/erasures", json=asked)
+        assert made.status_code == 201
+        again = await node.post("/v1/audit/erasures", json=asked)
+        is_problem(again, 404, "ScopeUnknown")
+        shown = (await node.get(f"/v1/audit/entries/{index}")).json()
+        listed = (await node.get(f"/v1/audit/erasures?scope={scope}")).json()
+        page = (await node.get(f"/log/{index}")).text
+    assert (shown["payload"], shown["data"], shown["disclosed"]) == ("erased", None, {})
+    assert shown["proof"]["verified"]
+    assert listed["items"] == [made.json()["receipt"]]
+    assert "has been erased" in page
+    holds(world.bank, made.json()["receipt"])
+
+
+async def test_a_payload_that_was_taken_away_or_changed_is_shown_in_red(world: Consortium) -> None:
+    scope = an_id(909)
+    enter(world.bank, scope, 2)
+    one, two = world.bank.log.of_subject(scope)
+    with world.bank.store.begin() as session:
+        session.query(AuditPayload).filter_by(id=one.id).delete()
+        session.get_one(AuditPayload, two.id).sealed = b"something else"
+    async with operator(world.bank) as node:
+        pages = [(await node.get(f"/log/{entry.index}")).text for entry in (one, two)]
+        listed = (await node.get(f"/v1/audit/entries?subject={scope}")).json()["items"]
+    assert [entry["payload"] for entry in listed] == ["altered", "missing"]
+    assert "no erasure tells of it" in pages[0]
+    assert "somebody changed it" in pages[1]
+    assert [fault.index for fault in world.bank.log.payload_faults()] == [one.index, two.index]
 
 
 # ── Receipts ─────────────────────────────────────────────────────────────────────────────────

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chain import canonical, merkle
+from chain.entries import open_entry
 from node import partners, peers, requests
 from node.audit.entries import record
 from node.errors import Conflict, Failed, NodeError, Refused, Unavailable
@@ -25,7 +26,7 @@ from node.peers import site_client
 from node.reach import see
 from node.signatures import sign
 from node.site import Site
-from tests.node.told import available
+from tests.node.told import available, sample
 from tests.node.two_sites import Pair, new_id
 
 
@@ -160,6 +161,21 @@ async def test_the_log_of_a_partner_can_be_read_and_proved(pair: Pair) -> None:
             bytes.fromhex(node[2:]) for node in (await ask("GET", pair.host.id, path))["proof"]
         ]
         assert merkle.verify_inclusion(head.root, head.size, shown["index"], leaf, proof)
+
+
+async def test_members_are_shown_the_words_that_are_for_them_and_no_other_field(
+    pair: Pair,
+) -> None:
+    words = sample("brake.pulled") | {"reasonText": "the grid is on fire"}
+    with pair.host.store.begin() as session:
+        record(session, "brake.pulled", "0x01", words, "0xada")
+        record(session, "chain.available", "urn:chain", available(), "sync")
+    while pair.host.log.sequence():
+        pass
+    first = pair.host.log.size - 2
+    path = f"/sites/v1/log/entries?from={first}&to={first + 2}"
+    told = (await pair.guest.peers._ask("GET", pair.host.id, path))["entries"]
+    assert [open_entry(shown) for shown in told] == [words, {}]
 
 
 async def test_a_head_is_not_taken_on_another_key_than_the_chain_has(pair: Pair) -> None:

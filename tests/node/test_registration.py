@@ -30,7 +30,7 @@ from node.registration import (
     withdraw_version,
 )
 from node.site import Site
-from node.store import ChainTx, LocalDataset
+from node.store import AuditPayload, ChainTx, LocalDataset, PayloadKey
 from node.submission import Submitted
 from tests.node.newcomers import ALGORITHM, Newcomers, gather
 from tests.node.told import pending
@@ -296,6 +296,16 @@ def test_a_signed_grant_is_active_under_the_id_that_was_foretold(
     assert (terms.uses, terms.min_rows, terms.purposes) == (3, 10, ("training",))
     assert (terms.algorithms, terms.column_rules) == ((ALGORITHM,), ZERO_ID)
     assert terms.grantee == world.members["bank"]
+
+
+def test_what_is_entered_of_a_grant_is_erased_with_its_dataset(
+    world: Newcomers, dataset: str
+) -> None:
+    submitted = sign_grant(world.shop, _request(world, dataset, uses=2))
+    (entry,) = (each for each in pending(world.shop.store) if each["subject"] == submitted.id)
+    with world.shop.store.read() as session:
+        key = session.get_one(AuditPayload, entry["id"]).key_id
+        assert session.get_one(PayloadKey, key).scope == dataset
 
 
 @pytest.mark.parametrize("by", ["member id", "member name", "site id", "site name"])
