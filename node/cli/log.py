@@ -74,6 +74,8 @@ def verify(
     place.show(found, lambda: _report(found))
     if heads is told and settings.site_id is not None:
         place.warn("No chain was asked: whoever edits the database may edit its anchors, too.")
+    elif any(head.time is None for head in heads):
+        place.warn("The chain's clock is ahead of this machine's: no time was held against it.")
     if faults:
         raise typer.Exit(1)
 
