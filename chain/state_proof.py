@@ -68,8 +68,8 @@ def anchored_slot(site: str, size: int) -> int:
 
     (space,) = [s for s in load("AuditAnchor").storage if "AuditAnchor" in s["namespace"]]
     heads = next(member for member in space["members"] if member["label"] == "heads")
-    head = next(members for name, members in space["structs"].items() if name.endswith("Head"))
-    root = next(member for member in head if member["label"] == "root")
+    kept = heads["type"].removesuffix("))").rpartition("=> ")[2]
+    root = next(member for member in space["structs"][kept] if member["label"] == "root")
     base = int(space["slot"], 16) + int(heads["slot"])
     inner = keccak(bytes.fromhex(site[2:]) + base.to_bytes(32))
     return int.from_bytes(keccak(size.to_bytes(32) + inner)) + int(root["slot"])
