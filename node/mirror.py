@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MAX_CONFLICTS = 10  # kept of one log
 FREE_BYTES = 256 << 20  # of the disk are left to the node's own work
+NOTED_EVERY = 32  # bundles: what was not noted before a kill is fetched once more
 TIME_SLACK_SECONDS = 300.0  # entries of parallel work may be so much out of order
 
 
@@ -155,20 +156,23 @@ class Mirror:
         with _as_damage():
             tree = TileReader(either, head.size, head.root)
         done, last = row.entries, row.last_time
-        while done < head.size:
-            number = done // WIDTH
-            width = min(WIDTH, head.size - number * WIDTH)
-            with _as_damage():
-                tree.tile(0, number)
-            try:
+        try:
+            while done < head.size:
+                number = done // WIDTH
+                width = min(WIDTH, head.size - number * WIDTH)
+                with _as_damage():
+                    tree.tile(0, number)
                 entries = tree.bundle(number)
-            except (Unauthenticated, Refused, NotFound) as refusal:
-                self.state(withheld=str(refusal)[:500])
-                return
-            self._write(None, number, width, bundle(entries))
-            last = self._hold_to_time(done, entries[done - number * WIDTH :], last)
-            done = number * WIDTH + width
-            self.state(entries=done, last_time=last, withheld="")
+                self._write(None, number, width, bundle(entries))
+                last = self._hold_to_time(done, entries[done - number * WIDTH :], last)
+                done = number * WIDTH + width
+                if number % NOTED_EVERY == 0:
+                    self.state(entries=done, last_time=last)
+        except (Unauthenticated, Refused, NotFound) as refusal:
+            self.state(entries=done, last_time=last, withheld=str(refusal)[:500])
+        else:
+            if (done, "") != (row.entries, row.withheld):
+                self.state(entries=done, last_time=last, withheld="")
 
     def _hold_to_time(self, first: int, entries: list[bytes], last: float) -> float:
         """The latest time that entries tell; one long before those before it was dated back."""
@@ -224,13 +228,14 @@ class Mirror:
                     self._compare(tree, fetch, level, number // WIDTH**level)
             if row.entries >= (number + 1) * WIDTH:
                 self._compare_entries(tree, fetch, number)
-            self.state(reread=number + 1)
         if end == tree.full(0):
             try:
                 TileReader(fetch, tree.size, tree.root)
             except NotFound as missing:
                 raise _missing(f"tiles of {tree.size} entries") from missing
             self.state(reread=0, reread_at=self.clock())
+        else:
+            self.state(reread=end)
 
     def _compare(self, tree: TileReader, fetch: Fetch, level: int, number: int) -> None:
         with _as_damage():
@@ -283,6 +288,11 @@ class Mirror:
 
     def state(self, **values: Any) -> MirroredLog:
         """The row of the copy, with these values from now on."""
+        if not values:
+            with self.site.store.read() as session:
+                known = session.get(MirroredLog, self.log_id)
+            if known is not None:
+                return known
         with self.site.store.begin() as session:
             row = session.get(MirroredLog, self.log_id)
             if row is None:

@@ -43,6 +43,7 @@ class Mirroring:
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
         self._ending = threading.Event()
+        self._asking: set[anyio.CancelScope] = set()
 
     async def run(self, ending: threading.Event) -> None:
         """Until the process ends."""
@@ -57,6 +58,8 @@ class Mirroring:
                     log.exception("mirror")  # a mistake of ours must not end all copying
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
+            for question in self._asking:
+                question.cancel()  # a copy is read in a thread, which ends with its next question
             await self.drain()
 
     async def step(self) -> None:
@@ -127,16 +130,18 @@ class Mirroring:
         """Brings tiles of a log; to be called in a thread of this loop."""
 
         async def bring(path: str, limit: int) -> bytes:
-            try:
-                with anyio.fail_after(TILE_SECONDS):
+            with anyio.move_on_after(TILE_SECONDS) as question:
+                self._asking.add(question)
+                try:
                     return await self.site.peers.tile(log_id, path, limit)
-            except TimeoutError as error:
-                raise Unavailable(
-                    "PartnerUnreachable",
-                    f"site {log_id} did not send {path} within {TILE_SECONDS:g} s",
-                    found=log_id,
-                    allowed=TILE_SECONDS,
-                ) from error
+                finally:
+                    self._asking.discard(question)
+            raise Unavailable(
+                "PartnerUnreachable",
+                f"site {log_id} did not send {path} within {TILE_SECONDS:g} s",
+                found=log_id,
+                allowed=TILE_SECONDS,
+            )
 
         def fetch(level: int | None, number: int, width: int) -> bytes:
             if self._ending.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import shutil
@@ -320,3 +321,23 @@ async def test_a_server_that_answers_byte_by_byte_is_left(
     await look(site)
     assert held.is_set()
     assert problem(site).startswith("PartnerUnreachable")
+
+
+async def test_a_node_that_ends_waits_for_no_server(site: Site, server: LyingServer) -> None:
+    asked, ending = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def holds(request: BaseHTTPRequestHandler) -> None:
+        loop.call_soon_threadsafe(asked.set)
+        server.over.wait(60)
+
+    server.answers["/log/tile/"] = holds
+    rounds = Rounds(site, lambda: NOW)
+    await rounds.step()
+    await rounds.drain()
+    running = asyncio.create_task(Mirroring(site, lambda: NOW).run(ending))
+    await asked.wait()
+    ending.set()
+    await running
+    assert not server.over.is_set()
+    assert problem(site)
