@@ -19,17 +19,29 @@ of what was erased is nothing that a receipt can show: it is the site's word.
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from chain import canonical
-from chain.errors import VerificationFailed
+from chain.errors import ChainError, VerificationFailed
+from chain.sites import AUDIT
+from chain.standalone import Check, Report
 
+if TYPE_CHECKING:
+    from chain.network import Network
+
+TYPE = "erasure"
+MAX_BYTES = 16 * 1024 * 1024
 MAX_RANGES = 1_000_000
+ASK_THE_CHAIN: Mapping[str, str] = {
+    "signature": "that the site had the key that the receipt names, and that it signed this",
+    "digest": "no chain tells it: recompute it from the leaves of the site's log",
+}
+"""Subject → what the file cannot show of it."""
 
 Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=1000)]
@@ -107,6 +119,63 @@ def verify_receipt(
         if found.digest != "0x" + digest.hexdigest():
             raise VerificationFailed("$.digest", found.digest, "0x" + digest.hexdigest())
     return found
+
+
+def to_file(receipt: Mapping[str, Any]) -> bytes:
+    """The receipt as a file that `fatechain verify` reads."""
+    return canonical.dumps(dict(receipt)) + b"\n"
+
+
+def verify_erasure(content: bytes, network: "Network") -> Report:
+    """A receipt's file against the keys that the chain has of its site. Raises nothing that its
+    input can cause."""
+    return Report(tuple(_checks(content, network)))
+
+
+def verify_erasure_alone(content: bytes) -> Report:
+    """Its form alone: the file names a key and does not hold it."""
+    return Report(tuple(_checks(content, None)))
+
+
+def _checks(content: bytes, network: "Network | None") -> Iterator[Check]:
+    try:
+        receipt = _parsed(content)
+        stated = Receipt.model_validate(receipt)
+        _require_in_order(stated)
+        yield Check("format", "$", True, f"tells of {stated.count} entries, in the log's order")
+        if network is not None:
+            verify_receipt(receipt, _audit_key(network, stated))
+            yield Check("signature", "$.signature", True, f"site {stated.site} signed it")
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, ("$", *fault["loc"])))
+        yield Check("format", where, False, fault["msg"])
+    except VerificationFailed as failure:
+        name = "signature" if failure.where in ("$.signature", "$.keyId") else "format"
+        yield Check(name, failure.where, False, str(failure)[:400])
+    except ChainError as error:
+        yield Check("signature", "$.site", False, f"the chain says otherwise: {error}"[:400])
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    if len(content) > MAX_BYTES:
+        raise VerificationFailed("$", f"{len(content)} bytes", f"at most {MAX_BYTES}")
+    try:
+        value = canonical.loads(content.removesuffix(b"\n"))
+    except canonical.NotCanonical as error:
+        raise VerificationFailed("$", str(error), "canonical JSON") from error
+    if not isinstance(value, dict):
+        raise VerificationFailed("$", "no object", "a receipt of erasure")
+    return value
+
+
+def _audit_key(network: "Network", receipt: Receipt) -> bytes:
+    """Any audit key that the site ever proved: a receipt is older than the rotations after it."""
+    for key in network.sites.keys(receipt.site):
+        is_wanted = (key.id, key.purpose) == (receipt.key_id, AUDIT)
+        if is_wanted and network.sites.proves(receipt.site, key):
+            return bytes.fromhex(key.public_key.removeprefix("0x"))
+    raise VerificationFailed("$.keyId", receipt.key_id, "an audit key of the site")
 
 
 def _require_in_order(receipt: Receipt) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from chain.erasures import to_file
 from node.cli.frame import Place, command
 from node.cli.log import log
 from node.cli.tables import facts, rows, short
@@ -20,6 +22,9 @@ def erase(
     place: Place,
     scope: Annotated[str, typer.Option(help="A job, a dataset or another id.")],
     reason: Annotated[str, typer.Option(help="Stands in the receipt for good: name no person.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the receipt, for `fatechain verify`.")
+    ] = None,
 ) -> None:
     """Erase what the entries of a scope tell. They stand and prove as before; it is for ever.
 
@@ -28,6 +33,8 @@ def erase(
     with place.client() as node:
         done = node.post("/v1/audit/erasures", {"scope": scope, "reason": reason})
     receipt = done["receipt"]
+    if out is not None:
+        out.write_bytes(to_file(receipt))
     told = {name: receipt[name] for name in ("scope", "count", "digest", "erasedAt", "entry")}
     place.show(done, lambda: facts(told, title="Erased"))
     if not done["journal_cut"]:

@@ -180,7 +180,9 @@ def _health(place: Place) -> tuple[dict[str, Any] | None, NodeError | None]:
 
 def verify(
     place: Place,
-    file: Annotated[Path, typer.Argument(help="A certificate, a statement or an evidence pack.")],
+    file: Annotated[
+        Path, typer.Argument(help="A certificate, statement, evidence pack or erasure receipt.")
+    ],
     rpc: Rpc = DEFAULT_RPC,
     consortium: Annotated[
         str | None,

@@ -1,5 +1,5 @@
-"""A file with proofs (a certificate, a statement) against a chain, or against itself, with no node
-at hand.
+"""A file with proofs (a certificate, a statement, a pack, a receipt of erasure) against a chain, or
+against itself, with no node at hand.
 
 Which consortium is asked decides what the answer is worth: name the one that you trust.  Left out,
 it is the one that the file names, and the answer says so.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chain import pack, statement
+from chain import erasures, pack, statement
 from chain.certificate import MAX_BYTES
 from chain.client import ChainClient
 from chain.errors import NotDeployed
@@ -39,6 +39,12 @@ KINDS = {
         statement.verify_statement,
         statement.verify_statement_alone,
         statement.ASK_THE_CHAIN,
+    ),
+    erasures.TYPE: Kind(
+        "receipt of erasure",
+        erasures.verify_erasure,
+        erasures.verify_erasure_alone,
+        erasures.ASK_THE_CHAIN,
     ),
     pack.TYPE: Kind("evidence pack", pack.verify_pack, pack.verify_pack_alone, pack.ASK_THE_CHAIN),
 }

@@ -14,13 +14,14 @@ from sqlalchemy import select, update
 from chain import canonical, merkle
 from chain.disputes import dispute_id
 from chain.entries import open_entry
-from chain.erasures import verify_receipt
+from chain.erasures import to_file, verify_erasure, verify_receipt
 from chain.errors import VerificationFailed
 from chain.evidence import verify_certificate
 from chain.standalone import verify_alone
 from node.audit.entries import acting_as, record
 from node.audit.erasure import EVIDENCE_SECONDS, MAX_REASON, Erased, erase, receipts
 from node.certificate import certify, check_evidence, own_evidence
+from node.cli.verification import verify_file_alone
 from node.errors import NodeError
 from node.store import AuditEntry, AuditPayload, LocalJob, PayloadKey
 from tests.node import consortium
@@ -272,6 +273,17 @@ async def test_an_operator_erases_over_the_api_and_sees_that_it_is_erased(
     holds(world.bank, made.json()["receipt"])
 
 
+def test_no_word_of_it_is_left_in_the_search_index(world: Consortium) -> None:
+    scope, word = an_id(910), b"qzxvblorb"
+    with world.bank.store.begin() as session:
+        data = {"intent": "none", "reason": an_id(911), "reasonText": f"said {word.decode()}"}
+        record(session, "brake.pulled", scope, data, "operator")
+    world.settle(2)
+    assert on_disk(world.bank, word)
+    assert erase(world.bank, scope, REASON).journal_cut
+    assert not on_disk(world.bank, word)
+
+
 async def test_a_payload_that_was_taken_away_or_changed_is_shown_in_red(world: Consortium) -> None:
     scope = an_id(909)
     enter(world.bank, scope, 2)
@@ -353,6 +365,48 @@ def test_a_site_that_signs_a_lie_about_its_log_is_found(
     with pytest.raises(VerificationFailed) as refusal:
         holds(world.bank, lied)
     assert refusal.value.where == where
+
+
+def test_the_file_of_a_receipt_is_verified_with_the_key_on_the_chain(
+    world: Consortium, receipt: dict[str, Any], tmp_path: Path
+) -> None:
+    content = to_file(receipt)
+    report = verify_erasure(content, world.network)
+    assert report.ok
+    assert [check.name for check in report.checks] == ["format", "signature"]
+    file = tmp_path / "receipt.json"
+    file.write_bytes(content)
+    told = verify_file_alone(file)
+    assert (told["ok"], told["kind"]) == (True, "receipt of erasure")
+    assert set(told["unchecked"]) == {"signature", "digest"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        (b'"count":4', b'"count":5', "$.count"),
+        (b'"reason":"the', b'"reason":"The', "$.signature"),
+        (b'"keyId":"0x', b'"keyId":"0y', "$.keyId"),
+        (b'"type":"erasure"', b'"type":"erasures"', "$.type"),
+        (b"{", b"[", "$"),
+        (b"{", b"{ ", "$"),
+        (b"\n", b"\n\n", "$"),
+    ],
+)
+def test_the_file_of_a_receipt_that_was_changed_is_a_failed_check(
+    world: Consortium, receipt: dict[str, Any], old: bytes, new: bytes, where: str
+) -> None:
+    changed = to_file(receipt).replace(old, new, 1)
+    (failed,) = verify_erasure(changed, world.network).failures
+    assert failed.where == where
+
+
+def test_a_key_that_the_site_does_not_have_is_named(
+    world: Consortium, receipt: dict[str, Any]
+) -> None:
+    for change in ({"keyId": an_id(3)}, {"site": world.shop.id}, {"site": an_id(3)}):
+        (failed,) = verify_erasure(to_file(receipt | change), world.network).failures
+        assert failed.name == "signature"
 
 
 def test_a_receipt_of_another_key_is_refused(world: Consortium, receipt: dict[str, Any]) -> None:
