@@ -33,6 +33,7 @@ _TOKENS, _POSTINGS, _DOCUMENTS = (
     Base.metadata.tables[name] for name in ("search_token", "search_posting", "search_document")
 )
 _ORDER = (ChainEvent.block, ChainEvent.log_index)
+_key = SearchDocument.key
 
 Value = TypeVar("Value")
 
@@ -112,15 +113,15 @@ def forget(session: Session, indexes: Collection[int]) -> None:
     The entries stay to be found by what their leaves say; no word, and no beginning of a word,
     that only these payloads had is left in the database.
     """
-    progress = lock(session)
+    lock(session)
+    of_entries = select(SearchDocument).where(SearchDocument.kind == KINDS["entry"])
     for some in _chunks(sorted(indexes)):
         keys = [str(index) for index in some]
-        of_entries = select(SearchDocument).where(SearchDocument.kind == KINDS["entry"])
-        held = list(session.scalars(of_entries.where(SearchDocument.key.in_(keys))))
-        _drop(session, held)
-        known = [int(document.key) for document in held]
-        rows = session.scalars(select(AuditEntry).where(AuditEntry.index.in_(known)))
-        Writer(session, progress).add([documents.of_entry(row, None) for row in rows])
+        held = {row.key: row for row in session.scalars(of_entries.where(_key.in_(keys)))}
+        leaves = session.scalars(select(AuditEntry).where(AuditEntry.index.in_(map(int, held))))
+        for leaf in leaves:
+            bare = documents.of_entry(leaf, None)
+            _narrow(session, held[bare.key], bare)
 
 
 def clear(session: Session) -> None:
@@ -317,9 +318,30 @@ def _drop(session: Session, gone: Sequence[SearchDocument]) -> None:
             )
             session.delete(document)
         session.flush()
-        for few in _chunks(sorted(loose)):
-            used = select(SearchPosting.token).where(SearchPosting.token == SearchToken.id)
-            session.execute(delete(SearchToken).where(SearchToken.id.in_(few), ~used.exists()))
+        _sweep(session, loose)
+
+
+def _narrow(session: Session, held: SearchDocument, bare: Document) -> None:
+    """Leave a document these words alone; it keeps its place in the order."""
+    query = select(SearchToken.id).where(SearchToken.word.in_(bare.words))
+    had, kept = set(unpacked(held.tokens)), set(session.scalars(query))
+    session.execute(
+        delete(SearchPosting).where(
+            SearchPosting.token.in_(had - kept),
+            SearchPosting.kind == held.kind,
+            SearchPosting.document == held.id,
+        )
+    )
+    held.tokens = packed(sorted(had & kept))
+    session.flush()
+    _sweep(session, had - kept)
+
+
+def _sweep(session: Session, loose: set[int]) -> None:
+    """Take out words that no document has any more."""
+    for some in _chunks(sorted(loose)):
+        used = select(SearchPosting.token).where(SearchPosting.token == SearchToken.id)
+        session.execute(delete(SearchToken).where(SearchToken.id.in_(some), ~used.exists()))
 
 
 def _joined(known: Document, more: Document) -> Document:

@@ -75,6 +75,7 @@ NAVIGATION = (
     ("log", "/log"),
     ("anchors", "/anchors"),
     ("alerts", "/alerts"),
+    ("statements", "/statements"),
     ("datasets", "/datasets"),
     ("models", "/models"),
     ("grants", "/grants"),
@@ -102,6 +103,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "/keys": (),
     "/views": (),
     "/alerts": (),
+    "/statements": ("data-owner", "auditor", "operator"),
     "/disputes/new": ("delegate",),
     "/emergencies/new": ("data-owner", "delegate"),
 }
@@ -150,6 +152,7 @@ for _path, _template, _section, _read in (
     ("/models/{id}", "model.html", "models", pages.model_page),
     ("/anchors", "anchors.html", "anchors", pages.anchors_page),
     ("/alerts", "alerts.html", "alerts", pages.alerts_page),
+    ("/statements", "statements.html", "statements", pages.statements_page),
     ("/lineage/{id}", "lineage.html", "lineage", pages.lineage_page),
     ("/datasets", "datasets.html", "datasets", pages.datasets_page),
     ("/datasets/{id}", "dataset.html", "datasets", pages.dataset_page),

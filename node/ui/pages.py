@@ -6,6 +6,7 @@ A reading takes the request and gives a mapping; it raises `NodeError` for what 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -61,6 +62,7 @@ Read = Callable[[Request], dict[str, Any]]
 PAGE = 50
 ON_OVERVIEW = 8
 MESSAGES_ON_JOB = 20
+MONTHS = 13  # this one, which is provisional, and a year
 PARAM = "p."  # before the names of a proposal's parameters in an address
 
 
@@ -207,6 +209,14 @@ def alerts_page(request: Request) -> dict[str, Any]:
 def lineage_page(request: Request) -> dict[str, Any]:
     found = lineage.show(site_of(request), names_of(request), id_of(request))
     return {"lineage": found, "drawing_of": graph(found)}
+
+
+def statements_page(request: Request) -> dict[str, Any]:
+    """Months of which there is a statement of what this member's data was used for."""
+    now = datetime.now(UTC)
+    first = now.year * 12 + now.month - 1
+    months = [divmod(first - back, 12) for back in range(MONTHS)]
+    return {"months": [f"{year:04}-{month + 1:02}" for year, month in months]}
 
 
 def datasets_page(request: Request) -> dict[str, Any]:
