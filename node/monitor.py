@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from node import alerts
 from node.errors import NodeError
 from node.lifecycle import TASK_ENDS
 from node.mirror import CopyDiffers, Mirror
+from node.refusals import chain_errors
 from node.store import (
     Anchor,
     ChainEvent,
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0
 ANCHOR_SLACK = 8  # entries: those that tell of anchors alone call for none
 MOST_BEHIND = 100  # blocks between the newest and the last one read
+ASK_SECONDS = 60.0  # the chain about the witnesses of a head that stays the newest
 BATCH = 1000  # events in one pass
 
 HEARD = ("HeadWentBack", "LogForked", "ProofInvalid")  # problems of a log that did answer
@@ -57,27 +59,33 @@ CHANGES = frozenset(
 
 @dataclass(frozen=True)
 class OnChain:
-    """What the contracts say of a log: the state of its newest head, and why the site is marked."""
+    """What the contract of anchors says of a log's newest head there."""
 
-    state: str
+    state: str  # of `chain.anchors.HeadState`
     cosigners: int
-    mark: str | None
 
 
 View = Callable[["Site", str, int], OnChain | None]
-"""(site, log, size of its newest anchored head) → what the contracts say; None: nothing."""
+"""(site, log, size of its newest anchored head) → what the contract says; None: nothing now."""
 
 
-def no_view(site: Site, log_id: str, size: int) -> OnChain | None:
-    """For contracts that count no cosigners."""
-    return None
+def of_contract(site: Site, log_id: str, size: int) -> OnChain | None:
+    """Asks the chain; that it is silent is an alert of its own."""
+    try:
+        with chain_errors():
+            anchors = site.network().anchors
+            state = anchors.state_of(log_id, size)
+            return OnChain(str(state), anchors.witness_of(log_id, size).count)
+    except NodeError as problem:
+        log.info("witnesses of %s: %s", log_id, problem)
+        return None
 
 
 class Monitor:
     """One pass after the other.  ``clock`` is in Unix seconds."""
 
     def __init__(
-        self, site: Site, clock: Callable[[], float] = time.time, view: View = no_view
+        self, site: Site, clock: Callable[[], float] = time.time, view: View = of_contract
     ) -> None:
         self.site, self.clock, self.view = site, clock, view
         self._started = clock()
@@ -85,6 +93,7 @@ class Monitor:
         self._since: dict[tuple[str, str], float] = {}  # what may become an alert, and since when
         self._read_to = 0  # id of the last event in `_anchored` and `_revoked`
         self._anchored: dict[str, dict[int, str]] = {}
+        self._asked: dict[str, tuple[int, float]] = {}  # at which size, and when the chain was
         self._held: dict[str, int] = {}  # anchors of a log up to this size were held against it
         self._revoked: set[str] = set()
 
@@ -104,12 +113,13 @@ class Monitor:
         """One pass over everything but the own log."""
         if not self.site.is_registered:
             return
+        with self.site.store.read() as session:
+            self._read_events(session)
         with self.site.store.begin() as session:
             self._conflicts(session)
             self._heads(session)
             self._chain(session)
             self._events(session)
-            self._read_events(session)
             self._grants_in_use(session)
             self._gaps(session)
             self._challenges(session)
@@ -218,16 +228,20 @@ class Monitor:
             self._held[log_id] = size
 
     def _on_chain(self, log_id: str) -> None:
-        """What the contracts say of cosigners and of marks."""
-        found = self.view(self.site, log_id, max(self._anchored[log_id]))
+        """Whether enough members cosigned the newest anchored head of another log."""
+        size, now = max(self._anchored[log_id]), self.clock()
+        asked, at = self._asked.get(log_id, (0, 0.0))
+        if asked == size and now - at < ASK_SECONDS:
+            return
+        found = self.view(self.site, log_id, size)
         if found is None:
             return
-        told = {"size": max(self._anchored[log_id]), "cosigners": found.cosigners}
+        self._asked[log_id] = size, now
+        told = {"size": size, "cosigners": found.cosigners}
         with self.site.store.begin() as session:
-            unwitnessed = found.state == "UNWITNESSED"
-            self._lasting(session, "anchor.unwitnessed", log_id, told, holds=unwitnessed)
-            if found.mark is not None:
-                self._see(session, "site.marked", log_id, {"mark": found.mark}, found.mark)
+            few = found.state == "UNWITNESSED"
+            if few or found.state == "WITNESSED":  # of a pending one nothing is known yet
+                self._lasting(session, "anchor.unwitnessed", log_id, told, holds=few)
 
     # ── The chain ────────────────────────────────────────────────────────────────────────────
 
@@ -284,7 +298,7 @@ class Monitor:
             told = {"dataset": args["datasetId"], "grantee": args["grantee"]}
             yield "grant.given" if own else "grant.unexpected", args["id"], told
         elif event.name == "SiteMarked":
-            yield "site.marked", args["site"], {}
+            yield "site.marked", args["site"], {"key": args["key"], "size": args["size"]}
         elif event.name == "AuditRequested" and args["site"] == self.site.id:
             yield "audit.requested", self.site.id, {"request": args["id"], "until": args["until"]}
 
@@ -303,11 +317,13 @@ class Monitor:
 
     def _read_events(self, session: Session) -> None:
         """Anchors and revocations, kept in memory: the events are the truth."""
-        names = ("Anchored", "ConsentRevocation")
+        kinds = (("AuditAnchor", "Anchored"), ("ConsentRegistry", "ConsentRevocation"))
+        of_kind = tuple_(ChainEvent.contract, ChainEvent.name).in_(kinds)
         query = (
             select(ChainEvent)
-            .where(ChainEvent.id > self._read_to, ChainEvent.name.in_(names))
+            .where(ChainEvent.id > self._read_to, of_kind)
             .order_by(ChainEvent.id)
+            .execution_options(yield_per=BATCH)
         )
         for event in session.scalars(query):
             self._read_to = event.id

@@ -14,7 +14,7 @@ from node.alerts import KINDS, MAX_ALIKE, QUIET_SECONDS
 from node.audit.entries import record
 from node.errors import Conflict, NotFound
 from node.mirror import Mirror
-from node.monitor import ANCHOR_SLACK, Monitor, OnChain
+from node.monitor import ANCHOR_SLACK, ASK_SECONDS, Monitor, OnChain
 from node.site import Site
 from node.store import (
     Alert,
@@ -340,15 +340,36 @@ def test_a_gap_between_log_and_anchors_is_told_after_a_while(
     assert [each for each in told(site, still=True) if each[1] == PARTNER] == []
 
 
-def test_what_the_contracts_say_of_a_head_is_taken_over(site: Site, clock: Clock) -> None:
-    said = [OnChain("UNWITNESSED", 1, None)]
-    monitor = Monitor(site, clock, lambda _site, _log, _size: said[0])
+def test_a_head_with_too_few_witnesses_is_told_until_there_are_enough(
+    site: Site, clock: Clock
+) -> None:
+    asked: list[int] = []
+
+    def view(_site: Site, _log: str, size: int) -> OnChain:
+        asked.append(size)
+        return said[0]
+
+    monitor, said = Monitor(site, clock, view), [OnChain("UNWITNESSED", 1)]
+    put(site, head(size=5), anchored(5, "0x"))
+    for _ in range(3):
+        monitor.step()
+    assert (told(site, still=True), asked) == ([("anchor.unwitnessed", PARTNER)], [5])
+    for state, size, holds in (("PENDING", 6, True), ("WITNESSED", 7, False)):
+        said[0] = OnChain(state, 2)
+        put(site, head(size=size), anchored(size, "0x"))
+        monitor.step()
+        assert (told(site, still=True) != []) is holds
+    clock.now += ASK_SECONDS + 1
+    monitor.step()
+    assert asked == [5, 6, 7, 7]
+
+
+def test_a_chain_that_does_not_answer_says_nothing_of_witnesses(
+    site: Site, monitor: Monitor
+) -> None:
     put(site, head(size=5), anchored(5, "0x"))
     monitor.step()
-    assert told(site, still=True) == [("anchor.unwitnessed", PARTNER)]
-    said[0] = OnChain("WITNESSED", 2, "equivocation")
-    monitor.step()
-    assert told(site, still=True) == [("site.marked", PARTNER)]
+    assert told(site) == []
 
 
 @pytest.mark.parametrize("subject", [OWN, PARTNER])
@@ -376,7 +397,7 @@ def test_our_own_head_with_too_few_witnesses_is_told_until_there_are_enough(
 
 
 def test_marks_and_requests_for_audits_are_told(site: Site, monitor: Monitor) -> None:
-    put(site, event("Equivocations", "SiteMarked", site=PARTNER))
+    put(site, event("Equivocations", "SiteMarked", site=PARTNER, key="0x", size=5))
     for asked in (OWN, PARTNER):
         put(site, event("AuditRequests", "AuditRequested", id="0x1", site=asked, until=9))
     monitor.step()

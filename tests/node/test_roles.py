@@ -82,6 +82,9 @@ MAY: dict[str, tuple[str, ...]] = {
     "POST /v1/audit/erasures": OPERATOR,
     "POST /v1/views": EVERYBODY,
     "POST /v1/views/{id}/remove": EVERYBODY,
+    "GET /v1/alerts/webhook": OPERATOR,
+    "POST /v1/alerts/webhook/test": OPERATOR,
+    "POST /v1/alerts/{id}/acknowledge": OPERATOR + OWNER,
     "POST /v1/sign-out": EVERYBODY,
 }
 """Who may; reading that is not named here is for everybody who may act at the site."""
