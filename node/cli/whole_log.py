@@ -21,11 +21,13 @@ import httpx
 from chain.client import ChainClient
 from chain.history import History
 from chain.network import Network
+from chain.sites import ANCHOR, AUDIT
 from chain.standalone import Check
 from node.answers import AS_IT_IS, is_packed
+from node.audit.account_key import AccountKey
 from node.audit.checkpoint import Checkpoint, origin_of
 from node.audit.note_keys import CosignerKey, Ed25519Key
-from node.audit.notes import MAX_BYTES, Note
+from node.audit.notes import MAX_BYTES, Note, NoteKey
 from node.audit.reading import MAX_BUNDLE_BYTES, TILE_BYTES, TileReader, TilesDiffer, time_of
 from node.audit.reading import tile_path as path_of
 from node.audit.tiles import WIDTH
@@ -90,7 +92,7 @@ class Trusted:
     """What the chain says, or who asks: keys of the log, of its witnesses, and anchored heads."""
 
     keys: Sequence[Ed25519Key]
-    cosigners: Sequence[tuple[str, CosignerKey]] = ()  # member, key
+    cosigners: Sequence[tuple[str, NoteKey]] = ()  # member, and a key that he signs with
     anchors: Sequence[tuple[int, str]] = ()  # size and root, by size
     by_chain: bool = False
 
@@ -133,21 +135,19 @@ def inspect(
 def of_chain(network: Network, site: str, from_block: int = 0) -> Trusted:
     """The keys that count, by the chain; those that ended count for what they signed."""
     head = network.client.head().number
-    own, cosigners = network.sites.member_of(site), []
+    own = network.sites.member_of(site)
+    cosigners: list[tuple[str, NoteKey]] = []
     for other in network.sites.sites():
         member = network.sites.member_of(other)
         if member != own and network.membership.standing(member) == "ACTIVE":
-            cosigners += [
-                (member, CosignerKey(origin_of(other), public))
-                for public in _audit_keys(network, other)
-            ]
+            cosigners += [(member, key) for key in _cosigner_keys(network, other)]
     events = History(network.client, [network.anchors.address]).read(from_block, head)
     anchors = {
         int(event.args["size"]): str(event.args["root"])
         for event in events
         if event.name == "Anchored" and event.args["site"] == site
     }
-    keys = [Ed25519Key(origin_of(site), public) for public in _audit_keys(network, site)]
+    keys = [Ed25519Key(origin_of(site), public) for public in _keys(network, site, AUDIT)]
     return Trusted(keys, cosigners, sorted(anchors.items()), by_chain=True)
 
 
@@ -278,11 +278,20 @@ class _Progress:
             self._last = max(self._last, told or 0.0)
 
 
-def _audit_keys(network: Network, site: str) -> list[bytes]:
+def _cosigner_keys(network: Network, site: str) -> Iterator[NoteKey]:
+    """Both lines that a witness gives: for readers of notes, and for contracts."""
+    name, place = origin_of(site), (network.client.chain_id, network.anchors.address.lower())
+    yield from (CosignerKey(name, public) for public in _keys(network, site, AUDIT))
+    for account in _keys(network, site, ANCHOR):
+        yield AccountKey(name, "0x" + account.hex(), *place)
+
+
+def _keys(network: Network, site: str, purpose: str) -> list[bytes]:
+    """Proven ones, those that ended as well."""
     return [
         bytes.fromhex(key.public_key[2:])
         for key in network.sites.keys(site)
-        if key.purpose == "audit" and network.sites.proves(site, key)
+        if key.purpose == purpose and network.sites.proves(site, key)
     ]
 
 

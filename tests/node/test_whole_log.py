@@ -17,6 +17,8 @@ from node.audit.reading import tile_path
 from node.cli.app import app as commands
 from node.cli.whole_log import Folder, Trusted, of_chain, verify
 from node.errors import Unauthenticated
+from node.identity import ANCHOR
+from node.monitor import OnChain, of_contract
 from node.site import Site
 from tests.node import consortium
 from tests.node.consortium import Consortium
@@ -268,8 +270,19 @@ def test_the_chain_names_keys_and_anchored_heads(world: Consortium, tmp_path: Pa
     trust = of_chain(world.network, bank.id)
     assert [key.public for key in trust.keys] == [bank.identity.audit_public]
     assert trust.anchors == [(size, root)]
-    assert {key.public for _, key in trust.cosigners} == {world.shop.identity.audit_public}
+    shop, name = world.shop, f"fatechain/{world.shop.id}"
+    account = shop.directory.account_key(shop.id, shop.identity.public_key(ANCHOR))
+    assert {member for member, _ in trust.cosigners} == {world.network.sites.member_of(shop.id)}
+    keys = [key for _, key in trust.cosigners]
+    assert keys == [CosignerKey(name, shop.identity.audit_public), account]
     log = LyingLog([each.content for each in bank.log.entries(0, size)])
     folder = written(tmp_path, log, log.note(bank.identity, bank.id))
     told = verify(Folder(folder), "here", bank.id, trust)
     assert told["ok"], told
+
+
+def test_the_monitor_asks_the_chain_who_witnessed_a_head(world: Consortium) -> None:
+    size = world.network.anchors.head(world.bank.id).size
+    assert of_contract(world.shop, world.bank.id, size) == OnChain("PENDING", 0)
+    world.chain.travel(601)
+    assert of_contract(world.shop, world.bank.id, size) == OnChain("UNWITNESSED", 0)
