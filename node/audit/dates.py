@@ -30,8 +30,8 @@ class Anchored:
 class Dates:
     """The times of entries in their order.  ``newest`` is that of the entry before them."""
 
-    def __init__(self, heads: Sequence[Anchored], newest: str | None) -> None:
-        self.newest = newest
+    def __init__(self, heads: Sequence[Anchored], newest: Any) -> None:
+        self.newest = newest if _parsed(newest) else None
         timed = [head for head in heads if head.time is not None]
         self._sizes = [head.size for head in timed]
         times = [datetime.fromtimestamp(head.time or 0, UTC) for head in timed]

@@ -272,7 +272,7 @@ class AuditLog:
         """The anchored heads that the database tells of."""
         with self._store.read() as session:
             rows = session.execute(select(Anchor.size, Anchor.root).order_by(Anchor.size)).all()
-        return [Anchored(size, _unhex(root)) for size, root in rows]
+        return [Anchored(size, _unhex(root)) for size, root in rows if isinstance(size, int)]
 
     # ── Hashes ───────────────────────────────────────────────────────────────────────────────
 

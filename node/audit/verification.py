@@ -146,10 +146,11 @@ def _read(first: int, end: int) -> Stretch:
 # ── Entries ──────────────────────────────────────────────────────────────────────────────────
 
 # Text that somebody wrote for an index is more than every number in SQLite.
-_RANGE = text(
-    f'SELECT min("index"), max("index") FROM audit_entry WHERE "index" <= {2**63 - 1}'  # noqa: S608
+_NUMBER = f'"index" <= {2**63 - 1}'
+_RANGE = text(f'SELECT min("index"), max("index") FROM audit_entry WHERE {_NUMBER}')  # noqa: S608
+_NEXT = text(
+    f'SELECT min("index") FROM audit_entry WHERE "index" >= :first AND {_NUMBER}'  # noqa: S608
 )
-_NEXT = text('SELECT min("index") FROM audit_entry WHERE "index" >= :first')
 _TIME = text('SELECT time FROM audit_entry WHERE "index" = :index')
 _ROWS = text(
     'SELECT "index", id, type, subject, actor, time, leaf_hash, entry FROM audit_entry '
@@ -175,7 +176,7 @@ class _Reader:
         stretch = Stretch(first, end)
         with self._store.read() as session:
             dates = Dates(self._heads, session.execute(_TIME, {"index": first - 1}).scalar())
-            is_gap = first > 0 and dates.newest is None
+            is_gap = first > 0 and session.execute(_TIME, {"index": first - 1}).first() is None
             for start in range(first, end, WIDTH):
                 stop = min(end, start + WIDTH)
                 found = session.execute(_ROWS, {"first": start, "end": stop})

@@ -20,7 +20,7 @@ from node.audit.entries import record
 from node.audit.log import AuditLog
 from node.audit.verification import Fault
 from node.migrations import migrate
-from node.store import AuditPending, Store
+from node.store import Anchor, AuditPending, Store
 from tests.node.told import task
 
 SIZE = 600  # two full tiles, one that is not, and one above them
@@ -292,3 +292,17 @@ def test_several_processes_find_what_one_finds(
         alone = log.verify(heads)
         assert log.verify(heads, processes=2) == alone
         assert indexes(alone) == [3, 300, 300, 599]
+
+
+def test_what_is_no_time_no_index_and_no_anchor_is_named_or_passed_over(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.audit.verification.STRETCH", 256)
+    with copied(written) as (store, log, _):
+        run_sql(store, "UPDATE audit_entry SET time = X'00' WHERE \"index\" = 255")
+        run_sql(store, 'UPDATE audit_entry SET "index" = \'text\' WHERE "index" = 598')
+        run_sql(store, 'UPDATE audit_entry SET "index" = 598.5 WHERE "index" = 599')
+        with store.begin() as session:
+            session.add(Anchor(size=600, root="root", block=1, tx_hash="0x" + "00" * 32))
+        run_sql(store, "UPDATE anchor SET size = 'all'")
+        assert sorted(set(indexes(log.verify()))) == [255, 598]
