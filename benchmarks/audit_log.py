@@ -31,6 +31,7 @@ from chain import merkle
 from node.audit.entries import record
 from node.audit.log import AuditLog
 from node.audit.tiles import HASH_BYTES, TILE_BYTES, WIDTH, Tiles
+from node.audit.verification import MANY
 from node.files import make_private
 from node.migrations import migrate
 from node.store import AuditEntry, Store
@@ -51,6 +52,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="that verify")
     parser.add_argument("--folder", type=Path, help="on the disk to be measured; the system's /tmp")
     options = parser.parse_args(argv)
+    if options.entries < MANY:
+        options.processes = 1  # a short log is read by one process, whatever is asked for
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         written = _write_and_verify(Path(folder), options.entries, options.processes)
         proofs = _prove(Path(folder), options.leaves, options.proofs)
@@ -102,7 +105,7 @@ def _write_and_verify(folder: Path, entries: int, processes: int) -> dict[str, f
         )
     if faults:
         raise SystemExit(f"the log that was just written has faults: {faults}")
-    print(f"{verifying.rate(entries)} verified by {processes} processes", flush=True)
+    print(f"{verifying.rate(entries)} verified, by processes: {processes}", flush=True)
     store.dispose()
     bare.dispose()
     return {
