@@ -39,7 +39,6 @@ from chain.certificate import (
     MAX_INTEGER,
     Base64,
     Hash,
-    HeadPart,
     NetworkPart,
     Number,
     Text,
@@ -52,7 +51,6 @@ from chain.evidence import verify_certificate
 from chain.history import History
 from chain.ledger import Agreed, Fact, JobTold, Ledger
 from chain.ranges import MAX_PROOF, require_range
-from chain.sites import AUDIT
 from chain.standalone import (
     Check,
     Report,
@@ -62,7 +60,7 @@ from chain.standalone import (
     require_signed,
     verify_alone,
 )
-from chain.statement import Period, parse, signed_bytes, told_by
+from chain.statement import Period, parse, require_audit_key, signed_bytes, told_by
 
 if TYPE_CHECKING:
     from chain.network import Network
@@ -148,6 +146,13 @@ class ScopePart(_Part):
     redacted: RedactedPart
 
 
+class AnchoredPart(_Part):
+    size: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+    root: Hash
+    block: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+    tx_hash: Hash
+
+
 class ShownPart(_Part):
     index: Number
     leaf_hash: Hash
@@ -165,7 +170,7 @@ Leaf = Annotated[
 
 class PackLogPart(_Part):
     site: Hash
-    anchored: HeadPart
+    anchored: AnchoredPart
     first: Number
     end: Number
     entries: Annotated[list[Leaf], Field(max_length=MAX_LEAVES)]
@@ -567,14 +572,8 @@ def _certificate(value: dict[str, Any], number: int, network: "Network | None") 
 
 
 def _issued(pack: Pack, network: "Network") -> Iterator[tuple[str, str]]:
-    issued = pack.issued
-    for key in network.sites.keys(issued.by):
-        if key.id == issued.key_id and key.purpose == AUDIT:
-            require("$.issued.publicKey", issued.public_key, key.public_key)
-            if network.sites.proves(issued.by, key):
-                yield "$.issued", "an audit key of the site of the log signed it"
-                return
-    raise VerificationFailed("$.issued.keyId", issued.key_id, "an audit key of the site")
+    require_audit_key(pack.issued.model_dump(by_alias=True), network, pack.log.anchored.block)
+    yield "$.issued", "an audit key of the site of the log signed it"
 
 
 def _anchored(value: dict[str, Any], pack: Pack, network: "Network") -> Iterator[tuple[str, str]]:

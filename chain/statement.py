@@ -324,13 +324,23 @@ def _totals(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _issued(value: dict[str, Any], network: "Network") -> Iterator[tuple[str, str]]:
     issued = value["issued"]
     require("$.owner.member", value["owner"]["member"], network.sites.member_of(issued["by"]))
+    require_audit_key(issued, network, value["month"]["lastBlock"])
+    yield "$.issued", "an audit key of a site of the owner signed it"
+
+
+def require_audit_key(issued: Mapping[str, Any], network: "Network", block: int) -> None:
+    """The site had the key, and it had not ended when what was signed could first be known, in
+    `block`. Raises VerificationFailed.
+    """
     for key in network.sites.keys(issued["by"]):
         if key.id == issued["keyId"] and key.purpose == AUDIT:
             require("$.issued.publicKey", issued["publicKey"], key.public_key)
-            if network.sites.proves(issued["by"], key):
-                yield "$.issued", "an audit key of a site of the owner signed it"
+            has_ended = 0 < key.until_block <= block
+            if network.sites.proves(issued["by"], key) and not has_ended:
                 return
-    raise VerificationFailed("$.issued.keyId", issued["keyId"], "an audit key of the site")
+    raise VerificationFailed(
+        "$.issued.keyId", issued["keyId"], f"an audit key of the site after block {block}"
+    )
 
 
 def _as_the_chain(value: dict[str, Any], network: "Network") -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """An evidence pack that holds, and what a dishonest issuer could sign in its place.
 
-`tests/vectors/pack.json` is one of `tests.node.test_packs` without its report: every verifier has
-to accept it, and to find each of `LIES` that needs no chain at the same place.
+`tests/vectors/pack.json` was made by `tests.node.pack_vector`: every verifier has to accept it, and
+to find each of `LIES` that needs no chain at the same place.
 """
 
 import base64
@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from chain import canonical
 from chain.statement import signed_bytes
 
-PACK = (Path(__file__).parent.parent / "vectors" / "pack.json").read_bytes()
+FILE = Path(__file__).parent.parent / "vectors" / "pack.json"
+PACK = FILE.read_bytes()
 VALUE: dict[str, Any] = json.loads(PACK)
 OTHER = "0x" + "ab" * 32
 KEY = Ed25519PrivateKey.from_private_bytes(b"anybody can make a key".ljust(32, b"."))

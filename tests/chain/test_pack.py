@@ -4,8 +4,12 @@ import random
 
 import pytest
 
+from chain.errors import VerificationFailed
 from chain.pack import verify_pack_alone
+from chain.sites import AUDIT, key_id
+from chain.statement import require_audit_key
 from tests.chain.pack_lies import LIES, ON_CHAIN, PACK, VALUE, Change, content, resigned
+from tests.chain.world import World
 
 
 def test_the_pack_holds_together() -> None:
@@ -40,3 +44,16 @@ def test_every_changed_byte_is_found() -> None:
 
 def test_the_vector_is_canonical() -> None:
     assert content(VALUE) == PACK
+
+
+def test_a_key_signs_nothing_that_was_known_only_after_it_ended(world: World) -> None:
+    network, bank = world.network, world.bank
+    chain, sites = network.client.chain_id, network.sites
+    key = key_id(chain, sites.address, bank.site, AUDIT, bank.public_key)
+    issued = {"by": bank.site, "keyId": key, "publicKey": bank.public_key}
+    require_audit_key(issued, network, network.client.head().number)
+    ended = world.send(bank.operator, sites.revoke_key(bank.site, key)).block_number
+    require_audit_key(issued, network, ended - 1)
+    with pytest.raises(VerificationFailed) as failure:
+        require_audit_key(issued, network, ended)
+    assert failure.value.where == "$.issued.keyId"
