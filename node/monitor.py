@@ -91,11 +91,12 @@ class Monitor:
         self._started = clock()
         self._heard: dict[str, float] = {}
         self._since: dict[tuple[str, str], float] = {}  # what may become an alert, and since when
-        self._read_to = 0  # id of the last event in `_anchored` and `_revoked`
+        self._read_to = 0  # id of the last event in the three below
         self._anchored: dict[str, dict[int, str]] = {}
         self._asked: dict[str, tuple[int, float]] = {}  # at which size, and when the chain was
         self._held: dict[str, int] = {}  # anchors of a log up to this size were held against it
         self._revoked: set[str] = set()
+        self._retired: set[str] = set()  # nobody expects anything of their logs any more
 
     async def run(self, ending: threading.Event) -> None:
         """Until the process ends."""
@@ -169,6 +170,7 @@ class Monitor:
             silent = self.clock() - heard
             told = {"seconds": round(silent), "size": row.size, "problem": row.problem}
             too_long = silent > self._settings.monitor_silent_seconds
+            too_long = too_long and row.log_id not in self._retired
             self._lasting(session, "log.silent", row.log_id, told, holds=too_long)
 
     def _gaps(self, session: Session) -> None:
@@ -178,7 +180,7 @@ class Monitor:
         for log_id, size in heads.items():
             newest = max(self._anchored.get(log_id, {}), default=0)
             told = {"size": size, "anchored": newest, "missing": size - newest}
-            behind = size - newest > ANCHOR_SLACK
+            behind = size - newest > ANCHOR_SLACK and log_id not in self._retired
             self._after_a_while(session, "anchor.behind", log_id, told, holds=behind)
             # A log that nobody could look at is silent; what it anchored is missing nowhere yet.
             ahead = newest > size and log_id in self._heard
@@ -316,8 +318,12 @@ class Monitor:
         return found | set(session.scalars(select(LocalDataset.id)))
 
     def _read_events(self, session: Session) -> None:
-        """Anchors and revocations, kept in memory: the events are the truth."""
-        kinds = (("AuditAnchor", "Anchored"), ("ConsentRegistry", "ConsentRevocation"))
+        """Anchors, revocations and retirements, kept in memory: the events are the truth."""
+        kinds = (
+            ("AuditAnchor", "Anchored"),
+            ("ConsentRegistry", "ConsentRevocation"),
+            ("SiteRegistry", "SiteRetirement"),
+        )
         of_kind = tuple_(ChainEvent.contract, ChainEvent.name).in_(kinds)
         query = (
             select(ChainEvent)
@@ -330,6 +336,8 @@ class Monitor:
             if event.name == "Anchored":
                 heads = self._anchored.setdefault(event.args["site"], {})
                 heads[int(event.args["size"])] = event.args["root"]
+            elif event.name == "SiteRetirement":
+                self._retired.add(event.args["id"])
             else:
                 self._revoked.add(event.args["id"])
         own = select(Anchor.size, Anchor.root)

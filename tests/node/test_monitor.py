@@ -274,6 +274,18 @@ def test_a_log_that_nobody_looks_at_any_more_is_silent_too(
     assert ("log.silent", PARTNER) in told(site, still=True)
 
 
+def test_nothing_is_expected_of_the_log_of_a_site_that_retired(
+    site: Site, monitor: Monitor, clock: Clock
+) -> None:
+    put(site, event("SiteRegistry", "SiteRetirement", id=PARTNER))
+    for later in (0.0, site.settings.monitor_silent_seconds + 1000):
+        clock.now = NOW + later
+        put(site, head(size=500, problem="SiteNotActive: retired", looked_at=clock.now))
+        put(site, ChainState(id=1, head_block=FIRST_BLOCK, seen_at=clock.now))
+        monitor.step()
+    assert PARTNER not in {subject for _, subject in told(site)}
+
+
 # ── Anchors ──────────────────────────────────────────────────────────────────────────────────
 
 
