@@ -194,7 +194,10 @@ contract Equivocations is IEquivocations, Governed {
 
     function _keyUntil(address account) private view returns (uint64) {
         ISiteRegistry sites = _sites();
+        // Whose key it is was asked before.
+        // slither-disable-next-line unused-return
         (, KeyId id) = sites.anchorKey(account);
+        // slither-disable-next-line unused-return
         (, ISiteRegistry.Key memory found) = sites.key(id);
         return found.untilBlock;
     }
