@@ -1,15 +1,25 @@
 """A pack holds or fails by itself, and says where, with no chain asked."""
 
 import random
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chain.errors import VerificationFailed
-from chain.pack import verify_pack_alone
+from chain.pack import FIELDS, verify_pack_alone
 from chain.sites import AUDIT, key_id
 from chain.statement import require_audit_key
 from tests.chain.pack_lies import LIES, ON_CHAIN, PACK, VALUE, Change, content, resigned
 from tests.chain.world import World
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2**53 - 1) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+PLACES = [name for name in FIELDS if VALUE[name]]
 
 
 def test_the_pack_holds_together() -> None:
@@ -57,3 +67,31 @@ def test_a_key_signs_nothing_that_was_known_only_after_it_ended(world: World) ->
     with pytest.raises(VerificationFailed) as failure:
         require_audit_key(issued, network, ended)
     assert failure.value.where == "$.issued.keyId"
+
+
+@given(data=st.data())
+@settings(max_examples=80, deadline=None)
+def test_no_value_anywhere_makes_it_raise_even_if_it_is_signed(data: st.DataObject) -> None:
+    parent: Any = VALUE
+    path: list[Any] = [data.draw(st.sampled_from(PLACES))]
+    while isinstance(parent[path[-1]], dict | list) and parent[path[-1]]:
+        if not data.draw(st.integers(0, 5)):
+            break
+        parent = parent[path[-1]]
+        names = sorted(parent) if isinstance(parent, dict) else range(len(parent))
+        path.append(data.draw(st.sampled_from(names)))
+    value = data.draw(JSON)
+
+    def change(pack: dict[str, Any]) -> None:
+        at: Any = pack
+        for step in path[:-1]:
+            at = at[step]
+        at[path[-1]] = value
+
+    report = verify_pack_alone(resigned(change))
+    assert all(check.where.startswith("$") for check in report.checks)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_it_raise(data: bytes) -> None:
+    assert [check.where for check in verify_pack_alone(data + b"\n").failures] == ["$"]
