@@ -18,12 +18,13 @@ from sqlalchemy.orm import Session
 
 from node.audit.account_key import AccountKey, sign_as_account
 from node.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
+from node.audit.entries import type_of
 from node.audit.note_keys import CosignerKey, time_of
 from node.audit.notes import Note, Signature
 from node.errors import Conflict, Invalid, Refused, Unavailable
 from node.identity import ANCHOR
 from node.signatures import CLOCK_SECONDS
-from node.store import Cosignature, PublishedHead
+from node.store import AuditEntry, Cosignature, PublishedHead
 
 if TYPE_CHECKING:
     from node.site import Site
@@ -34,14 +35,16 @@ MAX_KEPT = 1000  # heads with their cosignatures
 
 
 def publish(site: Site, clock: Callable[[], float] = time.time, *, at_once: bool = False) -> bool:
-    """Show the present head from now on, when the last one was shown long enough, or at once."""
+    """Show the present head from now on: when the last one was shown long enough, or at once."""
     size, now = site.log.size, clock()
     with site.store.begin() as session:
         newest = session.scalar(select(PublishedHead).order_by(PublishedHead.size.desc()).limit(1))
         shown_for = 0.0 if at_once else site.settings.publish_every_seconds
         if newest is not None and not newest.line:  # the chain was silent when it was published
             newest.line = _signed_for_contracts(site, newest.size, now)
-        if newest is not None and (newest.size >= size or now - newest.published_at < shown_for):
+        if newest is not None and (
+            now - newest.published_at < shown_for or not _has_news(session, newest.size)
+        ):
             return False
         if not size:
             return False
@@ -55,6 +58,15 @@ def publish(site: Site, clock: Callable[[], float] = time.time, *, at_once: bool
             session.execute(delete(PublishedHead).where(PublishedHead.size <= oldest))
             session.execute(delete(Cosignature).where(Cosignature.size <= oldest))
     return True
+
+
+def _has_news(session: Session, size: int) -> bool:
+    """Whether the log tells more beyond a head than that it is anchored.
+
+    Else a head that was anchored would give way to one that is not, before late witnesses come.
+    """
+    told = (AuditEntry.index >= size, AuditEntry.type != type_of("anchor.made"))
+    return session.scalar(select(AuditEntry.index).where(*told).limit(1)) is not None
 
 
 def _signed_for_contracts(site: Site, size: int, now: float) -> str:

@@ -18,7 +18,17 @@ from sqlalchemy.orm import Session
 from node import stops
 from node.audit.entries import record
 from node.lifecycle import JOB_ENDS, JOB_MOVES, SUBMITTED, move_job, move_task
-from node.store import Anchor, JobParty, LocalJob, LocalModel, Reservation, Task, Waiting
+from node.store import (
+    Anchor,
+    Challenge,
+    JobParty,
+    LocalJob,
+    LocalModel,
+    Reservation,
+    SiteMark,
+    Task,
+    Waiting,
+)
 from node.votes import HANDLERS as OF_VOTES
 
 if TYPE_CHECKING:
@@ -192,6 +202,43 @@ def _cosigned(session: Session, event: EventRecord, me: str | None) -> None:
         anchor.state = "PENDING"  # until the chain has been asked how many it has now
 
 
+# ── Logs that lie ────────────────────────────────────────────────────────────────────────────
+
+
+def _challenged(session: Session, event: EventRecord, me: str | None) -> None:
+    args = event.args
+    if session.get(Challenge, args["id"]) is not None:
+        return
+    head = {"size": args["size"], "root": args["root"]}
+    told = {**head, "until": args["until"], "block": event.block_number}
+    session.add(Challenge(id=args["id"], site=args["site"], **told))
+    if args["site"] == me:
+        record(session, "log.challenged", args["site"], {"challenge": args["id"], **told}, "sync")
+
+
+def _answered(session: Session, event: EventRecord, me: str | None) -> None:
+    challenge = session.get(Challenge, event.args["id"])
+    if challenge is not None:
+        challenge.state = "ANSWERED" if challenge.state == "OPEN" else "LATE"
+
+
+def _settled(session: Session, event: EventRecord, me: str | None) -> None:
+    challenge = session.get(Challenge, event.args["id"])
+    if challenge is not None:
+        challenge.state = "SETTLED"
+
+
+def _marked(session: Session, event: EventRecord, me: str | None) -> None:
+    from chain.equivocations import MarkKind
+
+    args = event.args
+    if session.get(SiteMark, (args["site"], args["key"])) is None:
+        told = {"kind": list(MarkKind)[args["kind"]].value, "size": args["size"]}
+        told |= {"key": args["key"], "block": event.block_number}
+        session.add(SiteMark(site=args["site"], **told))
+        record(session, "site.marked", args["site"], told, "sync")
+
+
 Handler = Callable[[Session, "EventRecord", "str | None"], None]
 
 HANDLERS: Mapping[tuple[str, str], Handler] = {
@@ -205,6 +252,10 @@ HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("ModelRegistry", "ModelRegistered"): _model_registered,
     ("AuditAnchor", "Anchored"): _anchored,
     ("AuditAnchor", "Cosigned"): _cosigned,
+    ("Equivocations", "ChallengeOpened"): _challenged,
+    ("Equivocations", "ChallengeAnswered"): _answered,
+    ("Equivocations", "ChallengeSettled"): _settled,
+    ("Equivocations", "SiteMarked"): _marked,
     **OF_VOTES,
 }
 

@@ -511,8 +511,19 @@ class Challenge(Base):
     until: Mapped[int] = mapped_column(BigInteger)  # block time in Unix seconds
     block: Mapped[int] = mapped_column(BigInteger)  # of its opening
     state: Mapped[str] = mapped_column(String(12), default="OPEN", index=True)
-    # OPEN → ANSWERED, SETTLED; SETTLED → LATE
+    # OPEN → ANSWERED or SETTLED; SETTLED → LATE
     problem: Mapped[str] = mapped_column(String(500), default="")  # why this site cannot answer
+
+
+class SiteMark(Base):
+    """A key of a site that was shown to have signed two tales of its log (chain.equivocations)."""
+
+    __tablename__ = "site_mark"
+    site: Mapped[str] = mapped_column(String(66), primary_key=True)
+    key: Mapped[str] = mapped_column(String(42), primary_key=True)  # an address
+    kind: Mapped[str] = mapped_column(String(20))
+    size: Mapped[int] = mapped_column(BigInteger)
+    block: Mapped[int] = mapped_column(BigInteger)
 
 
 class PublishedHead(Base):

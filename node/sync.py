@@ -6,7 +6,8 @@ One process per site, under a lease in the database.  Everything it does is read
 written as rows, so it may be killed at any moment and goes on where it stood:
 
     chain     send what is wanted, read the confirmed events, end what the head does not allow
-    log       give pending entries their places, anchor the head now and then and when a job ends
+    log       give pending entries their places, anchor the head now and then and when a job ends,
+              send who cosigned it; post what convicts other logs, and answer for this one
     index     let new entries and events be found
     tasks     end those whose lease ran out; beside the loop, the scheduler moves jobs on
 """
@@ -36,11 +37,13 @@ from node.chain_tx import Sender
 from node.courier import Courier
 from node.directory import ChainDirectory
 from node.enactment import Enactment
+from node.equivocations import Equivocations
 from node.errors import Failed, NodeError, Unavailable
 from node.events import Events, chain_state
 from node.index.indexing import Indexing
 from node.jobs import intent_refused
 from node.leases import LEASE_SECONDS, Alone, sweep_tasks
+from node.log_on_chain import log_on_chain
 from node.mirroring import Mirroring
 from node.monitor import Monitor
 from node.rotation import Rotation
@@ -77,6 +80,7 @@ class Sync:
         self.read_up_to: BlockRef | None = None  # the head of the last whole pass
         self.watch = Watch(site, clock)
         self.anchoring = Anchoring(site, clock)
+        self.equivocations = Equivocations(site)
         self.enactment = Enactment(site)
         self.arrival = Arrival(site)
         self.rotation = Rotation(site, clock)
@@ -121,6 +125,7 @@ class Sync:
             if self.site.is_registered:
                 self.watch.expire(head)
                 self.anchoring.step(self.network)
+                self.equivocations.step(self.network, head)
                 self.rotation.step(self.network, head)
             self.take_over.step(self.network)
             self.enactment.step(self.network, head)
@@ -296,7 +301,7 @@ class Process:
 
     def _monitor(self) -> None:
         async def run() -> None:
-            parts = Monitor(self.site), Webhook(self.site)
+            parts = Monitor(self.site, view=log_on_chain), Webhook(self.site)
             await asyncio.gather(*(part.run(self.ending) for part in parts))
 
         with asyncio.Runner() as runner:

@@ -427,6 +427,23 @@ EVENTS: Mapping[str, Event] = {
         known=text("the note that was cosigned"),
         shown=text("the note that contradicts it"),
     ),
+    "log.challenged": Event.of(
+        SITE,
+        "this site has to prove on the chain a head that it signed",
+        challenge=text("its id"),
+        size=whole("entries under the head"),
+        root=text("root over them"),
+        until=whole("block time in Unix seconds, by which it is proved or this site is marked"),
+        block=BLOCK,
+    ),
+    "site.marked": Event.of(
+        "the site",
+        "a key of a site was shown on the chain to have signed two tales of its log",
+        key=text("the key's address"),
+        kind=text("TWO_CHECKPOINTS, ANOTHER_ANCHOR or UNANSWERED"),
+        size=whole("entries under the head"),
+        block=BLOCK,
+    ),
     "alert.raised": Event.of(
         "what the alert is about",
         "the monitor raised an alert",

@@ -30,6 +30,7 @@ def _render(found: dict[str, Any], now: float) -> Group:
         ("Heads on the chain", _anchored(now), anchoring["heads"]),
         ("Heads of others, as cosigned here", _heads(now), found["heads"]),
         ("Challenges", _challenges(), anchoring["challenges"]),
+        ("Marked on the chain", _marks(), anchoring["marks"]),
         ("Logs that showed two histories", _conflicts(), found["conflicts"]),
     )
     shown = [rows(items, columns, title=title) for title, columns, items in tables if items]
@@ -86,6 +87,15 @@ def _challenges() -> Sequence[Column]:
         ("until", lambda c: at(c["until"])),
         ("state", lambda c: c["state"]),
         ("problem", lambda c: c["problem"] or None),
+    )
+
+
+def _marks() -> Sequence[Column]:
+    return (
+        ("site", lambda m: m["name"] or short(m["site"])),
+        ("why", lambda m: m["kind"]),
+        ("entries", lambda m: m["size"]),
+        ("block", lambda m: m["block"]),
     )
 
 

@@ -499,6 +499,11 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "job.agree": ("agree", "一致"),
     "job.differ": ("DIFFER", "不一致"),
     "job.one.side": ("one side known", "仅知一方"),
+    "anchor.cosigned": ("Cosigned by", "联署"),
+    "anchor.of": ("{k} of {n} members asked for", "所需 {n} 个成员中的 {k} 个"),
+    "anchor.PENDING": ("not settled yet", "尚未确定"),
+    "anchor.WITNESSED": ("witnessed", "已见证"),
+    "anchor.UNWITNESSED": ("UNWITNESSED", "未见证"),
     "job.anchors": ("Anchors of this site's log", "本站点日志的锚定"),
     "job.certificate": ("Certificate", "证书"),
     "job.certificate.none": (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from node.api.views import anchoring, health
 from node.audit.entries import record
 from node.cli import main
 from node.site import Site
-from node.store import Anchor, ChainState, Challenge
+from node.store import Anchor, ChainState, Challenge, SiteMark
 from tests.node.face import OWN, PARTNER, make_site, operator, serving, token_of
 
 DAY = 86_400.0
@@ -88,25 +87,27 @@ def test_a_head_that_too_few_cosigned_is_told_until_a_newer_one_is_witnessed(sit
     assert standing(site)[0] is True
 
 
-@pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        ({"state": "OPEN", "problem": "this log has not this head"}, "cannot answer: this log"),
-        ({"state": "SETTLED"}, "marked"),
-        ({"state": "LATE"}, "marked"),
-    ],
-)
-def test_a_challenge_that_is_lost_is_told_before_all_else(
-    site: Site, values: dict[str, Any], told: str
-) -> None:
+def test_a_challenge_that_cannot_be_answered_is_told_before_all_else(site: Site) -> None:
     fill(site, 1)
-    challenge = {"size": 9, "root": "0x", "until": 5, "block": 1}
+    values = {"size": 9, "root": "0x", "until": 5, "block": 1}
     with site.store.begin() as session:
-        session.add(Challenge(id="0x01", site=OWN, **challenge, **values))
-        session.add(Challenge(id="0x02", site=PARTNER, **challenge, state="SETTLED"))
-    ok, detail = standing(site, DAY)
-    assert not ok
-    assert told in detail
+        session.add(Challenge(id="0x02", site=PARTNER, **values, problem="another's"))
+    assert standing(site)[0]
+    with site.store.begin() as session:
+        session.add(Challenge(id="0x01", site=OWN, **values, problem="this log has not this head"))
+    told = "this site is challenged and cannot answer: this log has not this head"
+    assert standing(site, DAY) == (False, told)
+
+
+def test_a_mark_of_this_site_is_told_loudly_and_those_of_others_are_listed(site: Site) -> None:
+    values = {"key": "0x" + "11" * 20, "size": 7, "block": 1}
+    with site.store.begin() as session:
+        session.add(SiteMark(site=PARTNER, kind="TWO_CHECKPOINTS", **values))
+    assert standing(site)[0]
+    with site.store.begin() as session:
+        session.add(SiteMark(site=OWN, kind="UNANSWERED", **values))
+    ok, told = standing(site)
+    assert (ok, "marked: it did not prove its head of 7 entries" in told) == (False, True)
 
 
 async def test_the_interface_tells_heads_with_their_witnesses_and_the_gap(site: Site) -> None:

@@ -13,12 +13,17 @@ from node.api.views.model import Shown
 from node.api.views.names import Named, Names
 from node.audit.entries import type_of
 from node.staleness import silent_seconds
-from node.store import Anchor, AuditEntry, ChainState, Challenge, Cosignature
+from node.store import Anchor, AuditEntry, ChainState, Challenge, Cosignature, SiteMark
 
 if TYPE_CHECKING:
     from node.site import Site
 
 NEWEST = 20
+MARKED = {
+    "TWO_CHECKPOINTS": "its key signed two heads of {size} entries",
+    "ANOTHER_ANCHOR": "its key signed another head of {size} entries than it anchored",
+    "UNANSWERED": "it did not prove its head of {size} entries in time",
+}
 GAP_SECONDS = 600.0  # so long an entry waits for its anchor before somebody should look
 
 
@@ -66,11 +71,25 @@ class ChallengeShown(Shown):
     problem: str
 
 
+class MarkShown(Shown):
+    """A key of a site that was shown on the chain to have signed two tales of its log."""
+
+    site: str
+    name: str | None
+    key: str
+    kind: Literal["TWO_CHECKPOINTS", "ANOTHER_ANCHOR", "UNANSWERED"]
+    size: int
+    block: int
+
+
 class AnchoringShown(Shown):
+    """This site's heads; challenges and marks of all sites."""
+
     log_size: int
     gap: Gap
     heads: list[AnchoredHead]
     challenges: list[ChallengeShown]
+    marks: list[MarkShown]
 
 
 def show(site: Site, names: Names) -> AnchoringShown:
@@ -84,6 +103,7 @@ def show(site: Site, names: Names) -> AnchoringShown:
         )
         counts = dict(session.execute(held).all())
         challenges = list(session.scalars(select(Challenge).order_by(Challenge.until.desc())))
+        marks = list(session.scalars(select(SiteMark).order_by(SiteMark.block.desc())))
     return AnchoringShown(
         log_size=site.log.size,
         gap=gap(site),
@@ -118,6 +138,19 @@ def show(site: Site, names: Names) -> AnchoringShown:
             )
             for row in challenges
         ],
+        marks=[
+            MarkShown.model_validate(
+                {
+                    "site": row.site,
+                    "name": names.site(row.site).name,
+                    "key": row.key,
+                    "kind": row.kind,
+                    "size": row.size,
+                    "block": row.block,
+                }
+            )
+            for row in marks
+        ],
     )
 
 
@@ -145,8 +178,9 @@ def standing(site: Site, clock: Callable[[], float] = time.time) -> tuple[bool, 
         newest = session.scalar(settled.limit(1))
         own = select(Challenge).where(Challenge.site == site.settings.site_id)
         challenges = list(session.scalars(own))
-    if lost := [row for row in challenges if row.state in ("SETTLED", "LATE")]:
-        told = f"this site is marked: it did not prove its head of {lost[0].size} entries in time"
+        marked = session.scalar(select(SiteMark).where(SiteMark.site == site.settings.site_id))
+    if marked is not None:
+        told = f"this site is marked: {MARKED[marked.kind].format(size=marked.size)}"
         return False, f"{told}; see /v1/witness"
     if stuck := [row for row in challenges if row.state == "OPEN" and row.problem]:
         return False, f"this site is challenged and cannot answer: {stuck[0].problem}"

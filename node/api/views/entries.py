@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from node.api.pages import Page, from_cursor, to_cursor
-from node.api.views.jobs import AnchorShown
+from node.api.views.jobs import AnchorShown, anchor_shown
 from node.api.views.model import Shown
 from node.audit.log import ENTRY_COLUMNS, LogEntry, read_opened
 from node.errors import Failed, Invalid
@@ -133,7 +133,7 @@ def checkpoint(site: Site) -> CheckpointShown:
         root=_hex(site.log.root(size)),
         pending=pending,
         note=_note(site),
-        anchor=None if anchor is None else _anchor(anchor),
+        anchor=None if anchor is None else anchor_shown(anchor),
     )
 
 
@@ -153,7 +153,7 @@ def _proof(site: Site, entry: LogEntry, size: int, anchor: Anchor | None) -> Pro
         root=_hex(root),
         path=[_hex(node) for node in path],
         verified=found == root and (anchor is None or anchor.root == _hex(root)),
-        anchor=None if anchor is None else _anchor(anchor),
+        anchor=None if anchor is None else anchor_shown(anchor),
     )
 
 
@@ -161,16 +161,6 @@ def _note(site: Site) -> str | None:
     if not site.is_registered:
         return None
     return site.log.checkpoint(site.identity, site.id)
-
-
-def _anchor(row: Anchor) -> AnchorShown:
-    return AnchorShown(
-        size=row.size,
-        root=row.root,
-        block=row.block,
-        tx_hash=row.tx_hash,
-        anchored_at=row.anchored_at,
-    )
 
 
 def _shown(entry: LogEntry) -> dict[str, Any]:

@@ -144,13 +144,32 @@ class StopShown(Shown):
 
 
 class AnchorShown(Shown):
-    """A head of this site's log on the chain."""
+    """A head of this site's log on the chain; `cosigned` members of `needed` stand behind it.
+
+    `state` is PENDING, WITNESSED or UNWITNESSED (`GET /v1/witness` names the members).
+    """
 
     size: int
     root: str
     block: int
     tx_hash: str
     anchored_at: float
+    state: str
+    cosigned: int
+    needed: int
+
+
+def anchor_shown(row: Anchor) -> AnchorShown:
+    return AnchorShown(
+        size=row.size,
+        root=row.root,
+        block=row.block,
+        tx_hash=row.tx_hash,
+        anchored_at=row.anchored_at,
+        state=row.state,
+        cosigned=len(row.witnesses),
+        needed=row.needed,
+    )
 
 
 class JobShown(JobSummary):
@@ -402,15 +421,7 @@ def _anchors(session: Session, job: LocalJob) -> list[AnchorShown]:
     query = select(Anchor).where(Anchor.size > first).order_by(Anchor.size)
     shown = []
     for anchor in session.scalars(query):
-        shown.append(
-            AnchorShown(
-                size=anchor.size,
-                root=anchor.root,
-                block=anchor.block,
-                tx_hash=anchor.tx_hash,
-                anchored_at=anchor.anchored_at,
-            )
-        )
+        shown.append(anchor_shown(anchor))
         if anchor.size > last:
             break
     return shown

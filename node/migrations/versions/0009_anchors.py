@@ -44,11 +44,21 @@ def upgrade() -> None:
         sa.Column("problem", sa.String(length=500), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_table(
+        "site_mark",
+        sa.Column("site", sa.String(length=66), nullable=False),
+        sa.Column("key", sa.String(length=42), nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("block", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("site", "key"),
+    )
     op.create_index("ix_challenge_site", "challenge", ["site"])
     op.create_index("ix_challenge_state", "challenge", ["state"])
 
 
 def downgrade() -> None:
+    op.drop_table("site_mark")
     op.drop_table("challenge")
     op.drop_index("ix_anchor_state", "anchor")
     for column in ("needed", "witnesses", "state"):
