@@ -46,7 +46,7 @@ Visit = Callable[..., Page]
 
 def is_wrong(said: ConsoleMessage) -> bool:
     """Errors; but that the node refused something is for the page to tell, and tests read it."""
-    refused = urlsplit(said.location["url"]).path.startswith("/v1/")
+    refused = urlsplit(said.location["url"]).path.startswith(("/v1/", "/badge"))
     return said.type == "error" and not (refused and said.text.startswith("Failed to load"))
 
 

@@ -288,6 +288,8 @@ def every_page(stage: Stage) -> list[str]:
         "/grants/new",
         f"/grants/{stage.world.grant}",
         f"/jobs/{job}",
+        f"/lineage/{stage.world.datasets['shop']}",
+        "/views?list=jobs&query=state%3DFAILED",
         f"/datasets/{stage.world.datasets['shop']}",
         "/log/0",
         "/search?q=shop",
@@ -312,11 +314,11 @@ def test_all_pages_are_whole_in_chinese_and_the_language_stays(
 
 
 def test_all_pages_fit_a_telephone(stage: Stage, visit: Visit, every_page: list[str]) -> None:
-    page = visit(None, viewport={"width": 390, "height": 844})
+    page = visit(None, viewport={"width": 360, "height": 740})
     for path in every_page:
         page.goto(path)
         width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 390, f"{path} is {width} wide"
+        assert width <= 360, f"{path} is {width} wide"
 
 
 def test_a_wallet_s_refusal_is_told_in_chinese(stage: Stage, open_page: Open) -> None:

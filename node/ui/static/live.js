@@ -64,13 +64,13 @@ export async function verifyConsistency(old, oldRoot, size, root, path) {
 async function against(badge) {
   const { log, root } = badge.dataset;
   const size = Number(badge.dataset.size);
+  const known = log ? remembered(log) : null;
+  if (known !== null && size < known.size) return "badge.older"; // also an empty log
   if (!log || !root || !size) return null;
-  const known = remembered(log);
   if (known === null || (known.size === size && known.root === root)) {
     remember(log, size, root);
     return null;
   }
-  if (size < known.size) return "badge.older";
   if (size === known.size) return "badge.other";
   const since = JSON.parse(badge.dataset.since ?? "null");
   if (since === null || since.size !== known.size) return "ask"; // of the page, which knew nothing
