@@ -76,7 +76,7 @@ def loads(data: bytes) -> Any:
 
     Whoever receives the bytes limits their size first.
     """
-    _refuse_depth(data)
+    refuse_depth(data)
     try:
         text = data.decode("utf-8")
         value = json.loads(
@@ -141,8 +141,11 @@ def _is_plain(value: Any) -> bool:
     return False
 
 
-def _refuse_depth(data: bytes) -> None:
-    """Counts before the parser recurses: any library may have raised Python's own limit."""
+def refuse_depth(data: bytes) -> None:
+    """Raises `NotCanonical` for what is nested deeper than `MAX_DEPTH`.
+
+    Counts before a parser recurses: any library may have raised Python's own limit.
+    """
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
     depth = 0

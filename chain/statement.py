@@ -296,8 +296,9 @@ def parse(
 def kind_of(content: bytes) -> str:
     """What a file says it is; a certificate says nothing."""
     try:
+        canonical.refuse_depth(content)
         value = json.loads(content)
-    except (ValueError, RecursionError):
+    except (ValueError, canonical.NotCanonical):
         return ""
     kind = value.get("type") if isinstance(value, dict) else None
     return kind if isinstance(kind, str) else ""

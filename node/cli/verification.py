@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chain import erasures, pack, statement
+from chain import canonical, erasures, pack, statement
 from chain.certificate import MAX_BYTES
 from chain.client import ChainClient
 from chain.errors import NotDeployed
@@ -116,8 +116,9 @@ def _named(content: bytes) -> str | None:
     from eth_utils.address import is_checksum_address
 
     try:
+        canonical.refuse_depth(content)
         named = json.loads(content)["network"]["consortium"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, canonical.NotCanonical):
         return None
     return named if isinstance(named, str) and is_checksum_address(named) else None
 

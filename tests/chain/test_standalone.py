@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from chain import canonical, merkle
 from chain.certificate import SECTIONS
 from chain.entries import commitment
 from chain.standalone import ASK_THE_CHAIN, Report, verify_alone
+from chain.statement import kind_of
 from tests.chain.lies import (
     CERTIFICATE,
     FORGERIES,
@@ -151,3 +153,13 @@ def test_what_the_file_cannot_show_is_named() -> None:
 def test_the_vector_is_canonical() -> None:
     assert canonical.dumps(VALUE) + b"\n" == CERTIFICATE
     assert json.loads(CERTIFICATE)["version"] == 2
+
+
+@pytest.mark.parametrize(("what", "data"), MALFORMED, ids=[what for what, _ in MALFORMED])
+def test_a_malformed_file_is_of_no_kind_however_deep_python_may_go(what: str, data: bytes) -> None:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**6)  # as libraries do: a parser would overflow its stack
+    try:
+        assert kind_of(data) == ""
+    finally:
+        sys.setrecursionlimit(limit)
