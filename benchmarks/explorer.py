@@ -37,6 +37,7 @@ WORDS = (
     *("audit", "expired", "column", "label", "renewal", "holiday", "merger", "duplicate"),
     *("schema", "refuse", "wait", "again", "later", "agreed", "quorum", "emergency"),
 )
+SURE = {"id": True, "beginning": True, "transaction": True, "site": True, "nothing": False}
 SCAN = text(
     "SELECT id FROM chain_event WHERE args LIKE :part OR tx_hash LIKE :part OR name LIKE :part"
     " ORDER BY id DESC LIMIT 6"
@@ -48,7 +49,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks explorer", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--questions", type=int, default=400)
-    parser.add_argument("--scans", type=int, default=12, help="questions that LIKE answers, too")
+    parser.add_argument("--scans", type=int, default=40, help="questions that LIKE answers, too")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="fc") as folder:
@@ -71,17 +72,17 @@ def _measure(site: Site, options: argparse.Namespace) -> int:
         start = perf_counter()
         found = search(site, question)
         seconds.setdefault(sort, []).append(perf_counter() - start)
-        if bool(found.hits) == (sort == "nothing"):
+        if sort in SURE and bool(found.hits) != SURE[sort]:
             print(f"{question!r} ({sort}): {len(found.hits)} hits", file=sys.stderr)
             return 1
     for sort, some in sorted(seconds.items()):
         print(f"{sort}: median {statistics.median(some) * 1000:.1f} ms, p95 {_p95(some):.1f} ms")
     every = [each for some in seconds.values() for each in some]
     scans, same = _scan(site, asked[: options.scans])
-    ratio = statistics.median(s / f for s, f in zip(scans, same, strict=True))
-    print(
-        f"LIKE: median {statistics.median(scans) * 1000:.0f} ms; the index is {ratio:.0f} x faster"
-    )
+    # Where hits are many, the newest are found at once by reading backwards; where they are few or
+    # none, all is read: so the slow ones are compared.
+    ratio = _p95(scans) / _p95(same)
+    print(f"LIKE: p95 {_p95(scans):.0f} ms, the index for the same {_p95(same):.0f} ms", flush=True)
     result = {
         "benchmark": "explorer",
         "events": read,
@@ -90,6 +91,7 @@ def _measure(site: Site, options: argparse.Namespace) -> int:
         "search_p95_ms": round(_p95(every), 2),
         "search_max_ms": round(max(every) * 1000, 2),
         "scan_median_ms": round(statistics.median(scans) * 1000, 1),
+        "scan_p95_ms": round(_p95(scans), 1),
         "ratio": round(ratio, 1),
         "indexed_per_second": round(read / built),
         "database_mb": round(_size(site) / 2**20),
