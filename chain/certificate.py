@@ -18,7 +18,9 @@ are 0x-hex in lower case, addresses checksummed, blocks numbers, times RFC 3339 
     model           null, or id, digest, parents, block; the digest is the SHA-256 of the
                     canonical {job, parts} with the parts of `result`
     steps           [{step, attempt, started, finished, outputs {site: digest}}]
-    logs            per party: site, anchored {size, root, block, txHash}, and in the order of the
+    logs            per party: site, anchored {size, root, block, txHash, cosigners: members that
+                    the chain had counted for this head, sorted, of: how many the consortium asked
+                    for}; more may have cosigned since, the chain knows; and in the order of the
                     log entries [{index, leafHash, entry, disclosed, proof}]: those of the site's
                     audit log that tell of this job, each with the fields that it discloses (see
                     `chain.entries`) and its inclusion proof under the anchored head (RFC 6962).
@@ -213,6 +215,11 @@ class HeadPart(_Part):
     tx_hash: Hash
 
 
+class CosignedHeadPart(HeadPart):
+    cosigners: Annotated[list[Hash], Field(max_length=1000)]
+    of: Number
+
+
 class EntryPart(_Part):
     index: Number
     leaf_hash: Hash
@@ -223,7 +230,7 @@ class EntryPart(_Part):
 
 class LogPart(_Part):
     site: Hash
-    anchored: HeadPart
+    anchored: CosignedHeadPart
     entries: list[EntryPart]
 
 

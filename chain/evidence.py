@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from chain.certificate import (
     Certificate,
+    LogPart,
     ModelPart,
     SignaturePart,
     Signer,
@@ -163,7 +164,14 @@ class _OnChain(Standalone):
             and (event.args["site"], event.args["size"]) == (log.site, head.size)
         ]
         require_in(f"{where}.txHash", log.anchored.tx_hash, transactions, "what anchored it")
-        return "its anchored head"
+        return f"its anchored head; {self.cosigned(where, log)} cosigned it"
+
+    def cosigned(self, where: str, log: LogPart) -> str:
+        """How many the chain has counted by now, of how many it asks for; in words."""
+        counted = self.network.anchors.witness_of(log.site, log.anchored.size).members
+        for member in log.anchored.cosigners:
+            require_in(f"{where}.cosigners", member, counted, "a member that the chain counted")
+        return f"{len(counted)} of {self.network.anchors.cosigners_needed()}"
 
     # ── what the chain alone says
 

@@ -48,7 +48,7 @@ ASK_THE_CHAIN: Mapping[str, str] = {
     "algorithm": "that the consortium allowed the code when the job started",
     "result": "that each party attested this result",
     "model": "that the model is registered as made by this job",
-    "logs": "that each site anchored the head of its log",
+    "logs": "that each site anchored the head of its log, and these members cosigned it",
 }
 """Subject → what a file cannot show of it."""
 
@@ -240,7 +240,8 @@ class Standalone:
 
     def anchored(self, where: str, number: int) -> str:
         """What the head of that log is, in words."""
-        return "the head that the file names"
+        stated = self.certificate.logs[number].anchored
+        return f"the head that the file names; {len(stated.cosigners)} of {stated.of} cosigned it"
 
     # ── the certificate itself
 
@@ -303,6 +304,8 @@ class Standalone:
         require("$.logs", sorted(log.site for log in self.certificate.logs), sorted(self.sites))
         for number, log in enumerate(self.certificate.logs):
             where = f"$.logs[{number}]"
+            members = log.anchored.cosigners
+            require(f"{where}.anchored.cosigners", members, sorted(set(members)))
             head = self.anchored(f"{where}.anchored", number)
             for position in range(len(log.entries)):
                 self._included(f"{where}.entries[{position}]", number, position)

@@ -65,6 +65,8 @@ def own_evidence(site: Site, job_id: str) -> dict[str, Any]:
             "root": newest.root,
             "block": newest.block,
             "txHash": newest.tx_hash,
+            "cosigners": sorted(newest.witnesses),
+            "of": newest.needed,
         }
         shown = [entry for entry in entries if entry.index < newest.size]
         evidence["entries"] = [_shown(site, entry, newest.size) for entry in shown]

@@ -236,6 +236,12 @@ LIES: list[tuple[str, Change, str, str]] = [
         "$.logs[1].entries[0].proof",
     ),
     (
+        "a witness counted twice",
+        lambda b: b["logs"][1]["anchored"].update(cosigners=[OTHER, OTHER]),
+        "logs",
+        "$.logs[1].anchored.cosigners",
+    ),
+    (
         "a size beyond 32 bits",
         lambda b: b["logs"][1]["anchored"].update(size=2**53 - 1),
         "logs",

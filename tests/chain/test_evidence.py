@@ -202,6 +202,11 @@ def test_no_change_of_a_value_makes_the_verifier_raise(
         (lambda b: b["logs"][0]["anchored"].update(size=2), "logs", "$.logs"),
         (lambda b: b["logs"][0]["anchored"].update(block=1), "logs", "$.logs[0].anchored.block"),
         (
+            lambda b: b["logs"][0]["anchored"].update(cosigners=[OTHER]),
+            "logs",
+            "$.logs[0].anchored.cosigners",
+        ),
+        (
             lambda b: b["logs"][0]["anchored"].update(txHash=OTHER),
             "logs",
             "$.logs[0].anchored.txHash",

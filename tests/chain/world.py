@@ -16,7 +16,8 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
-from chain import canonical, merkle
+from chain import canonical, merkle, typed_data
+from chain.anchors import Cosignature, checkpoint_document
 from chain.calls import Call, Receipt
 from chain.certificate import (
     Signer,
@@ -38,7 +39,16 @@ from chain.jobs import JobParty, JobProposal, JobUse, job_id
 from chain.membership import member_id, sign_admission
 from chain.models import model_id
 from chain.network import Network
-from chain.sites import AUDIT, REQUEST, KeyInput, SiteRole, key_id, key_proof_digest, site_id
+from chain.sites import (
+    AUDIT,
+    REQUEST,
+    KeyInput,
+    SiteRole,
+    anchor_key_input,
+    key_id,
+    key_proof_digest,
+    site_id,
+)
 from chain.testnet import dev_account
 
 CODE = canonical.digest(b"secureboost, as it was reviewed")
@@ -83,6 +93,12 @@ class Party:
     @property
     def public_key(self) -> str:
         return "0x" + self.signing.public_key().public_bytes_raw().hex()
+
+    @property
+    def anchor(self) -> LocalAccount:
+        """Fixed as well."""
+        account: LocalAccount = Account.from_key(sha256(self.name.encode()).digest())
+        return account
 
     def key(self, network: Network, purpose: str) -> KeyInput:
         """The key, and its proof that it is the site's."""
@@ -179,6 +195,7 @@ class World:
         endpoint = f"http://{party.name}.example"
         party.site = site_id(chain, net.sites.address, party.account.address, 2)
         keys = [party.key(net, purpose) for purpose in (REQUEST, AUDIT)]
+        keys.append(anchor_key_input(party.anchor, chain, net.sites.address, party.site))
         self.send(party.operator, net.sites.agree(party.site))
         register = net.sites.register(party.operator.address, party.name, endpoint, role, keys, 2)
         self.send(party.account, register)
@@ -317,10 +334,23 @@ class World:
         """Anchors the whole log of the party."""
         tree, newest = party.tree, self.network.anchors.head(party.site)
         proof = tree.consistency_proof(newest.size) if newest.size else []
+        [witness] = [other for other in self.parties if other is not party]
         call = self.network.anchors.anchor(
-            party.site, tree.size, _hex(tree.root()), [_hex(sibling) for sibling in proof]
+            party.site,
+            tree.size,
+            _hex(tree.root()),
+            [_hex(sibling) for sibling in proof],
+            [self.cosignature(witness, party)],
         )
         party.anchored = (tree.size, self.send(party.operator, call))
+
+    def cosignature(self, witness: Party, party: Party) -> Cosignature:
+        """What a party's anchor key says of the present head of another's log."""
+        net, time, tree = self.network, self.now(), party.tree
+        chain, at = net.client.chain_id, net.anchors.address
+        root = _hex(tree.root())
+        document = checkpoint_document(chain, at, party.site, tree.size, root, time)
+        return Cosignature(time, typed_data.sign(document, witness.anchor))
 
     # ── the certificate
 
@@ -368,6 +398,8 @@ class World:
                 "root": _hex(tree.root(size)),
                 "block": receipt.block_number,
                 "txHash": receipt.tx_hash,
+                "cosigners": sorted(self.network.anchors.witness_of(party.site, size).members),
+                "of": self.network.anchors.cosigners_needed(),
             },
             "entries": [
                 {

@@ -209,6 +209,8 @@ async function* logs(certificate) {
   require("$.logs", shown.sort(), sitesOf(certificate).sort());
   for (const [number, log] of certificate.logs.entries()) {
     const where = `$.logs[${number}]`;
+    const { cosigners, of } = log.anchored;
+    require(`${where}.anchored.cosigners`, cosigners, [...new Set(cosigners)].sort());
     for (let start = 0; start < log.entries.length; start += AT_ONCE) {
       const some = log.entries.slice(start, start + AT_ONCE).map((part, n) =>
         requireIncluded(certificate.job.id, log, part, `${where}.entries[${start + n}]`),
@@ -221,7 +223,7 @@ async function* logs(certificate) {
     if (!inOrder) {
       throw new Failure(`${where}.entries`, say("logs.disorder"), say("logs.order"));
     }
-    yield [where, say("logs.holds", { count: log.entries.length, site: log.site })];
+    yield [where, say("logs.holds", { count: log.entries.length, site: log.site, k: cosigners.length, of })];
   }
 }
 

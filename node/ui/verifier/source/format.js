@@ -72,7 +72,14 @@ const PARTY = record({
 
 const LOG = record({
   site: HASH,
-  anchored: record({ size: POSITIVE, root: HASH, block: POSITIVE, txHash: HASH }),
+  anchored: record({
+    size: POSITIVE,
+    root: HASH,
+    block: POSITIVE,
+    txHash: HASH,
+    cosigners: list(HASH, 0, 1000),
+    of: NUMBER,
+  }),
   entries: list(
     record({
       index: NUMBER,

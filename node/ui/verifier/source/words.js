@@ -62,7 +62,10 @@ export const WORDS = {
     "that the model is registered as made by this job",
     "该模型登记为由此任务产生",
   ],
-  "open.logs": ["that each site anchored the head of its log", "每个站点都锚定了其日志的头部"],
+  "open.logs": [
+    "that each site anchored the head of its log, and these members cosigned it",
+    "每个站点都锚定了其日志的头部，且所列成员联署了它",
+  ],
 
   "about.site": ["Site of the log", "日志所属站点"],
   "about.period": ["Period", "期间"],
@@ -157,8 +160,8 @@ export const WORDS = {
   "model.none": ["a prediction makes no model", "预测不产生模型"],
   "model.holds": ["has the digest of the parts of the result", "摘要与结果的各部分一致"],
   "logs.holds": [
-    "{count} entries of site {site} stand under the head that the file names",
-    "站点 {site} 的 {count} 条记录在文件所列的日志头部之下",
+    "{count} entries of site {site} stand under the head that the file names; {k} of {of} cosigned it",
+    "站点 {site} 的 {count} 条记录在文件所列的日志头部之下；{of} 个见证中有 {k} 个联署",
   ],
   "entry.no.object": ["no object", "不是对象"],
   "entry.object": ["an object", "对象"],
