@@ -120,13 +120,10 @@ contract Town is Founded {
         uint256 person = 1 + which % (PEOPLE - 2);
         uint256 key = (byKey ? KEYS : BRANCH) + person;
         if (isEnded[key]) return;
+        (, KeyId id) = sites.anchorKey(_account(key));
         VM.prank(_account(person));
-        if (byKey) {
-            (, KeyId id) = sites.anchorKey(_account(key));
-            sites.revokeKey(_siteOf[key], id);
-        } else {
-            sites.retire(_siteOf[key]);
-        }
+        if (byKey) sites.revokeKey(_siteOf[key], id);
+        else sites.retire(_siteOf[key]);
         isEnded[key] = true;
     }
 
