@@ -13,6 +13,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from node.demo.browser import Seen
 from node.demo.story import Outcome, Story
 
 STEPS = ("psi", "train", "evaluate", "result")
@@ -134,8 +135,21 @@ def _evidence(outcome: Outcome) -> Table:
     table.add_row("messages between the parties", f"{messages['count']:,}, {reconciled}")
     verdict = "holds" if outcome.verification["ok"] else "[red]does not hold[/]"
     table.add_row("certificate, verified by Clear Audit", f"{verdict} ({len(checks)} checks)")
+    table.add_row("the same in a browser, from a disk", _seen(outcome))
+    if outcome.removal is not None:
+        first = outcome.removal.found[0]
+        told = f"found: {first['what']}, at line {first['index']:,}"
+        table.add_row(f"line {outcome.removal.index:,} of the retailer's log, removed", told)
     table.add_row("model on the chain", str(outcome.job["model_id"]))
     return table
+
+
+def _seen(outcome: Outcome) -> str:
+    seen = outcome.seen
+    if isinstance(seen, Seen):
+        verdict = "[red]does not hold[/]" if seen.failed else "holds"
+        return f"{verdict} ({seen.checks} checks)"
+    return "nobody looked" if seen is None else f"nobody looked: {seen.detail}"
 
 
 def _refusals(outcome: Outcome) -> Table:
@@ -160,7 +174,12 @@ def closing(outcome: Outcome, kept: bool, root: Path) -> str:
             f"The nodes run on. Explorer: {outcome.explorer}   "
             f"Certificate: {outcome.certificate}\nCtrl-C ends them; so does the next `make demo`."
         )
+    looked = (
+        f"What the auditor saw: {' and '.join(str(path) for path in outcome.seen.pictures)}. "
+        if isinstance(outcome.seen, Seen)
+        else ""
+    )
     return (
-        f"The nodes were stopped; their folders stay in {root}. "
+        f"{looked}The nodes were stopped; their folders stay in {root}. "
         "`make demo KEEP=1` leaves them running with the explorer open."
     )

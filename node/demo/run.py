@@ -40,9 +40,11 @@ def run(
         with teller.watching() as watch:
             story.run_job(watch)
         story.certify()
+        story.look()
         story.refuse_without_grant()
         story.refuse_changed_specification()
         story.refuse_after_revocation()
+        story.remove_a_line()
         story.account()
         console.print(summary(story))
         console.print(closing(story.outcome, keep, stage.root), highlight=False)

@@ -295,11 +295,19 @@ class Stage:
     def verify(self, certificate: Path) -> dict[str, Any]:
         """What ``fatechain verify`` finds, whether it holds or not; it asks the chain alone."""
         chain = ("--rpc", self.rpc_url, "--network", str(self.network))
-        done = self._command("verify", str(certificate), *chain)
+        return self._findings("verify", str(certificate), *chain)
+
+    def verify_log(self, name: str) -> dict[str, Any]:
+        """What ``fatechain log verify`` finds in the database of an institution."""
+        return self._findings("log", "verify", "--home", str(self.institutions[name].home))
+
+    def _findings(self, *arguments: str) -> dict[str, Any]:
+        """The answer of a command that tells what it found, good or bad."""
+        done = self._command(*arguments)
         try:
             report: dict[str, Any] = json.loads(done.stdout)
         except ValueError:
-            raise _failure(("verify",), done.stdout, done.stderr) from None
+            raise _failure(arguments, done.stdout, done.stderr) from None
         return report
 
     def _command(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import lzma
 import random
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from node.demo.browser import NoBrowser, Seen, look
 from node.demo.stage import Institution, Stage
 from node.errors import Failed, NodeError
 
@@ -53,6 +56,15 @@ class Refusal:
     detail: str
 
 
+@dataclass(frozen=True)
+class Removal:
+    """A line that was taken out of a log by hand, and what the log's verification said."""
+
+    index: int
+    kind: str
+    found: list[dict[str, Any]]
+
+
 @dataclass
 class Outcome:
     """What the demonstration showed; ``to_line`` is its machine-readable end."""
@@ -61,7 +73,9 @@ class Outcome:
     job: dict[str, Any] = field(default_factory=dict)
     certificate: Path | None = None
     verification: dict[str, Any] = field(default_factory=dict)
+    seen: Seen | NoBrowser | None = None
     refusals: list[Refusal] = field(default_factory=list)
+    removal: Removal | None = None
     job_seconds: float = 0.0
     gas: dict[str, int] = field(default_factory=dict)
     explorer: str = ""
@@ -216,6 +230,23 @@ class Story:
         self.stage.say("Clear Audit verifies the certificate against the chain alone …")
         self.outcome.verification = self.stage.verify(path)
 
+    def look(self) -> None:
+        """The auditor opens the job's page, and verifies the certificate in the browser alone."""
+        bank, certificate = self.institution("bank"), self.outcome.certificate
+        assert certificate is not None
+        page = self.stage.root / "verifier.html"
+        self.stage.run("verifier", "--out", str(page))
+        self.stage.say("Clear Audit opens the job's page and a verifier from its own disk …")
+        try:
+            job = f"{bank.url}/jobs/{self.outcome.job['id']}"
+            self.outcome.seen = look(job, page, certificate, self.stage.root)
+        except NoBrowser as nothing:
+            self.stage.say(f"{nothing.detail}: nobody looks at the pages")
+            self.outcome.seen = nothing
+            return
+        if self.outcome.seen.failed:
+            raise Unexpected("NotVerified", self.outcome.seen.verdict, found=str(certificate))
+
     # ── The refusals ─────────────────────────────────────────────────────────────────────────
 
     def refuse_without_grant(self) -> None:
@@ -253,6 +284,33 @@ class Story:
             "chain",
             lambda: bank.api.post("/v1/jobs", self.request(), wait=60),
         )
+
+    def remove_a_line(self) -> None:
+        """Somebody takes a message out of the retailer's database; its log's verification says so.
+
+        The line is put back afterwards.
+        """
+        name = "retailer"
+        retailer, job = self.institution(name), self.outcome.job["id"]
+        kind = "fatechain.message.received.v1"
+        entries = list(retailer.api.items("/v1/audit/entries", subject=job, type=kind))
+        index = int(entries[len(entries) // 2]["index"])
+        if faults := self.stage.verify_log(name)["faults"]:
+            raise Unexpected("LogFaulty", "the retailer's log was to hold", found=faults)
+        self.stage.say(f"Somebody removes line {index:,} from Corner Retail's log by hand …")
+        with closing(sqlite3.connect(retailer.home / "node.db", timeout=30)) as database:
+            query = 'SELECT * FROM audit_entry WHERE "index" = ?'
+            row = database.execute(query, (index,)).fetchone()
+            with database:
+                database.execute('DELETE FROM audit_entry WHERE "index" = ?', (index,))
+            found = self.stage.verify_log(name)["faults"]
+            with database:
+                places = ", ".join("?" * len(row))
+                database.execute(f"INSERT INTO audit_entry VALUES ({places})", row)  # noqa: S608
+        if not found:
+            raise Unexpected("NotFoundOut", "a line was removed, and nobody noticed", found=index)
+        self.stage.say(f"It is found: {found[0]['what']}, at line {found[0]['index']:,}")
+        self.outcome.removal = Removal(index, kind, found)
 
     def _refused(self, attempt: str, by: str, act: Callable[[], Any]) -> None:
         try:
@@ -336,6 +394,8 @@ def to_line(outcome: Outcome) -> str:
         "refusals": [refusal.code for refusal in outcome.refusals],
         "certificate": str(outcome.certificate),
         "verified": bool(outcome.verification.get("ok")),
+        "verified_in_browser": isinstance(outcome.seen, Seen) and not outcome.seen.failed,
+        "removed_line_found_at": outcome.removal and outcome.removal.found[0]["index"],
         "job_seconds": round(outcome.job_seconds, 1),
         "messages": outcome.messages["count"],
         "gas": sum(outcome.gas.values()),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import rfc8785
 
+from node.demo.browser import Seen
 from node.demo.story import Story
 from node.errors import NodeError
 
@@ -53,6 +54,28 @@ def test_both_sides_entered_the_same_messages(finished: Story) -> None:
     assert entered("sent", bank) == entered("received", retailer) != set()
     assert entered("sent", retailer) == entered("received", bank) != set()
     assert finished.outcome.messages["reconciled"] is True
+
+
+def test_the_auditor_sees_the_job_and_verifies_its_certificate_in_a_browser(
+    finished: Story,
+) -> None:
+    finished.look()
+    seen = finished.outcome.seen
+    assert isinstance(seen, Seen)
+    assert "secureboost" in seen.headline
+    assert seen.checks > 0
+    assert seen.failed == 0
+    assert all(picture.stat().st_size for picture in seen.pictures)
+
+
+def test_a_line_removed_from_a_log_by_hand_is_found_and_the_log_holds_again(
+    finished: Story,
+) -> None:
+    finished.remove_a_line()
+    removal = finished.outcome.removal
+    assert removal is not None
+    assert removal.found[0]["index"] == removal.index
+    assert finished.stage.verify_log("retailer")["faults"] == []
 
 
 def test_the_auditor_finds_a_change_anywhere_in_the_certificate(finished: Story) -> None:
