@@ -64,6 +64,9 @@ SCRIPTS: Mapping[str, tuple[str, ...]] = {
 }
 """Section → the modules of static/ that its pages load; the others have no script."""
 
+EVIDENCE = frozenset({"overview", "jobs", "log", "anchors", "lineage", "statements", "search"})
+"""Sections whose pages show entries of the log, or what was made of them: reading is entered."""
+
 CHECKS = ("canonical.js", "digest.js", "entries.js", "failure.js", "merkle.js")
 """Modules of the verifier that static/live.js imports."""
 
@@ -179,6 +182,7 @@ for _path, _template, _section, _read in (
 @router.get("/search.json")
 def search_twin(request: Request) -> Response:
     session.require_reader(request)
+    _note(request, "search")
     return JSONResponse(jsonable_encoder(pages.search_page(request)))
 
 
@@ -187,6 +191,7 @@ def search(request: Request) -> Response:
     """One hit leads straight to it, as does the id of a thing; ``all=1`` shows what names it."""
     if not session.may_read(request):
         return session.to_login(request)
+    _note(request, "search")
     found = pages.search_page(request)
     results: Results = found["results"]
     one = results.hits
@@ -359,7 +364,7 @@ def render(
 
 
 def _note(request: Request, section: str) -> None:
-    if section == "log":
+    if section in EVIDENCE:
         enter_reading(request)
 
 

@@ -1,4 +1,4 @@
-"""What an auditor reads of uses, statements and packs is entered in the log, refused or not."""
+"""What an auditor reads of the evidence is entered in the log, refused or not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from node.store import AuditEntry
 from tests.node.crowd import add, key_for, program, wallet
 from tests.node.face import make_site, new_id
 
-READ = ("/v1/lineage/{id}", "/v1/statements/{month}", "/v1/packs")
+READ = (
+    "/v1/lineage/{id}",
+    "/v1/statements/{month}",
+    "/v1/packs",
+    "/index.json",
+    "/jobs.json",
+    "/log.json",
+    "/anchors.json",
+    "/lineage/{id}.json",
+    "/search.json",
+)
 
 
 @pytest.fixture(scope="module")
