@@ -169,7 +169,7 @@ contract AuditAnchor is IAuditAnchor, Governed {
         bytes32 root,
         bytes32[] calldata proof
     ) private view {
-        if (size <= anchored) revert AnchorNotGrowing(site, size, anchored);
+        if (size <= anchored || size > MerkleLog.MAX_SIZE) revert AnchorNotGrowing(site, size, anchored);
         uint256 allowed = anchored == 0 ? 0 : MerkleLog.MAX_PROOF;
         if (proof.length > allowed) revert AnchorProofTooLong(proof.length, allowed);
         bool isConsistent = anchored == 0 || MerkleLog.verifyConsistency(anchoredRoot, anchored, root, size, proof);

@@ -164,6 +164,7 @@ contract Equivocations is IEquivocations, Governed {
 
     /// @dev Who signed, and what; the key is or was the site's.
     function _requireSigned(SiteId site, Signed calldata signed) private view returns (address key, bytes32 digest) {
+        if (signed.size > MerkleLog.MAX_SIZE) revert EquivocationNone(site, signed.size); // no log has so many entries
         digest = _anchors().checkpointDigest(site, signed.size, signed.root, signed.time);
         key = SignedHead.signer(digest, signed.r, signed.vs);
         (SiteId owner, KeyId id) = _sites().anchorKey(key);

@@ -54,6 +54,7 @@ interface IAuditAnchor {
     event Cosigned(SiteId indexed site, uint64 indexed size, uint16 cosigners);
 
     /// @notice By the operator of the site, whatever its standing. `proof`: RFC 6962 consistency from the anchored head; empty for the first head.
+    /// Refused with AnchorNotGrowing where the size is not above that of the anchored head, or is above 2^53 - 1.
     /// @param cosignatures At most 64. One that does not count is passed over.
     function anchor(
         SiteId site,

@@ -57,7 +57,7 @@ interface IEquivocations {
     }
 
     error EquivocationNotSigned(SiteId site, address signer);
-    error EquivocationNone(SiteId site, uint64 size);
+    error EquivocationNone(SiteId site, uint64 size); // also of what was signed of more than 2^53 - 1 entries
     error EquivocationMarkedAlready(SiteId site, address key);
     error ChallengeUnknown(ChallengeId id);
     error ChallengeTaken(ChallengeId id);

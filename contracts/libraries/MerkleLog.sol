@@ -6,6 +6,8 @@ pragma solidity ^0.8.27;
 library MerkleLog {
     /// @notice Sizes are below 2^64: an inclusion proof has at most 64 hashes, a consistency proof at most 65.
     uint256 internal constant MAX_PROOF = 65;
+    /// @notice Entries of a log that the consortium takes: what every reader of JSON and every database counts exactly.
+    uint64 internal constant MAX_SIZE = 2 ** 53 - 1;
 
     /// @notice SHA-256(0x00 || data).
     function leafHash(bytes memory data) internal pure returns (bytes32) {

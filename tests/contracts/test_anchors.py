@@ -5,6 +5,8 @@ import pytest
 from chain.merkle import Tree, leaf_hash
 from tests.contracts.world import ZERO, Refusal, World, h
 
+BEYOND = 2**53
+
 
 def log(size: int, changed: int | None = None) -> Tree:
     return Tree(leaf_hash(b"forged" if i == changed else bytes([i])) for i in range(size))
@@ -126,3 +128,13 @@ def test_inclusion_is_checked_under_an_anchored_head_only(world: World) -> None:
     assert refused == Refusal("AnchorUnknown", (world.bank_site, 19))
     refused = world.refusal(world.anchors.functions.headAt(world.bank_site, 19))
     assert refused == Refusal("AnchorUnknown", (world.bank_site, 19))
+
+
+def test_a_size_that_no_reader_counts_exactly_is_not_anchored(world: World) -> None:
+    """A first head needs no proof: else one member stopped whoever reads the chain with it."""
+    refusal = Refusal("AnchorNotGrowing", (world.bank_site, BEYOND, 0))
+    function = world.anchors.functions.anchor(world.bank_site, BEYOND, h("root"), [], [])
+    assert world.refusal(function, "bank_node") == refusal
+    largest = world.anchors.functions.anchor(world.bank_site, BEYOND - 1, h("root"), [], [])
+    world.send(largest, "bank_node")
+    assert world.anchors.functions.head(world.bank_site).call()[0] == BEYOND - 1

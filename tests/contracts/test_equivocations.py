@@ -368,3 +368,32 @@ def test_what_was_not_asked_is_unknown(town: World) -> None:
     ):
         assert town.refusal(call) == unknown
     assert state(town, h("x")) == NONE
+
+
+# ------------------------------------------------------------------------------ sizes
+
+
+def vast(world: World, size: int, root: bytes) -> Signed:
+    """A head of more entries than there are to make a tree of, signed by the bank's key."""
+    time, r, vs = world.sign_head("bank key", world.bank_site, size, root)
+    return size, root, time, r, vs
+
+
+@pytest.mark.parametrize("size", [2**53, 2**64 - 1])
+def test_a_head_of_a_size_that_no_reader_counts_exactly_is_no_evidence(
+    town: World, size: int
+) -> None:
+    """A site signs it for itself, to stop whoever reads what the chain tells of it."""
+    one, other = vast(town, size, h("one")), vast(town, size, h("other"))
+    refusal = Refusal("EquivocationNone", (town.bank_site, size))
+    assert forked(town, one, other) == refusal
+    functions = town.equivocations.functions
+    assert town.refusal(functions.challenge(town.bank_site, one), "shop") == refusal
+    assert town.refusal(functions.proveAnchoredFork(town.bank_site, one)) == refusal
+    assert marks(town) == []
+
+
+def test_the_largest_head_that_every_reader_counts_is_evidence(town: World) -> None:
+    one, other = vast(town, 2**53 - 1, h("one")), vast(town, 2**53 - 1, h("other"))
+    assert forked(town, one, other) is None
+    assert marks(town) == [(town.address("bank key"), TWO_CHECKPOINTS, 2**53 - 1, 0)]
