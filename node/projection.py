@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from chain.canonical import MAX_INTEGER
 from node import stops
 from node.audit.entries import record
 from node.lifecycle import JOB_ENDS, JOB_MOVES, SUBMITTED, move_job, move_task
@@ -51,9 +52,16 @@ ENDS = {
 
 
 def apply(session: Session, event: EventRecord, me: str | None) -> None:
-    """Bring the rows up to date with one confirmed event; ``me`` is this site's id, if any."""
+    """Bring the rows up to date with one confirmed event; ``me`` is this site's id, if any.
+
+    Contracts of before the bound take a head of any size that has 64 bits, which neither a log
+    entry nor every database holds: no log is so long, and such an event changes no row.
+    """
     handler = HANDLERS.get((event.contract, event.name))
-    if handler is not None:
+    size = event.args.get("size")
+    if isinstance(size, int) and size > MAX_INTEGER:
+        log.warning("%s of a log of %d entries in %s: ignored", event.name, size, event.tx_hash)
+    elif handler is not None:
         handler(session, event, me)
 
 

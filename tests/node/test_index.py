@@ -298,3 +298,13 @@ def test_the_tables_can_be_made_in_postgresql() -> None:
     made = [str(CreateTable(table).compile(dialect=postgresql.dialect())) for table in tables]
     assert len(made) == 4
     assert 'word VARCHAR(80) COLLATE "C"' in "".join(made)
+
+
+@pytest.mark.parametrize("size", [2**53, 2**64 - 1])
+def test_a_head_of_an_impossible_size_is_read_like_any_event(site: Site, size: int) -> None:
+    """As older contracts take it: no database has a number for it, and what follows is found."""
+    happen(site, 1, "Anchored", "AuditAnchor", size=size, root="0x" + "cd" * 32)
+    after = happen(site, 2, name="Afterwards")
+    update(site)
+    assert links(site, "0x" + "cd" * 32) == ["/events?block=1#e1-0"]
+    assert f"/sites#{after}" in links(site, "afterwards")

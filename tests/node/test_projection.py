@@ -237,6 +237,22 @@ def test_only_our_own_anchors_are_kept(store: Store) -> None:
     assert kinds(store) == ["anchor.made"]
 
 
+@pytest.mark.parametrize("size", [2**53, 2**63, 2**64 - 1])
+def test_heads_of_impossible_sizes_hold_nothing_up(store: Store, size: int) -> None:
+    """As older contracts take them, from the first member that likes to stop all others."""
+    head = {"site": ME, "size": size, "root": an_id(30)}
+    marked = {"key": "0x" + "11" * 20, "kind": 1}
+    happen(store, "Anchored", contract="AuditAnchor", **head)
+    happen(store, "Cosigned", contract="AuditAnchor", **head)
+    opened = {"id": an_id(40), "until": 9}
+    happen(store, "ChallengeOpened", contract="Equivocations", **head, **opened)
+    happen(store, "ChallengeAnswered", contract="Equivocations", id=an_id(40), site=ME)
+    happen(store, "SiteMarked", contract="Equivocations", **head, **marked)
+    assert kinds(store) == []
+    happen(store, "Anchored", contract="AuditAnchor", **head | {"size": 2**53 - 1})
+    assert kinds(store) == ["anchor.made"]
+
+
 def test_events_that_concern_nobody_here_change_nothing(store: Store) -> None:
     happen(store, "JobStarted")
     happen(store, "Unknown")
