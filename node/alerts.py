@@ -179,7 +179,9 @@ def _open(session: Session, kind: str, subject: str) -> int:
 
 
 def _short(value: Any) -> Any:
-    """Numbers as they are, everything else as text that any database takes."""
-    if value is None or isinstance(value, bool | int | float):
+    """Numbers that have a canonical form as they are, all else as text that any database takes."""
+    if value is None:
+        return value
+    if isinstance(value, int | float) and abs(value) <= canonical.MAX_INTEGER:
         return value
     return str(value)[:MAX_TEXT].encode("utf-8", "replace").decode().replace("\0", " ")

@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
+from chain.canonical import MAX_INTEGER
 from node import alerts
 from node.errors import NodeError
 from node.lifecycle import TASK_ENDS
@@ -102,33 +104,40 @@ class Monitor:
         """Until the process ends."""
         while not ending.is_set():
             for part in (self.step, self.check_own_log):
-                try:
-                    await anyio.to_thread.run_sync(part)
-                except NodeError as problem:
-                    log.warning("monitor: %s", problem)
-                except Exception:
-                    log.exception("monitor")  # a mistake of ours must not end all watching
+                await anyio.to_thread.run_sync(_attempt, part)
             await asyncio.sleep(LOOK_SECONDS)
 
     def step(self) -> None:
-        """One pass over everything but the own log."""
+        """One pass over everything but the own log; what fails in it takes nothing else along.
+
+        Each part has a transaction of its own: another site has a say in what some of them read.
+        """
         if not self.site.is_registered:
             return
-        with self.site.store.read() as session:
-            self._read_events(session)
-        with self.site.store.begin() as session:
-            self._conflicts(session)
-            self._heads(session)
-            self._chain(session)
-            self._events(session)
-            self._grants_in_use(session)
-            self._gaps(session)
-            self._challenges(session)
-            self._own_witnesses(session)
+        _attempt(self._read_on)
+        for part in (
+            self._conflicts,
+            self._heads,
+            self._chain,
+            self._events,
+            self._grants_in_use,
+            self._gaps,
+            self._challenges,
+            self._own_witnesses,
+        ):
+            _attempt(partial(self._alone, part))
         for log_id in sorted(self._anchored):
             if log_id != self.site.id:
-                self._hold_anchors(log_id)
-                self._on_chain(log_id)
+                _attempt(partial(self._hold_anchors, log_id))
+                _attempt(partial(self._on_chain, log_id))
+
+    def _read_on(self) -> None:
+        with self.site.store.read() as session:
+            self._read_events(session)
+
+    def _alone(self, part: Callable[[Session], None]) -> None:
+        with self.site.store.begin() as session:
+            part(session)
 
     def check_own_log(self) -> None:
         """Read this site's own log as a whole, now and then."""
@@ -334,8 +343,10 @@ class Monitor:
         for event in session.scalars(query):
             self._read_to = event.id
             if event.name == "Anchored":
-                heads = self._anchored.setdefault(event.args["site"], {})
-                heads[int(event.args["size"])] = event.args["root"]
+                size = int(event.args["size"])
+                if size <= MAX_INTEGER:  # older contracts take larger ones, which no log has
+                    heads = self._anchored.setdefault(event.args["site"], {})
+                    heads[size] = event.args["root"]
             elif event.name == "SiteRetirement":
                 self._retired.add(event.args["id"])
             else:
@@ -392,6 +403,16 @@ class Monitor:
         told = {**evidence, "seconds": round(waited)}
         long = holds and waited > self._settings.monitor_anchor_seconds
         self._lasting(session, kind, subject, told, holds=long)
+
+
+def _attempt(part: Callable[[], None]) -> None:
+    """One part; that it failed is told in this process's log, and the next pass tries it again."""
+    try:
+        part()
+    except NodeError as problem:
+        log.warning("monitor: %s", problem)
+    except Exception:
+        log.exception("monitor")  # a mistake of ours must not end all watching
 
 
 def _is_new(session: Session, event: ChainEvent) -> bool:

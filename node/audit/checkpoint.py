@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+from chain.canonical import MAX_INTEGER
 from chain.merkle import EMPTY_ROOT, HASH_BYTES
 from node.audit.note_keys import Ed25519Key, sign
 from node.audit.notes import Note
@@ -23,7 +24,7 @@ from node.identity import Identity
 
 PREFIX = "fatechain/"
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
-_MAX_SIZE = 2**63 - 1
+_MAX_SIZE = MAX_INTEGER  # what an alert or an entry tells of a head is canonical JSON
 _SITE = re.compile(r"0x[0-9a-f]{64}")
 
 

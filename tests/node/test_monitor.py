@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from node import alerts
 from node.alerts import KINDS, MAX_ALIKE, QUIET_SECONDS
@@ -188,6 +189,16 @@ def test_evidence_is_short_and_plain(site: Site) -> None:
     assert row.evidence == {"what": "x" * 500, "nul": "a b", "n": 5, "none": None}
 
 
+@pytest.mark.parametrize("number", [2**53, 2**60, -(2**64), 1e300, float("nan")])
+def test_a_number_without_a_canonical_form_is_told_as_text(site: Site, number: int | float) -> None:
+    with site.store.begin() as session:
+        said = {"size": number, "largest": 2**53 - 1, "yes": True}
+        alerts.see(session, "log.went_back", PARTNER, said, now=NOW)
+    with site.store.read() as session:
+        (row,) = session.scalars(select(Alert))
+    assert row.evidence == {"size": str(number), "largest": 2**53 - 1, "yes": True}
+
+
 def test_an_unknown_kind_is_a_mistake(site: Site) -> None:
     with site.store.begin() as session, pytest.raises(ValueError, match="no kind of alert"):
         alerts.see(session, "log.odd", PARTNER, {})
@@ -350,6 +361,37 @@ def test_a_gap_between_log_and_anchors_is_told_after_a_while(
     put(site, head(size=500, looked_at=clock.now), anchored(500, "0x"))
     monitor.step()
     assert [each for each in told(site, still=True) if each[1] == PARTNER] == []
+
+
+@pytest.mark.parametrize("size", [2**53, 2**60, 2**64 - 1])
+def test_an_anchor_of_an_impossible_size_is_no_head_of_a_log(
+    site: Site, monitor: Monitor, clock: Clock, size: int
+) -> None:
+    """As older contracts take it: what the other heads there say still counts."""
+    put(site, head(size=10), anchored(10, "0x"), anchored(size, "0x" + "33" * 32))
+    for later in (0.0, site.settings.monitor_anchor_seconds + 1):
+        clock.now = NOW + later
+        put(site, head(size=10, looked_at=clock.now))
+        put(site, ChainState(id=1, head_block=FIRST_BLOCK, seen_at=clock.now))
+        monitor.step()
+    assert [each for each in told(site) if each[1] == PARTNER] == []
+
+
+def test_a_part_that_fails_is_told_and_takes_no_other_along(
+    site: Site, monitor: Monitor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(session: Session) -> None:
+        alerts.see(session, "log.unproven", PARTNER, {}, now=NOW)
+        raise RuntimeError("a row that nobody expected")
+
+    monkeypatch.setattr(monitor, "_heads", fail)
+    row = LogConflict(
+        id=1, log_id=PARTNER, kind="fork", known="a", shown="b", shown_digest="0x", found_at=NOW
+    )
+    put(site, row, key_event("SiteKeyAdded", OWN))
+    monitor.step()
+    assert told(site) == [("log.forked", PARTNER), ("key.unexpected", OWN)]
+    assert "a row that nobody expected" in caplog.text
 
 
 def test_a_head_with_too_few_witnesses_is_told_until_there_are_enough(
