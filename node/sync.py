@@ -43,7 +43,6 @@ from node.events import Events, chain_state
 from node.index.indexing import Indexing
 from node.jobs import intent_refused
 from node.leases import LEASE_SECONDS, Alone, sweep_tasks
-from node.log_on_chain import log_on_chain
 from node.mirroring import Mirroring
 from node.monitor import Monitor
 from node.rotation import Rotation
@@ -301,7 +300,7 @@ class Process:
 
     def _monitor(self) -> None:
         async def run() -> None:
-            parts = Monitor(self.site, view=log_on_chain), Webhook(self.site)
+            parts = Monitor(self.site), Webhook(self.site)
             await asyncio.gather(*(part.run(self.ending) for part in parts))
 
         with asyncio.Runner() as runner:

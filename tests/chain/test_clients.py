@@ -83,7 +83,7 @@ def test_what_a_key_signs_to_prove_itself_is_what_the_registry_says(world: World
 
 def test_a_key_proves_itself_for_its_site_and_purpose_alone(world: World) -> None:
     sites, bank, shop = world.network.sites, world.bank, world.shop
-    request, audit = sites.keys(bank.site)
+    request, audit, _ = sites.keys(bank.site)
     assert sites.proves(bank.site, request)
     assert sites.proves(bank.site, audit)
     assert not sites.proves(shop.site, request)
@@ -203,10 +203,10 @@ def test_rotated_keys_overlap_and_a_revoked_one_ends(world: World) -> None:
     net, bank = world.network, world.bank
     other = KeyInput("request", "0x" + "77" * 32, "0x" + "66" * 64)
     world.send(bank.account, net.sites.add_key(bank.site, other))
-    first, _, second = net.sites.keys(bank.site)
+    first, *_, second = net.sites.keys(bank.site)
     assert first.is_valid_at(second.from_block)
     end = world.send(bank.account, net.sites.revoke_key(bank.site, first.id)).block_number
-    first, _, second = net.sites.keys(bank.site)
+    first, *_, second = net.sites.keys(bank.site)
     assert [first.is_valid_at(at) for at in (end - 1, end)] == [True, False]
     assert second.is_valid_at(end)
 

@@ -14,6 +14,9 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from chain import canonical
+from chain.entries import commit, disclose
+from chain.merkle import leaf_hash
 from node.api.app import create_app
 from node.audit.entries import record
 from node.site import Site
@@ -31,6 +34,7 @@ from tests.node.told import sample
 FAST_SCRYPT = 2**10
 OWN = "0x" + "0a" * 32
 PARTNER = "0x" + "0b" * 32
+JOB = "0x" + "0c" * 32  # that a partner's entry names; which it is belongs to its site
 
 _numbers = itertools.count(1)
 
@@ -149,9 +153,9 @@ def _message(
 
 def add_evidence(site: Site, job: str, *entries: dict[str, Any], ended: bool = True) -> None:
     """What `PARTNER` showed of its log."""
-    told = [{"entry": entry} for entry in entries]
+    told = list(entries)
     if ended:
-        told.append({"entry": {"type": "fatechain.job.ended.v1", "data": {}}})
+        told.append(told_entry("fatechain.job.ended.v1", {}))
     with site.store.begin() as session:
         session.add(PeerEvidence(job_id=job, site=PARTNER, evidence={"entries": told}))
 
@@ -160,6 +164,7 @@ def told_message(way: str, n: int, digest: str) -> dict[str, Any]:
     """An entry of the partner's log about a message that it sent or received."""
     sender, receiver = (PARTNER, OWN) if way == "sent" else (OWN, PARTNER)
     data = {
+        "job": JOB,
         "step": "train",
         "attempt": 1,
         "sender": sender,
@@ -169,7 +174,19 @@ def told_message(way: str, n: int, digest: str) -> dict[str, Any]:
         "digest": digest,
         "size": 10,
     }
-    return {"type": f"fatechain.message.{way}.v1", "data": data}
+    return told_entry(f"fatechain.message.{way}.v1", data)
+
+
+def told_entry(type: str, data: dict[str, Any]) -> dict[str, Any]:
+    """An entry as a partner shows it, with all its fields disclosed."""
+    salt = bytes(range(32))
+    committed = commit(salt, {name: canonical.dumps(value) for name, value in data.items()})
+    leaf = {"type": type, "data": committed}
+    return {
+        "entry": leaf,
+        "leafHash": "0x" + leaf_hash(canonical.dumps(leaf)).hex(),
+        "disclosed": disclose(salt, data),
+    }
 
 
 def add_entries(site: Site, count: int, kind: str = "task.started", subject: str = OWN) -> None:

@@ -219,7 +219,7 @@ def test_the_command_line_lists_keys_and_refuses_what_is_none(
         at = ("--url", url, "--token", token_of(council.bank), "--json")
         assert _run("key", "list", *at) == 0
         listed = json.loads(capsys.readouterr().out)
-        assert {key["purpose"] for key in listed} == {"request", "audit"}
+        assert {key["purpose"] for key in listed} == {"request", "audit", "anchor"}
         assert _run("key", "rotate", "chain", *at) == 1
         assert json.loads(capsys.readouterr().err)["code"] == "InvalidRequest"
         assert _run("key", "revoke", "0x" + "99" * 32, *at) == 1

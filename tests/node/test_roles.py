@@ -80,6 +80,8 @@ MAY: dict[str, tuple[str, ...]] = {
     "POST /v1/api-keys": EVERYBODY,
     "POST /v1/api-keys/{id}/revoke": EVERYBODY,
     "POST /v1/audit/erasures": OPERATOR,
+    "GET /v1/packs": (*OPERATOR, "auditor"),
+    "GET /v1/statements/{month}": (*OPERATOR, *OWNER, "auditor"),
     "POST /v1/views": EVERYBODY,
     "POST /v1/views/{id}/remove": EVERYBODY,
     "GET /v1/alerts/webhook": OPERATOR,
