@@ -107,6 +107,8 @@ def verify_receipt(
         raise VerificationFailed("$", "no JSON", "a receipt of erasure") from error
     try:
         signature = base64.b64decode(found.signature, validate=True)
+        if base64.b64encode(signature).decode() != found.signature:
+            raise ValueError("another spelling of a signature")
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, content)
     except (InvalidSignature, binascii.Error, ValueError) as error:
         raise VerificationFailed("$.signature", "another signature", "the audit key's") from error
@@ -144,7 +146,7 @@ def _checks(content: bytes, network: "Network | None") -> Iterator[Check]:
         _require_in_order(stated)
         yield Check("format", "$", True, f"tells of {stated.count} entries, in the log's order")
         if network is not None:
-            verify_receipt(receipt, _audit_key(network, stated))
+            verify_receipt(receipt, audit_key(network, stated))
             yield Check("signature", "$.signature", True, f"site {stated.site} signed it")
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
@@ -169,7 +171,7 @@ def _parsed(content: bytes) -> dict[str, Any]:
     return value
 
 
-def _audit_key(network: "Network", receipt: Receipt) -> bytes:
+def audit_key(network: "Network", receipt: Receipt) -> bytes:
     """Any audit key that the site ever proved: a receipt is older than the rotations after it."""
     for key in network.sites.keys(receipt.site):
         is_wanted = (key.id, key.purpose) == (receipt.key_id, AUDIT)

@@ -30,6 +30,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from chain.anchors import Head
 from chain.certificate import (
     Certificate,
     LogPart,
@@ -71,6 +72,20 @@ def verify_certificate(certificate_bytes: bytes, network: "Network") -> Report:
     return report_on(
         certificate_bytes, lambda value, certificate: _OnChain(network, value, certificate)
     )
+
+
+def require_anchored_by(
+    network: "Network", site: str, head: Head, tx_hash: str, where: str
+) -> None:
+    """That this transaction anchored the head. Raises VerificationFailed at `where`."""
+    told = network.client.logs(head.at_block, head.at_block, [network.anchors.address])
+    transactions = [
+        event.tx_hash
+        for event in told
+        if event.name == "Anchored"
+        and (event.args["site"], event.args["size"]) == (site, head.size)
+    ]
+    require_in(where, tx_hash, transactions, "what anchored it")
 
 
 class _OnChain(Standalone):
@@ -154,16 +169,7 @@ class _OnChain(Standalone):
         head = self.network.anchors.head_at(log.site, log.anchored.size)
         require(f"{where}.root", log.anchored.root, head.root)
         require(f"{where}.block", log.anchored.block, head.at_block)
-        told = self.network.client.logs(
-            head.at_block, head.at_block, [self.network.anchors.address]
-        )
-        transactions = [
-            event.tx_hash
-            for event in told
-            if event.name == "Anchored"
-            and (event.args["site"], event.args["size"]) == (log.site, head.size)
-        ]
-        require_in(f"{where}.txHash", log.anchored.tx_hash, transactions, "what anchored it")
+        require_anchored_by(self.network, log.site, head, log.anchored.tx_hash, f"{where}.txHash")
         return f"its anchored head; {self.cosigned(where, log)} cosigned it"
 
     def cosigned(self, where: str, log: LogPart) -> str:

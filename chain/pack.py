@@ -10,10 +10,11 @@ of a data-use statement (`chain.statement`).
     log             the issuer's audit log: site; anchored {size, root, block, txHash}; first and
                     end; entries: every leaf of [first, end) in the log's order, as
                     {index, leafHash, entry, disclosed, erased} or, where it is not of the scope or
-                    its kind is redacted, as its bare hash; proof: that the leaves stand side by
-                    side under the anchored root (`chain.ranges`)
+                    its kind is redacted, as its bare hash; erasures: the receipts
+                    (`chain.erasures`) of every entry that is shown as erased; proof: that the
+                    leaves stand side by side under the anchored root (`chain.ranges`)
     certificates    [{job, digest, certificate}] of the jobs; certificate is null where fields are
-                    redacted, as a certificate shows all of them or nothing
+                    redacted, and only there, as a certificate shows all of them or nothing
     jobs, grants, models, governance, keys
                     what the chain tells of the scope, with block and transaction
     chain           a proof by eth_getProof that the anchored root stands in the contract's storage
@@ -23,12 +24,18 @@ of a data-use statement (`chain.statement`).
     signature       base64, Ed25519 over the canonical bytes of all but itself
 
 An entry shows every field that it committed to but those that `scope.redacted.fields` names; none
-of `KEPT` may be among them. A payload that was erased is said to be. So what is hidden is counted,
-and what is left out breaks the proof. Whether an entry that is hidden belonged to the scope only
-its issuer knows; the neighbouring pack shows whether its range begins where this one ends.
+of `KEPT` may be among them. A payload that was erased is said to be, and a receipt covers it. So
+what is hidden is counted, and what is left out breaks the proof. A pack without `from` begins with
+the log, one without `until` ends with the newest head anchored up to `lastBlock`, and where nothing
+is asked for but everything, no entry is hidden. Whether an entry that is hidden belonged to the
+scope only its issuer knows; the neighbouring pack shows whether its range begins where this one
+ends.
 """
 
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
@@ -46,11 +53,13 @@ from chain.certificate import (
     network_section,
 )
 from chain.entries import open_entry
+from chain.erasures import Receipt, audit_key, verify_receipt
 from chain.errors import VerificationFailed
-from chain.evidence import verify_certificate
+from chain.evidence import require_anchored_by, verify_certificate
 from chain.history import History
 from chain.ledger import Agreed, Fact, JobTold, Ledger
 from chain.ranges import MAX_PROOF, require_range
+from chain.sites import AUDIT
 from chain.standalone import (
     Check,
     Report,
@@ -70,6 +79,7 @@ VERSION = 1
 MAX_BYTES = 64 * 1024 * 1024
 MAX_LEAVES = 200_000
 MAX_CERTIFICATES = 1000
+MAX_ERASURES = 10_000
 FIELDS = (
     "type",
     "version",
@@ -104,6 +114,8 @@ KEPT = frozenset(
     }
 )
 """Fields that no pack hides: without them an entry is evidence of nothing."""
+
+_PUBLIC_KEY = re.compile(r"0x[0-9a-f]{64}")
 
 ASK_THE_CHAIN: Mapping[str, str] = {
     "network": "that this consortium stands on this chain",
@@ -174,6 +186,7 @@ class PackLogPart(_Part):
     first: Number
     end: Number
     entries: Annotated[list[Leaf], Field(max_length=MAX_LEAVES)]
+    erasures: Annotated[list[Receipt], Field(max_length=MAX_ERASURES)]
     proof: Annotated[list[Hash], Field(max_length=MAX_PROOF)]
 
 
@@ -443,7 +456,9 @@ def _report(content: bytes, network: "Network | None") -> Report:
     if network is not None:
         looks += [
             ("issued", lambda: _issued(pack, network)),
-            ("anchored", lambda: _anchored(value, pack, network)),
+            ("period", lambda: _period(pack, network)),
+            ("anchored", lambda: _anchored(pack, network)),
+            ("erasures", lambda: _erasures(pack, network)),
             ("told", lambda: _as_the_chain(value, network)),
         ]
     for name, look in looks:
@@ -477,6 +492,10 @@ def _scope(pack: Pack) -> Iterator[tuple[str, str]]:
             raise VerificationFailed(where, name, f"none of {', '.join(sorted(KEPT))}")
     if pack.scope.redacted.fields and any(c.certificate for c in pack.certificates):
         raise VerificationFailed("$.certificates", "fields that are redacted", "digests alone")
+    for number, part in enumerate(pack.certificates):
+        if not pack.scope.redacted.fields and part.certificate is None:
+            where = f"$.certificates[{number}].certificate"
+            raise VerificationFailed(where, "nothing", "the certificate: no field is redacted")
     yield "$.scope", "hides no field that evidence needs"
 
 
@@ -485,9 +504,17 @@ def _log(value: dict[str, Any], pack: Pack) -> Iterator[tuple[str, str]]:
     require("$.log.end", log.end, log.first + len(log.entries))
     if log.end > log.anchored.size:
         raise VerificationFailed("$.log.end", log.end, f"at most {log.anchored.size}")
+    if pack.scope.from_ is None:
+        require("$.log.first", log.first, 0)
+    if pack.scope.until is None:
+        require("$.log.end", log.end, log.anchored.size)
+    receipted = _receipted(value, pack)
     leaves = []
     for position, part in enumerate(log.entries):
         if isinstance(part, str):
+            if _is_everything(pack.scope):
+                where = f"$.log.entries[{position}]"
+                raise VerificationFailed(where, "a bare hash", "an entry: nothing is redacted")
             leaves.append(_raw(part))
             hidden += 1
             continue
@@ -496,6 +523,8 @@ def _log(value: dict[str, Any], pack: Pack) -> Iterator[tuple[str, str]]:
         told = open_entry(value["log"]["entries"][position], where)
         require(f"{where}.entry.source", part.entry.get("source"), log.site)
         _in_scope(pack, part, where)
+        if part.erased and part.index not in receipted:
+            raise VerificationFailed(f"{where}.erased", True, "a receipt that covers the entry")
         _shows_enough(pack, part, told, where)
         erased += part.erased
         leaves.append(_raw(part.leaf_hash))
@@ -508,6 +537,57 @@ def _log(value: dict[str, Any], pack: Pack) -> Iterator[tuple[str, str]]:
         f"entries {log.first} to {log.end} of {size}, none left out: "
         f"{shown} shown ({erased} of them erased), {hidden} hidden",
     )
+
+
+def _is_everything(scope: ScopePart) -> bool:
+    """Whether nothing is a reason to hide a whole entry."""
+    asked = (scope.from_, scope.until, scope.site, scope.dataset)
+    return asked == (None,) * 4 and not scope.redacted.kinds
+
+
+def _receipted(value: dict[str, Any], pack: Pack) -> set[int]:
+    """Indexes of entries of the range that receipts cover; each receipt is held against its key
+    and, where it speaks of entries of the range alone, against their leaves.
+    """
+    log, found = pack.log, set[int]()
+
+    def leaf_hash_at(index: int) -> bytes:
+        part = log.entries[index - log.first]
+        return _raw(part if isinstance(part, str) else part.leaf_hash)
+
+    for number, stated in enumerate(log.erasures):
+        where = f"$.log.erasures[{number}]"
+        require(f"{where}.site", stated.site, log.site)
+        key = _key_in(pack, stated.key_id)
+        if key is None:
+            raise VerificationFailed(f"{where}.keyId", stated.key_id, "an audit key of the site")
+        bounds = [index for pair in stated.entries for index in pair]
+        is_inside = all(log.first <= index < log.end for index in bounds)
+        receipt = value["log"]["erasures"][number]
+        try:
+            verify_receipt(receipt, key, leaf_hash_at if is_inside else None)
+        except VerificationFailed as failure:
+            at = where + failure.where.removeprefix("$")
+            raise VerificationFailed(at, failure.found, failure.expected) from failure
+        covered = {
+            index
+            for first, last in stated.entries
+            for index in range(max(first, log.first), min(last + 1, log.end))
+        }
+        # An entry is erased once; so what a hostile file makes a reader hash is bounded.
+        if found & covered:
+            raise VerificationFailed(f"{where}.entries", "an entry twice", "each in one receipt")
+        found |= covered
+    return found
+
+
+def _key_in(pack: Pack, id: str) -> bytes | None:
+    """The audit key of the log's site by the pack's own list, which the chain is held against."""
+    for key in pack.keys:
+        if (key.get("site"), key.get("id"), key.get("purpose")) == (pack.log.site, id, AUDIT):
+            text = key.get("publicKey")
+            return _raw(text) if isinstance(text, str) and _PUBLIC_KEY.fullmatch(text) else None
+    return None
 
 
 def _in_scope(pack: Pack, part: ShownPart, where: str) -> None:
@@ -576,11 +656,73 @@ def _issued(pack: Pack, network: "Network") -> Iterator[tuple[str, str]]:
     yield "$.issued", "an audit key of the site of the log signed it"
 
 
-def _anchored(value: dict[str, Any], pack: Pack, network: "Network") -> Iterator[tuple[str, str]]:
+def _period(pack: Pack, network: "Network") -> Iterator[tuple[str, str]]:
+    """The blocks are those of the period. What was made while it went on ends with what was there;
+    when a pack without an end was made, only its issuer knows."""
+    scope, newest = pack.scope, network.client.head().number
+
+    def time_of(block: int) -> int:
+        return network.client.block(block).timestamp
+
+    first, last = scope.first_block, scope.last_block
+    if last > newest:
+        raise VerificationFailed("$.scope.lastBlock", last, f"a block up to {newest}")
+    if scope.from_ is None:
+        require("$.scope.firstBlock", first, 0)
+    else:
+        start = _whole_seconds(scope.from_)
+        if first > 0 and time_of(min(first - 1, newest)) >= start:
+            raise VerificationFailed("$.scope.firstBlock", first, f"the first from {scope.from_}")
+        if first <= last and time_of(first) < start:
+            raise VerificationFailed("$.scope.firstBlock", first, f"none before {scope.from_}")
+    if scope.until is not None:
+        end = _whole_seconds(scope.until)
+        if last >= 0 and time_of(last) >= end:
+            raise VerificationFailed("$.scope.lastBlock", last, f"one before {scope.until}")
+        was_over = datetime.fromisoformat(pack.issued.at).timestamp() >= end
+        if was_over and last < newest and time_of(last + 1) < end:
+            raise VerificationFailed("$.scope.lastBlock", last, f"the last before {scope.until}")
+    yield "$.scope", "names the blocks of its period"
+
+
+def _whole_seconds(moment: str) -> int:
+    """Blocks have whole seconds: the first that is not before it."""
+    return math.ceil(datetime.fromisoformat(moment).timestamp())
+
+
+def _erasures(pack: Pack, network: "Network") -> Iterator[tuple[str, str]]:
+    for number, receipt in enumerate(pack.log.erasures):
+        try:
+            key = "0x" + audit_key(network, receipt).hex()
+        except VerificationFailed as failure:
+            where = f"$.log.erasures[{number}].keyId"
+            raise VerificationFailed(where, failure.found, failure.expected) from failure
+        held = _key_in(pack, receipt.key_id)
+        require(f"$.log.erasures[{number}].keyId", held and "0x" + held.hex(), key)
+    yield "$.log.erasures", f"{len(pack.log.erasures)} receipts are signed by keys of the site"
+
+
+def _require_newest(pack: Pack, network: "Network") -> None:
+    """From the events that are kept: no archive of old states is needed."""
+    site, anchored, last = pack.log.site, pack.log.anchored, pack.scope.last_block
+    if anchored.block > last:
+        raise VerificationFailed("$.log.anchored.block", anchored.block, f"one up to {last}")
+    for event in History(network.client, [network.anchors.address]).read(anchored.block, last):
+        is_of_site = event.name == "Anchored" and event.args["site"] == site
+        if is_of_site and event.args["size"] > anchored.size:
+            newest = f"the newest head up to block {last}, of {event.args['size']}"
+            raise VerificationFailed("$.log.anchored.size", anchored.size, newest)
+
+
+def _anchored(pack: Pack, network: "Network") -> Iterator[tuple[str, str]]:
     anchored = pack.log.anchored
     head = network.anchors.head_at(pack.log.site, anchored.size)
     require("$.log.anchored.root", anchored.root, head.root)
     require("$.log.anchored.block", anchored.block, head.at_block)
+    where = "$.log.anchored.txHash"
+    require_anchored_by(network, pack.log.site, head, anchored.tx_hash, where)
+    if pack.scope.until is None:
+        _require_newest(pack, network)
     yield "$.log.anchored", "the site anchored this head"
     if pack.chain is not None:
         block = pack.chain.block

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from chain.pack import (
 )
 from chain.statement import first_block_from, signed_bytes
 from node.audit.entries import KINDS, now, type_of
+from node.audit.erasure import receipts
 from node.errors import Invalid, NotFound, TooLarge, Unavailable
 from node.identity import AUDIT
 from node.ledger import read_ledger
@@ -214,13 +216,34 @@ def _log(site: Site, anchor: Anchor, chosen: Chosen, scope: Mapping[str, Any]) -
         "first": first,
         "end": end,
         "entries": entries,
+        "erasures": _receipts(site, entries),
         "proof": ["0x" + node.hex() for node in proof],
     }
 
 
+def _receipts(site: Site, entries: list[Any]) -> list[dict[str, Any]]:
+    """Of what is shown as erased; read after the entries, so that none of theirs is missing."""
+    erased = [part["index"] for part in entries if not isinstance(part, str) and part["erased"]]
+    if not erased:
+        return []
+    with site.store.read() as session:
+        found = receipts(session)
+    return [receipt for receipt in found if _covers(receipt, erased)]
+
+
+def _covers(receipt: Mapping[str, Any], indexes: list[int]) -> bool:
+    """``indexes`` are in their order."""
+    for first, last in receipt["entries"]:
+        at = bisect_left(indexes, first)
+        if at < len(indexes) and indexes[at] <= last:
+            return True
+    return False
+
+
 def _range(session: Session, size: int, scope: Mapping[str, Any]) -> tuple[int, int]:
     """From the first to the last anchored entry of the period: those recorded beside one another
-    may have changed places, so some between them may be outside."""
+    may have changed places, so some between them may be outside. Without a beginning it begins with
+    the log, without an end it ends with the anchored head."""
     query = select(func.min(AuditEntry.index), func.max(AuditEntry.index)).where(
         AuditEntry.index < size
     )
@@ -229,7 +252,13 @@ def _range(session: Session, size: int, scope: Mapping[str, Any]) -> tuple[int, 
     if scope["until"] is not None:
         query = query.where(AuditEntry.time < scope["until"])
     first, last = session.execute(query).one()
-    return (0, 0) if first is None else (first, last + 1)
+    start = size if scope["until"] is None else 0
+    if first is not None:
+        start = first
+    return (
+        0 if scope["from"] is None else start,
+        size if scope["until"] is None else start if last is None else last + 1,
+    )
 
 
 def _leaves(session: Session, first: int, end: int) -> list[bytes]:

@@ -35,7 +35,7 @@ from tests.chain.lies import (
     signer,
 )
 from tests.chain.pack_lies import LIES as PACK_LIES
-from tests.chain.pack_lies import PACK, resigned
+from tests.chain.pack_lies import PACK, resigned, with_receipt
 from tests.chain.pack_lies import Change as PackChange
 
 pytestmark = pytest.mark.browser
@@ -466,6 +466,12 @@ def test_a_pack_that_holds_is_found_good_and_what_is_open_is_named(reader: Reade
     assert reader.shown() == in_python(PACK)
     expect(reader.page.locator("#unchecked")).to_contain_text("this page does not check")
     expect(reader.page.locator("#command")).to_contain_text("fatechain verify pack.json")
+
+
+def test_the_page_finds_that_a_receipt_covers_what_was_erased(reader: Reader) -> None:
+    data = resigned(with_receipt())
+    assert "holds together" in reader.give(data)
+    assert reader.shown() == in_python(data)
 
 
 @pytest.mark.parametrize(("what", "change", "where"), PACK_LIES, ids=[lie[0] for lie in PACK_LIES])

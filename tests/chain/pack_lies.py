@@ -8,18 +8,22 @@ import base64
 import copy
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chain import canonical
+from chain.merkle import Tree
+from chain.ranges import range_proof
 from chain.statement import signed_bytes
 
 FILE = Path(__file__).parent.parent / "vectors" / "pack.json"
 PACK = FILE.read_bytes()
 VALUE: dict[str, Any] = json.loads(PACK)
 OTHER = "0x" + "ab" * 32
+ZERO = "0x" + "00" * 32
 KEY = Ed25519PrivateKey.from_private_bytes(b"anybody can make a key".ljust(32, b"."))
 
 Change = Callable[[dict[str, Any]], Any]
@@ -69,6 +73,59 @@ def swap(p: dict[str, Any]) -> None:
     entries[4]["index"], entries[5]["index"] = 4, 5
 
 
+def with_receipt(**changed: Any) -> Change:
+    """The fifth and sixth entries are said to be erased, by a receipt of the key of this file."""
+
+    def change(p: dict[str, Any]) -> None:
+        log, digest = p["log"], sha256()
+        for part in (entry(p, 4), entry(p, 5)):
+            part.update(disclosed={}, erased=True)
+            digest.update(bytes.fromhex(part["leafHash"][2:]))
+        audit = next(k for k in p["keys"] if (k["site"], k["purpose"]) == (log["site"], "audit"))
+        audit["publicKey"] = "0x" + KEY.public_key().public_bytes_raw().hex()
+        receipt = {
+            "type": "erasure",
+            "site": log["site"],
+            "scope": "a job",
+            "reason": "asked for",
+            "actor": "operator",
+            "entry": "an entry",
+            "entries": [[4, 5]],
+            "count": 2,
+            "digest": "0x" + digest.hexdigest(),
+            "erasedAt": "2026-10-01T00:00:00.000000Z",
+            "keyId": audit["id"],
+        } | {name: value for name, value in changed.items() if name != "signature"}
+        signature = base64.b64encode(KEY.sign(canonical.dumps(receipt))).decode()
+        log["erasures"] = [receipt | {"signature": changed.get("signature", signature)}]
+
+    return change
+
+
+def receipt_twice(p: dict[str, Any]) -> None:
+    with_receipt()(p)
+    p["log"]["erasures"] *= 2
+
+
+def cut(p: dict[str, Any], first: int) -> None:
+    """The range begins later, with a proof that holds."""
+    log = p["log"]
+    leaves = [bytes.fromhex(part["leafHash"][2:]) for part in log["entries"]]
+    size = log["anchored"]["size"]
+    hashes = range_proof(first, size, size, Tree(leaves).hash_at)
+    log.update(entries=log["entries"][first:], first=first, proof=["0x" + h.hex() for h in hashes])
+
+
+def nothing_shown(p: dict[str, Any]) -> None:
+    """No entries at all, as if the range were empty."""
+    p["log"].update(entries=[], proof=[p["log"]["anchored"]["root"]], first=0, end=0)
+
+
+def all_erased(p: dict[str, Any]) -> None:
+    for _, part in shown(p):
+        part.update(disclosed={}, erased=True)
+
+
 def hide_with_word(p: dict[str, Any]) -> None:
     """A required field is redacted, and the pack says so."""
     p["scope"]["redacted"]["fields"] = ["digest"]
@@ -94,14 +151,58 @@ LIES: list[tuple[str, Change, str]] = [
     (
         "an entry dropped and the range shortened",
         lambda p: (p["log"]["entries"].pop(), p["log"].update(end=p["log"]["end"] - 1)),
-        "$.log.proof",
+        "$.log.end",
     ),
     ("an entry twice", lambda p: p["log"]["entries"].insert(4, entry(p, 4)), "$.log.end"),
     ("entries in another order", swap, "$.log.proof"),
     ("a wrong index", lambda p: entry(p, 4).update(index=5), "$.log.entries[4].index"),
-    ("another bare hash", lambda p: p["log"]["entries"].__setitem__(4, OTHER), "$.log.proof"),
+    (
+        "another bare hash",
+        lambda p: (
+            p["scope"].update(site=p["log"]["site"]),
+            p["log"]["entries"].__setitem__(4, OTHER),
+        ),
+        "$.log.proof",
+    ),
+    (
+        "a bare hash in a pack of everything",
+        lambda p: p["log"]["entries"].__setitem__(4, entry(p, 4)["leafHash"]),
+        "$.log.entries[4]",
+    ),
+    ("the last three entries for all", lambda p: cut(p, p["log"]["end"] - 3), "$.log.first"),
+    ("no entries at all", nothing_shown, "$.log.end"),
+    (
+        "a certificate kept back",
+        lambda p: p["certificates"][0].update(certificate=None, digest=ZERO),
+        "$.certificates[0].certificate",
+    ),
+    ("every entry said to be erased", all_erased, "$.log.entries[0].erased"),
+    ("a receipt of other entries", with_receipt(entries=[[4, 4]], count=1), "$.log.erasures[0]"),
+    (
+        "a receipt that covers one of two",
+        with_receipt(entries=[[5, 10**6]], count=10**6 - 4),
+        "$.log.entries[4].erased",
+    ),
+    ("a receipt of another site", with_receipt(site=OTHER), "$.log.erasures[0].site"),
+    ("a receipt of no key", with_receipt(keyId=OTHER), "$.log.erasures[0].keyId"),
+    ("a receipt that nobody signed", with_receipt(signature="AAAA"), "$.log.erasures[0].signature"),
+    ("a receipt that counts wrong", with_receipt(count=3), "$.log.erasures[0].count"),
+    ("a receipt with no range", with_receipt(entries=[[5, 4]]), "$.log.erasures[0].entries[0]"),
+    ("a receipt of other leaves", with_receipt(digest=OTHER), "$.log.erasures[0].digest"),
+    ("a receipt twice", receipt_twice, "$.log.erasures[1].entries"),
+    ("a receipt of another shape", with_receipt(count=-1), "$.log.erasures[0].count"),
+    (
+        "another transaction",
+        lambda p: p["log"]["anchored"].update(txHash=ZERO),
+        "$.log.anchored.txHash",
+    ),
+    (
+        "blocks left out at the beginning",
+        lambda p: p["scope"].update(firstBlock=1),
+        "$.scope.firstBlock",
+    ),
     ("a wrong root", lambda p: p["log"]["anchored"].update(root=OTHER), "$.log.proof"),
-    ("a wrong size", lambda p: p["log"]["anchored"].update(size=10**6), "$.log.proof"),
+    ("a wrong size", lambda p: p["log"]["anchored"].update(size=10**6), "$.log.end"),
     (
         "a head of another block",
         lambda p: p["log"]["anchored"].update(block=1),
@@ -181,6 +282,8 @@ ON_CHAIN = frozenset(
         "a later block",
         "another consortium",
         "another key's name",
+        "another transaction",
+        "blocks left out at the beginning",
     }
 )
 """Lies that only the chain can tell."""

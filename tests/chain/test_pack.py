@@ -11,7 +11,16 @@ from chain.errors import VerificationFailed
 from chain.pack import FIELDS, verify_pack_alone
 from chain.sites import AUDIT, key_id
 from chain.statement import require_audit_key
-from tests.chain.pack_lies import LIES, ON_CHAIN, PACK, VALUE, Change, content, resigned
+from tests.chain.pack_lies import (
+    LIES,
+    ON_CHAIN,
+    PACK,
+    VALUE,
+    Change,
+    content,
+    resigned,
+    with_receipt,
+)
 from tests.chain.world import World
 
 JSON = st.recursive(
@@ -31,6 +40,12 @@ def test_the_pack_holds_together() -> None:
 
 def test_whoever_signs_it_again_with_another_key_makes_a_file_that_agrees_with_itself() -> None:
     assert verify_pack_alone(resigned(lambda pack: None)).ok
+
+
+def test_what_a_receipt_covers_may_be_said_to_be_erased() -> None:
+    report = verify_pack_alone(resigned(with_receipt()))
+    assert report.failures == ()
+    assert any("2 of them erased" in check.detail for check in report.checks)
 
 
 @pytest.mark.parametrize(("what", "change", "where"), LIES, ids=[lie[0] for lie in LIES])

@@ -17,6 +17,7 @@ from chain.pack import KEPT, verify_pack, verify_pack_alone
 from chain.standalone import Report
 from chain.statement import signed_bytes
 from node.api.app import create_app
+from node.audit.erasure import erase
 from node.certificate import certify
 from node.errors import NodeError
 from node.packs import Wanted, pack
@@ -26,6 +27,7 @@ from tests.node.consortium import Consortium
 from tests.node.face import is_problem, operator
 from tests.node.test_certificate import evidence_of_all, succeeded
 from tests.node.test_cli import Run, run
+from tests.node.test_erasure import enter
 from tests.node.test_specification import an_id
 
 __all__ = ["run"]
@@ -176,6 +178,35 @@ def test_a_lie_that_only_the_chain_can_tell_is_found_at_its_place(
 ) -> None:
     found = places(verify_pack(resigned(world, made, change), world.network))
     assert any(place.startswith(where) for place in found), found
+
+
+def test_a_head_that_a_newer_one_has_followed_is_not_the_end_of_the_log(
+    world: Consortium, made: dict[str, Any]
+) -> None:
+    enter(world.bank, an_id(71))
+    world.settle()
+    newest = world.network.client.head().number
+
+    def change(p: dict[str, Any]) -> None:
+        p["scope"]["lastBlock"] = newest
+
+    assert verify_pack(content(made), world.network).failures == ()
+    found = places(verify_pack(resigned(world, made, change), world.network))
+    assert "$.log.anchored.size" in found, found
+
+
+def test_what_was_erased_is_shown_with_the_receipt_that_covers_it(world: Consortium) -> None:
+    scope = an_id(72)
+    enter(world.bank, scope)
+    world.settle()
+    erase(world.bank, scope, "the contract ended")
+    found = json.loads(pack(world.bank, Wanted()))
+    assert verify_pack(content(found), world.network).failures == ()
+    (receipt,) = found["log"]["erasures"]
+    erased = [part["index"] for _, part in shown(found) if part["erased"]]
+    assert receipt["entries"] == [[erased[0], erased[-1]]]
+    without = resigned(world, found, lambda p: p["log"].update(erasures=[]))
+    assert f"$.log.entries[{erased[0]}].erased" in places(verify_pack(without, world.network))
 
 
 def test_another_sites_log_cannot_stand_for_the_issuers(

@@ -42,6 +42,21 @@ const SHOWN = record({
   erased: (value, where) => exactly(value === true)(value, where), // true or false
 });
 
+const RECEIPT = record({
+  type: exactly("erasure"),
+  site: HASH,
+  scope: TEXT,
+  reason: TEXT,
+  actor: TEXT,
+  entry: TEXT,
+  entries: list(list(NUMBER)),
+  count: NUMBER,
+  digest: HASH,
+  erasedAt: TEXT,
+  keyId: HASH,
+  signature: TEXT,
+});
+
 const packShape = record({
   type: exactly(PACK),
   version: exactly(1),
@@ -61,6 +76,7 @@ const packShape = record({
     first: NUMBER,
     end: NUMBER,
     entries: list((value, where) => (isObject(value) ? SHOWN : HASH)(value, where), 0, 200000),
+    erasures: list(RECEIPT, 0, 10000),
     proof: list(HASH, 0, 128),
   }),
   certificates: list(record({ job: HASH, digest: HASH, certificate: orNull(object) }), 0, 1000),
@@ -123,6 +139,12 @@ async function* scope(pack) {
   if (fields.length > 0 && pack.certificates.some((part) => part.certificate !== null)) {
     throw new Failure("$.certificates", say("pack.redacted.shown"), say("pack.digests"));
   }
+  for (const [number, part] of pack.certificates.entries()) {
+    if (fields.length === 0 && part.certificate === null) {
+      const where = `$.certificates[${number}].certificate`;
+      throw new Failure(where, say("nothing"), say("pack.not.digest"));
+    }
+  }
   yield ["$.scope", say("pack.scope.holds")];
 }
 
@@ -132,11 +154,15 @@ async function* log(pack) {
   if (end > anchored.size) {
     throw new Failure("$.log.end", end, say("form.at.most", { n: anchored.size }));
   }
+  if (pack.scope.from === null) require("$.log.first", first, 0);
+  if (pack.scope.until === null) require("$.log.end", end, anchored.size);
+  const receipted = await receiptedIn(pack);
   const leaves = [];
   for (let start = 0; start < entries.length; start += AT_ONCE) {
     const some = entries.slice(start, start + AT_ONCE).map((part, n) => {
       const where = `$.log.entries[${start + n}]`;
-      return typeof part === "string" ? unhex(part) : leafOf(pack, part, first + start + n, where);
+      if (typeof part === "string") return hiddenLeafOf(pack, part, where);
+      return leafOf(pack, part, first + start + n, where, receipted);
     });
     // All of them, so that what fails first is first in the file, not first in time.
     const settled = await Promise.allSettled(some);
@@ -155,11 +181,81 @@ async function* log(pack) {
   yield ["$.log", say("pack.log.holds", told)];
 }
 
-async function leafOf(pack, part, index, where) {
+/** Nothing is a reason to hide a whole entry where everything was asked for. */
+async function hiddenLeafOf({ scope: asked }, part, where) {
+  const limits = [asked.from, asked.until, asked.site, asked.dataset];
+  if (limits.every((limit) => limit === null) && asked.redacted.kinds.length === 0) {
+    throw new Failure(where, say("pack.bare"), say("pack.an.entry"));
+  }
+  return unhex(part);
+}
+
+/** Indexes of entries of the range that receipts of erasure cover. Each receipt is held against its
+ * key and, where it speaks of entries of the range alone, against their leaves. */
+async function receiptedIn(pack) {
+  const { first, end, entries, erasures, site } = pack.log;
+  const found = new Set();
+  for (const [number, receipt] of erasures.entries()) {
+    const where = `$.log.erasures[${number}]`;
+    require(`${where}.site`, receipt.site, site);
+    const key = keyIn(pack, receipt.keyId);
+    if (key === null) throw new Failure(`${where}.keyId`, receipt.keyId, say("pack.audit.key"));
+    const { signature: stated, ...unsigned } = receipt;
+    if (!(await isSigned(key, stated, canonicalBytes(unsigned)))) {
+      throw new Failure(`${where}.signature`, say("signatures.other"), say("pack.audit.key"));
+    }
+    requireInOrder(receipt, where);
+    const isInside = receipt.entries.flat().every((index) => first <= index && index < end);
+    const leaves = [];
+    const covered = [];
+    for (const [from, to] of receipt.entries) {
+      for (let index = Math.max(from, first); index < Math.min(to + 1, end); index += 1) {
+        const part = entries[index - first];
+        covered.push(index);
+        leaves.push(unhex(typeof part === "string" ? part : part.leafHash));
+      }
+    }
+    if (isInside) {
+      require(`${where}.digest`, receipt.digest, hex(await sha256(...leaves)));
+    }
+    // An entry is erased once; so what a hostile file makes a reader hash is bounded.
+    if (covered.some((index) => found.has(index))) {
+      throw new Failure(`${where}.entries`, say("pack.twice"), say("pack.one.receipt"));
+    }
+    covered.forEach((index) => found.add(index));
+  }
+  return found;
+}
+
+function requireInOrder({ entries, count }, where) {
+  let told = 0;
+  let past = -1;
+  for (const [number, pair] of entries.entries()) {
+    if (pair.length !== 2 || !(past < pair[0] && pair[0] <= pair[1])) {
+      throw new Failure(`${where}.entries[${number}]`, pair, say("pack.ranges"));
+    }
+    told += pair[1] - pair[0] + 1;
+    past = pair[1];
+  }
+  if (told !== count) throw new Failure(`${where}.count`, count, told);
+}
+
+/** The audit key of the log's site by the pack's own list, which the chain is held against. */
+function keyIn(pack, id) {
+  const isWanted = (key) =>
+    key.site === pack.log.site && key.id === id && key.purpose === "audit";
+  const text = pack.keys.find(isWanted)?.publicKey;
+  return typeof text === "string" && /^0x[0-9a-f]{64}$/.test(text) ? unhex(text) : null;
+}
+
+async function leafOf(pack, part, index, where, receipted) {
   require(`${where}.index`, part.index, index);
   const told = await openEntry(part, where);
   require(`${where}.entry.source`, part.entry.source ?? null, pack.log.site);
   requireInScope(pack, part.entry, where);
+  if (part.erased && !receipted.has(index)) {
+    throw new Failure(`${where}.erased`, true, say("pack.receipt"));
+  }
   requireEnough(pack, part, told, where);
   return unhex(part.leafHash);
 }
