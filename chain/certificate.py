@@ -559,6 +559,15 @@ def messages_section(job: str, logs: Sequence[Mapping[str, Any]]) -> dict[str, A
     }
 
 
+def is_message(told: Mapping[str, Any]) -> bool:
+    """Whether the fields that an entry discloses are those of a message, each of its kind."""
+    try:
+        _Message.model_validate(dict(told))
+    except ValueError:
+        return False
+    return True
+
+
 def _message(part: Mapping[str, Any], kind: str, site: str, job: str, where: str) -> _Message:
     told = open_entry(part, where)
     where = f"{where}.disclosed"

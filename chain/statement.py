@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from chain import canonical
 from chain.calls import Call
-from chain.certificate import network_section
+from chain.certificate import network_section, signing_key
 from chain.consents import ALL_MEMBERS
 from chain.errors import VerificationFailed
 from chain.history import History
@@ -73,6 +73,7 @@ ASK_THE_CHAIN: Mapping[str, str] = {
     "network": "that this consortium stands on this chain",
     "issued": "that the key is an audit key of a site of the owner",
     "datasets": "that these are all its datasets, grants and uses, and that they are as told",
+    "stops": "that sites of these jobs signed the receipts of stops: nobody has checked them yet",
 }
 
 
@@ -267,6 +268,10 @@ def _report(content: bytes, network: "Network | None") -> Report:
     if network is not None:
         checks += looked("issued", lambda: _issued(value, network))
         checks += looked("datasets", lambda: _as_the_chain(value, network))
+        checks += looked("stops", lambda: _stops(value, network))
+    elif value["stops"]:
+        unchecked = "nobody has checked who signed these receipts: the chain has the keys"
+        checks.append(Check("stops", "$.stops", True, unchecked))
     return Report(tuple(checks))
 
 
@@ -342,6 +347,21 @@ def require_audit_key(issued: Mapping[str, Any], network: "Network", block: int)
     raise VerificationFailed(
         "$.issued.keyId", issued["keyId"], f"an audit key of the site after block {block}"
     )
+
+
+def _stops(value: dict[str, Any], network: "Network") -> Iterator[tuple[str, str]]:
+    """Each by a request key that a party of the job held when the job began, or since then."""
+    for number, receipt in enumerate(value["stops"]):
+        where = f"$.stops[{number}]"
+        job, site, id = receipt["job"], receipt["site"], receipt["keyId"]
+        if site not in [party.site for party in network.jobs.parties(job)]:
+            raise VerificationFailed(f"{where}.site", site, "a party of the job")
+        key = signing_key(network, site, network.jobs.job(job).started_at, id)
+        if key is None:
+            raise VerificationFailed(f"{where}.keyId", id, "a request key of the site")
+        signature = receipt["signature"]
+        require_signed(f"{where}.signature", key.public_key, signature, signed_bytes(receipt))
+    yield "$.stops", f"{len(value['stops'])} receipts of stops are signed by their sites"
 
 
 def _as_the_chain(value: dict[str, Any], network: "Network") -> Iterator[tuple[str, str]]:

@@ -91,7 +91,7 @@ def check_evidence(site: Site, job_id: str, partner: str, evidence: Any) -> dict
     """
     from pydantic import ValidationError
 
-    from chain.certificate import LogPart
+    from chain.certificate import RECEIVED, SENT, LogPart, is_message
     from chain.errors import VerificationFailed
 
     if not isinstance(evidence, dict) or not isinstance(evidence.get("signature"), str):
@@ -119,11 +119,14 @@ def check_evidence(site: Site, job_id: str, partner: str, evidence: Any) -> dict
             raise _bad_evidence(partner, f"{error.error_count()} fields do not fit") from error
         for number, shown in enumerate(entries):
             try:
-                open_entry(shown, f"$.entries[{number}]")
+                told = open_entry(shown, f"$.entries[{number}]")
             except VerificationFailed as failure:
                 raise _bad_evidence(partner, str(failure)) from failure
             if not isinstance(shown["entry"].get("type"), str):
                 raise _bad_evidence(partner, "one of its entries is none of a log")
+            # An entry that was erased discloses nothing.
+            if shown["entry"]["type"] in (SENT, RECEIVED) and told and not is_message(told):
+                raise _bad_evidence(partner, f"$.entries[{number}] is no message's entry")
     elif entries:
         raise _bad_evidence(partner, "it shows entries without an anchored head")
     return evidence

@@ -12,10 +12,12 @@ import rfc8785
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from chain import canonical
+from chain import canonical, merkle
+from chain.entries import SALT_BYTES, commit, disclose
 from chain.evidence import verify_certificate
 from chain.standalone import verify_alone
 from node.addresses import WireAddress
+from node.api.views import messages
 from node.audit.entries import record
 from node.audit.transport import record_received, record_sent
 from node.certificate import (
@@ -30,7 +32,7 @@ from node.receipts import make_receipt
 from node.scheduler import Scheduler
 from node.specification import digest_of
 from node.steps import result_document
-from node.store import LocalJob, Task
+from node.store import LocalJob, PeerEvidence, Task
 from tests.node import consortium
 from tests.node.consortium import ChainSite, Consortium
 from tests.node.test_specification import an_id
@@ -192,6 +194,44 @@ def test_evidence_of_another_shape_is_refused_even_if_it_is_signed(
         with pytest.raises(NodeError) as refusal:
             check_evidence(world.bank, job, world.shop.id, resigned(world.shop, wrong))
         assert refusal.value.code == "EvidenceInvalid"
+
+
+def _with_step(shown: dict[str, Any], step: Any) -> dict[str, Any]:
+    """The entry as its site would have committed to another step."""
+    data = {name: value for name, (_, value) in shown["disclosed"].items()} | {"step": step}
+    salt = b"s" * SALT_BYTES
+    contents = {name: canonical.dumps(value) for name, value in data.items()}
+    entry = shown["entry"] | {"data": commit(salt, contents)}
+    leaf = "0x" + merkle.leaf_hash(canonical.dumps(entry)).hex()
+    return shown | {"entry": entry, "leafHash": leaf, "disclosed": disclose(salt, data)}
+
+
+def test_a_message_of_another_shape_is_not_kept_and_breaks_no_page(
+    world: Consortium, job: str
+) -> None:
+    evidence = own_evidence(world.shop, job)
+    at, shown = next(
+        (number, part)
+        for number, part in enumerate(evidence["entries"])
+        if part["entry"]["type"] == "fatechain.message.received.v1"
+    )
+    entries = list(evidence["entries"])
+    entries[at] = _with_step(shown, "train")
+    fitting = resigned(world.shop, evidence | {"entries": list(entries)})
+    assert check_evidence(world.bank, job, world.shop.id, fitting) == fitting
+    entries[at] = _with_step(shown, [])
+    wrong = resigned(world.shop, evidence | {"entries": entries})
+    with pytest.raises(NodeError) as refusal:
+        check_evidence(world.bank, job, world.shop.id, wrong)
+    assert refusal.value.code == "EvidenceInvalid"
+    row = PeerEvidence(job_id=job, site=world.shop.id, evidence=wrong)
+    with world.bank.store.begin() as session:
+        session.merge(row)  # as a node from before may have kept it
+    with world.bank.store.read() as session:
+        _, told = messages._partners(session, job)
+    assert told == set()
+    with world.bank.store.begin() as session:
+        session.delete(session.get_one(PeerEvidence, (job, world.shop.id)))
 
 
 # ── The certificate ──────────────────────────────────────────────────────────────────────────

@@ -59,6 +59,13 @@ def resigned(world: Consortium, made: dict[str, Any], change: Change) -> bytes:
     return content(altered | {"signature": base64.b64encode(signature).decode()})
 
 
+def anchored(world: Consortium) -> None:
+    """What the bank entered stands under a head on the chain."""
+    world.bank.change(anchor_every_entries=1)
+    world.settle(3)
+    world.bank.change(anchor_every_entries=1000)
+
+
 def places(report: Report) -> list[str]:
     return [check.where for check in report.failures]
 
@@ -184,7 +191,7 @@ def test_a_head_that_a_newer_one_has_followed_is_not_the_end_of_the_log(
     world: Consortium, made: dict[str, Any]
 ) -> None:
     enter(world.bank, an_id(71))
-    world.settle()
+    anchored(world)
     newest = world.network.client.head().number
 
     def change(p: dict[str, Any]) -> None:
@@ -198,7 +205,7 @@ def test_a_head_that_a_newer_one_has_followed_is_not_the_end_of_the_log(
 def test_what_was_erased_is_shown_with_the_receipt_that_covers_it(world: Consortium) -> None:
     scope = an_id(72)
     enter(world.bank, scope)
-    world.settle()
+    anchored(world)
     erase(world.bank, scope, "the contract ended")
     found = json.loads(pack(world.bank, Wanted()))
     assert verify_pack(content(found), world.network).failures == ()

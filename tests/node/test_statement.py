@@ -102,6 +102,31 @@ def test_how_fast_work_stopped_is_told_as_the_sites_signed_it(world: Consortium)
     assert receipt["job"] == made["datasets"][0]["uses"][1]["job"]
 
 
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda stop: stop.update(signature="A" * 86 + "=="), "$.stops[0].signature"),
+        (lambda stop: stop.update(endedAt="2026-10-01T00:00:00Z"), "$.stops[0].signature"),
+        (lambda stop: stop.update(keyId=an_id(3)), "$.stops[0].keyId"),
+        (lambda stop: stop.update(site=an_id(3)), "$.stops[0].site"),
+    ],
+)
+def test_a_receipt_of_a_stop_is_held_against_its_sites_key(
+    world: Consortium, change: Change, where: str
+) -> None:
+    from node.stops import settle
+
+    for site in world.sites.values():
+        settle(site)
+    made = statement(world.shop, MONTH)
+    assert verify_statement(content_of(made), world.network).failures == ()
+    altered = resigned(world, made, lambda s: change(s["stops"][0]))
+    failed = verify_statement(altered, world.network).failures
+    assert [check.where for check in failed] == [where]
+    (told,) = [c for c in verify_statement_alone(altered).checks if c.where == "$.stops"]
+    assert "nobody has checked" in told.detail
+
+
 def test_a_stranger_makes_it_again_from_the_chain_and_finds_the_same(
     world: Consortium, made: dict[str, Any]
 ) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from chain.certificate import RECEIVED, SENT, is_message
 from chain.entries import open_entry
 from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views import jobs
@@ -22,11 +23,6 @@ from node.store import InMessage, OutMessage, PeerEvidence
 
 if TYPE_CHECKING:
     from node.site import Site
-
-SENT, RECEIVED = "fatechain.message.sent.v1", "fatechain.message.received.v1"
-
-FIELDS = frozenset({"step", "attempt", "sender", "receiver", "messageKind", "n", "digest", "size"})
-"""Of a message's entry, those that are held against each other."""
 
 Address = tuple[str, int, str, str, str, int]
 """(step, attempt, sender, receiver, kind, n)"""
@@ -87,13 +83,13 @@ def _partners(session: Session, id: str) -> tuple[dict[Address, dict[str, Any]],
     entered: dict[Address, dict[str, Any]] = {}
     told = set()
     for shown in session.scalars(select(PeerEvidence).where(PeerEvidence.job_id == id)):
-        said = [part for part in shown.evidence["entries"] if _is_message(part)]
+        said = [part for part in shown.evidence["entries"] if _is_of_kind(part)]
         opened = [(part["entry"]["type"], open_entry(part)) for part in said]
-        if covers_end(shown.evidence) and all(data.keys() >= FIELDS for _, data in opened):
+        if covers_end(shown.evidence) and all(is_message(data) for _, data in opened):
             told.add(shown.site)
         for kind, data in opened:
-            if not data.keys() >= FIELDS:
-                continue  # hidden, or erased at the partner before it showed its log
+            if not is_message(data):
+                continue  # hidden, erased at the partner before it showed its log, or of no shape
             address = (
                 data["step"],
                 data["attempt"],
@@ -107,7 +103,7 @@ def _partners(session: Session, id: str) -> tuple[dict[Address, dict[str, Any]],
     return entered, told
 
 
-def _is_message(part: Mapping[str, Any]) -> bool:
+def _is_of_kind(part: Mapping[str, Any]) -> bool:
     return part["entry"].get("type") in (SENT, RECEIVED)
 
 
