@@ -84,6 +84,9 @@ class Directory(Protocol):
     def account_key(self, site_id: str, address: bytes) -> AccountKey:
         """An account (20 bytes) as one of the site that signs for the contract of anchors."""
 
+    def anchored(self, site_id: str) -> tuple[int, bytes]:
+        """Size and root of the newest head that the chain has of a site's log; size 0: none."""
+
     def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
         """The id under which the site registry holds this key of this site."""
 
@@ -138,6 +141,9 @@ class ChainDirectory:
         if self._anchors is None:
             self._anchors = self._ask(_place_of_anchors, site_id)
         return AccountKey(origin_of(site_id), "0x" + address.hex(), *self._anchors)
+
+    def anchored(self, site_id: str) -> tuple[int, bytes]:
+        return self._ask(_newest_anchor, site_id)
 
     def key_id(self, site_id: str, purpose: str, public_key: bytes) -> str:
         from chain.sites import key_id
@@ -276,6 +282,11 @@ class ChainDirectory:
 
 def _place_of_anchors(network: Network, _: str) -> tuple[int, str]:
     return network.client.chain_id, network.anchors.address.lower()
+
+
+def _newest_anchor(network: Network, site_id: str) -> tuple[int, bytes]:
+    head = network.anchors.head(site_id)
+    return head.size, bytes.fromhex(head.root.removeprefix("0x"))
 
 
 def _request_key(network: Network, key_id: str, head: int) -> tuple[str, Key]:

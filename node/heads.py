@@ -24,6 +24,7 @@ from node.audit.notes import Note, Signature
 from node.errors import Conflict, Invalid, Refused, Unavailable
 from node.identity import ANCHOR
 from node.signatures import CLOCK_SECONDS
+from node.signed_head import continued, may_sign
 from node.store import AuditEntry, Cosignature, PublishedHead
 
 if TYPE_CHECKING:
@@ -37,18 +38,21 @@ MAX_KEPT = 1000  # heads with their cosignatures
 def publish(site: Site, clock: Callable[[], float] = time.time, *, at_once: bool = False) -> bool:
     """Show the present head from now on: when the last one was shown long enough, or at once."""
     size, now = site.log.size, clock()
-    with site.store.begin() as session:
+    with site.store.read() as session:
         newest = session.scalar(select(PublishedHead).order_by(PublishedHead.size.desc()).limit(1))
         shown_for = 0.0 if at_once else site.settings.publish_every_seconds
-        if newest is not None and not newest.line:  # the chain was silent when it was published
-            newest.line = _signed_for_contracts(site, newest.size, now)
-        if newest is not None and (
-            now - newest.published_at < shown_for or not _has_news(session, newest.size)
-        ):
-            return False
-        if not size:
-            return False
-        line = _signed_for_contracts(site, size, now)
+        is_due = newest is None or (
+            now - newest.published_at >= shown_for and _has_news(session, newest.size)
+        )
+    # The chain is asked outside of any transaction that writes.
+    if newest is not None and not newest.line:  # the chain was silent when it was published
+        late = _signed_for_contracts(site, newest.size, now)
+        with site.store.begin() as session:
+            session.get_one(PublishedHead, newest.size).line = late
+    if not is_due or not size:
+        return False
+    line = _signed_for_contracts(site, size, now)
+    with site.store.begin() as session:
         session.add(PublishedHead(size=size, published_at=now, line=line))
         session.flush()
         oldest = session.scalar(
@@ -70,10 +74,18 @@ def _has_news(session: Session, size: int) -> bool:
 
 
 def _signed_for_contracts(site: Site, size: int, now: float) -> str:
-    """The line of this site's anchor key; empty while the chain does not say which contract."""
+    """The line of this site's anchor key; empty while the chain does not say which contract, and
+    where a higher head was signed.
+
+    Raises `Failed` (``AuditLogDiffers``) unless the log continues what the chain has of it and what
+    was signed last: a restored database must not make its site sign a second history.
+    """
     try:
+        continued(site, *site.directory.anchored(site.id))
         key = site.directory.account_key(site.id, site.identity.public_key(ANCHOR))
     except Unavailable:
+        return ""
+    if not may_sign(site, size):
         return ""
     head = Checkpoint(origin_of(site.id), size, site.log.root(size))
     line = sign_as_account(site.identity.anchor_account, key, head.text, int(now))

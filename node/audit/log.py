@@ -119,6 +119,7 @@ class AuditLog:
         self._folder = folder
         self._tree = TiledTree(Tiles(folder), self._leaves)
         self._tiled: int | None = None  # leaves that the tiles hold; None: not looked at yet
+        self._checked: tuple[int, str] | None = None  # the newest anchor at the last look
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
@@ -129,6 +130,8 @@ class AuditLog:
         """
         if self._tiled is None:
             self.repair()
+        else:
+            self._check_anchor()  # one may come that a restored log does not continue
         with self._store.begin() as session:
             size = _size(session)
             pending = session.execute(
@@ -155,7 +158,8 @@ class AuditLog:
         """
         with self._store.read() as session:
             size = _size(session)
-        self._check_anchor(size)
+        self._checked = None
+        self._check_anchor()
         lacking = self._tree.repair(size)
         self._tiled = size
         return lacking
@@ -293,20 +297,22 @@ class AuditLog:
 
     # ── Repairing ────────────────────────────────────────────────────────────────────────────
 
-    def _check_anchor(self, size: int) -> None:
-        """The newest anchored head is one of this log."""
+    def _check_anchor(self) -> None:
+        """The newest anchored head is one of this log; it is looked at once."""
         with self._store.read() as session:
             newest = session.execute(
                 select(Anchor.size, Anchor.root).order_by(Anchor.size.desc()).limit(1)
             ).one_or_none()
-        if newest is None:
+        if newest is None or (newest.size, newest.root) == self._checked:
             return
+        size = self.size
         if newest.size > size:
             raise differs(size, f"the log has {size} entries and {newest.size} are anchored")
         if "0x" + self.root(newest.size).hex() != newest.root:
             faults = self.verify()
             first = faults[0] if faults else Fault(0, "its root is not the anchored one")
             raise differs(first.index, first.what)
+        self._checked = (newest.size, newest.root)
 
     def _within(self, size: int | None) -> int:
         present = self.size

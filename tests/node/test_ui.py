@@ -810,7 +810,7 @@ def test_a_job_is_found_by_id_beginning_and_specification(site: Site) -> None:
 
 
 def test_transactions_events_and_anchors_are_found_by_hash(site: Site) -> None:
-    tx, root = new_id("f3"), new_id("f4")
+    tx, root = new_id("f3"), "0x" + site.log.root(5).hex()
     with site.store.begin() as session:
         call = {"contract": "JobRegistry", "function": "start", "args": [], "address": "0x"}
         session.add(ChainTx(intent="job:x:start", call=call, state="SENT", tx_hash=tx))

@@ -34,7 +34,7 @@ from node.errors import Conflict, Failed, Invalid, NodeError, NotFound, Refused,
 from node.identity import ANCHOR
 from node.rounds import Rounds
 from node.site import Site
-from node.store import AuditEntry, Cosignature, LogConflict, PublishedHead, WitnessedHead
+from node.store import Anchor, AuditEntry, Cosignature, LogConflict, PublishedHead, WitnessedHead
 from node.witness import MAX_CONFLICTS, UNPROVEN, HeadMoved, Witness, parse_submission
 from tests.node import consortium
 from tests.node.consortium import Consortium, sync_of
@@ -67,6 +67,7 @@ def show(site: Site) -> None:
 
 def rewrite(site: Site, count: int) -> None:
     """The site's operator empties the log by hand and writes another history."""
+    (site.settings.run / "signed-head.json").unlink(missing_ok=True)
     with site.store.begin() as session:
         for table in (AuditEntry, PublishedHead, Cosignature):
             session.execute(delete(table))
@@ -566,6 +567,48 @@ def test_a_head_is_signed_for_contracts_when_the_chain_says_which(
     assert not heads.publish(pair.host, lambda: NOW + 1)
     assert len(Note.parse(heads.newest(pair.host)).signatures) == 2
     assert Witness(pair.guest).read(heads.newest(pair.host)).head.size == 3
+
+
+def test_no_second_history_is_signed_after_the_database_was_restored(pair: Pair) -> None:
+    fill(pair.host, 5)
+    show(pair.host)
+    path = pair.host.settings.run / "signed-head.json"
+    signed = path.read_bytes()
+    for count, when in ((4, NOW * 2), (5, NOW * 3), (9, NOW * 4)):
+        rewrite(pair.host, count)
+        path.write_bytes(signed)
+        with pytest.raises(Failed, match="AuditLogDiffers"):
+            heads.publish(pair.host, lambda when=when: when)  # type: ignore[misc]
+        with pair.host.store.read() as session:
+            assert session.scalar(select(PublishedHead)) is None
+    path.write_bytes(b"{}")
+    with pytest.raises(Failed, match="AuditLogDiffers"):
+        heads.publish(pair.host, lambda: NOW * 5)
+
+
+def test_no_head_is_signed_that_does_not_continue_what_the_chain_has(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(pair.host, 5)
+    for anchored in ((6, bytes(32)), (4, bytes(32))):
+        monkeypatch.setattr(pair.book, "anchored", lambda _, told=anchored: told)
+        with pytest.raises(Failed, match="AuditLogDiffers"):
+            show(pair.host)
+    own = (4, pair.host.log.root(4))
+    monkeypatch.setattr(pair.book, "anchored", lambda _: own)
+    show(pair.host)
+    assert len(Note.parse(heads.newest(pair.host)).signatures) == 2
+
+
+def test_an_anchor_that_comes_after_the_first_pass_ends_a_log_that_does_not_continue_it(
+    pair: Pair,
+) -> None:
+    fill(pair.host, 3)
+    with pair.host.store.begin() as session:
+        session.add(Anchor(size=2, root="0x" + "00" * 32, block=1, tx_hash="0x"))
+    with pytest.raises(Failed, match="AuditLogDiffers"):
+        fill(pair.host, 1)
+    assert (pair.host.log.size, pair.host.log.pending) == (3, 1)
 
 
 def test_a_later_cosignature_takes_the_place_of_an_earlier_and_never_goes_back(pair: Pair) -> None:
