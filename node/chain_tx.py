@@ -51,6 +51,15 @@ def want(session: Session, intent: str, call: Call) -> ChainTx:
     return row
 
 
+def want_again(session: Session, intent: str, call: Call) -> ChainTx:
+    """As `want`; what the chain refused is asked anew, since it would take it now."""
+    row = want(session, intent, call)
+    if row.state == "REFUSED":
+        row.state, row.call = "WAITING", json.loads(call.to_json())
+        row.error = row.nonce = row.raw = row.tx_hash = row.block = row.gas_used = None
+    return row
+
+
 def state_of(session: Session, intent: str) -> str | None:
     """How far an intent is; None: nobody asked for it."""
     return session.scalar(select(ChainTx.state).where(ChainTx.intent == intent))

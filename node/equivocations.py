@@ -20,7 +20,7 @@ from node.audit.account_key import AccountKey
 from node.audit.checkpoint import Checkpoint, origin_of
 from node.audit.note_keys import TIME_BYTES, time_of
 from node.audit.notes import Note
-from node.chain_tx import state_of, want
+from node.chain_tx import state_of, want_again
 from node.errors import NodeError
 from node.identity import ANCHOR
 from node.refusals import from_error
@@ -120,7 +120,8 @@ class Equivocations:
         from chain.errors import ContractRefused
 
         with self.site.store.read() as session:
-            if state_of(session, intent) is not None:
+            # An endpoint that was behind may have refused what the chain takes now.
+            if state_of(session, intent) not in (None, "REFUSED"):
                 return POSTED
         try:
             rehearse(self.site, call)
@@ -130,7 +131,7 @@ class Equivocations:
             log.warning("%s is not posted: %s", intent, from_error(refusal))
             return "" if refusal.error == "ChallengeTooMany" else REFUSED
         with self.site.store.begin() as session:
-            want(session, intent, call)
+            want_again(session, intent, call)
         return POSTED
 
     # ── What this site is asked ──────────────────────────────────────────────────────────────

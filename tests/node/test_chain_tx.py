@@ -17,7 +17,7 @@ from chain.errors import ChainUnavailable
 from chain.network import Network
 from chain.testing import InProcessChain
 from chain.testnet import dev_account
-from node.chain_tx import RESEND_SECONDS, Sender, state_of, want
+from node.chain_tx import RESEND_SECONDS, Sender, state_of, want, want_again
 from node.errors import NodeError
 from node.store import ChainTx, Store
 from tests.chain.world import admission
@@ -147,6 +147,23 @@ def test_a_refused_intent_says_why_and_is_not_sent(world: World) -> None:
     assert "MembershipIdTaken" in row.error["detail"]
     assert world.refused == [("again", "Conflict")]
     assert world.client.nonce("latest") == before
+
+
+def test_what_was_refused_is_sent_when_it_is_asked_anew(world: World) -> None:
+    world.want("first", world.admit(1))
+    world.step()
+    world.step()
+    world.want("again", world.admit(1))
+    world.step()
+    assert world.row("again").state == "REFUSED"
+    before = world.members()
+    with world.store.begin() as session:
+        want_again(session, "again", world.admit(2))
+    assert world.row("again").error is None
+    world.step()
+    world.step()
+    assert world.row("again").state == "MINED"
+    assert world.members() == before + 1
 
 
 def test_an_intent_behind_a_refused_one_is_sent(world: World) -> None:

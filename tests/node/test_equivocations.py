@@ -15,13 +15,14 @@ from node import heads
 from node.api.views import anchoring as view
 from node.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from node.audit.notes import Note
+from node.chain_tx import want
 from node.directory import ChainDirectory
 from node.equivocations import NEEDLESS, POSTED, UNSIGNED
 from node.rounds import Rounds
 from node.store import Anchor, Challenge, LogConflict, PublishedHead, SiteMark, WitnessedHead
 from node.witness import FORK, UNPROVEN, Witness
 from tests.node import consortium
-from tests.node.consortium import ChainSite, Consortium
+from tests.node.consortium import ChainSite, Consortium, sync_of
 from tests.node.test_anchoring import fill
 from tests.node.test_witness import by_account, rewrite
 from tests.node.told import told
@@ -123,6 +124,26 @@ async def test_an_honest_site_answers_a_challenge_in_time_and_nothing_sticks(
     entered = [entry["data"]["size"] for entry in told(world.shop, "log.challenged")]
     assert sorted(entered) == [each.size for each in asked]
     assert view.standing(world.shop)[0]
+
+
+async def test_an_answer_that_was_refused_once_is_sent_again(world: Consortium) -> None:
+    fill(world.shop)
+    heads.publish(world.shop, at_once=True)
+    await go_round(world.bank)
+    fill(world.shop)
+    size = world.shop.log.size - 1
+    found_unproven(world.bank, signed(world.shop, size, world.shop.log.root(size)))
+    known = {each.id for each in challenges(world.bank)}
+    for _ in range(3):
+        sync_of(world.bank).step()
+        world.chain.mine(world.bank.settings.confirmations + 1)
+    sync_of(world.bank).step()
+    [asked, *_] = [each for each in challenges(world.bank) if each.id not in known]
+    with world.shop.store.begin() as session:
+        row = want(session, f"answer:{asked.id}", world.network.equivocations.settle(asked.id))
+        row.state, row.error = "REFUSED", {"code": "Invalid", "detail": "the endpoint was behind"}
+    world.settle(8)
+    assert world.network.equivocations.state_of(asked.id) is ChallengeState.ANSWERED
 
 
 async def test_what_is_anchored_as_it_was_shown_is_not_asked_again(world: Consortium) -> None:
