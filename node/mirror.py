@@ -189,10 +189,12 @@ class Mirror:
     def add_cosignatures(self, shown: str) -> None:
         """Keep beside the head what others said of it, where the log shows this very head.
 
-        Only lines that hold by keys on the chain: a false one would condemn the whole note.
+        Only lines that hold by keys on the chain: a false one would condemn the whole note.  What
+        would make it longer than a note may be is left out, lines of who spoke already first: a
+        head that cannot be read any more would be the end of the copy.
         """
         kept = self.note()
-        if kept is None or (told := Note.parse(shown)).text != Note.parse(kept).text:
+        if kept is None or (told := Note.parse(shown)).text != (whole := Note.parse(kept)).text:
             return
         directory, origin = self.site.directory, origin_of(self.log_id)
         keys: list[NoteKey] = [Ed25519Key(origin, key) for key in directory.audit_keys(self.log_id)]
@@ -205,9 +207,12 @@ class Mirror:
                 good += Note(told.text, (line,)).opened(keys)
             except Refused:
                 continue  # a stranger's, or a forged one: the head stands without it
-        merged = str(Note.parse(kept).signed(*good))
-        if merged != kept:
-            write_private(self.folder / "checkpoint", merged.encode())
+        present = {line.name for line in whole.signatures}
+        for line in sorted(good, key=lambda line: line.name in present):
+            if (longer := whole.signed(line)).fits:
+                whole = longer
+        if str(whole) != kept:
+            write_private(self.folder / "checkpoint", str(whole).encode())
 
     # ── Reading again ────────────────────────────────────────────────────────────────────────
 

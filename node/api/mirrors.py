@@ -5,8 +5,9 @@
     GET /mirror/<site>/tile/entries/<N>[.p/<W>]     entries, as far as they were shown to us
     GET /v1/mirrors                                 how far each copy is, and how it fared
 
-Who may read is as for this node's own log.  What is served was verified when it was copied; whoever
-reads it verifies it again, with the key that the site has on the chain.
+Hashes are for whom those of this node's own log are; entries for operators, auditors and members'
+sites alone, since another site's are not this one's to open.  What is served was verified when it
+was copied; whoever reads it verifies it again, with the key that the site has on the chain.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from node.api.operator import OperatorRoute
-from node.api.tiles import Place, admit_to_entries, admit_to_hashes, no_tile
+from node.api.tiles import Place, admit_to_entries_of_others, admit_to_hashes, no_tile
 from node.api.views import mirrors as view
 from node.api.views.mirrors import MirrorShown
 from node.api.views.model import IdInPath
@@ -51,7 +52,7 @@ def tile(request: Request, site_id: IdInPath, place: str) -> Response:
     if asked is None or not raw.endswith(f"/mirror/{site_id}/tile/{place}".encode()):
         raise no_tile()
     site: Site = request.app.state.site
-    admit = admit_to_entries if asked.level is None else admit_to_hashes
+    admit = admit_to_entries_of_others if asked.level is None else admit_to_hashes
     admit(request, site)
     mirror = Mirror(site, site_id)
     # What lies beyond the head was copied, and not yet found to make a head.

@@ -110,9 +110,13 @@ def admit_to_hashes(request: Request, site: Site) -> None:
 
 
 def admit_to_entries(request: Request, site: Site) -> None:
-    """Operators and auditors, and members' sites."""
-    if site.settings.explorer_open or site.settings.log_entries == "open":
-        return
+    """Operators and auditors, and members' sites; anybody where this site opened its log."""
+    if not (site.settings.explorer_open or site.settings.log_entries == "open"):
+        admit_to_entries_of_others(request, site)
+
+
+def admit_to_entries_of_others(request: Request, site: Site) -> None:
+    """The same, whatever this site says of its own: theirs are not its to open."""
     if _signed(request, site) is not None:
         return
     actor = actor_of(request)

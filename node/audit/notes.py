@@ -135,6 +135,11 @@ class Note:
             )
         return tuple(found.values())
 
+    @property
+    def fits(self) -> bool:
+        """Whether it is no longer than what `parse` takes."""
+        return len(self.signatures) <= MAX_SIGNATURES and len(str(self).encode()) <= MAX_BYTES
+
     def signed(self, *more: Signature) -> Note:
         """The note with further signatures; one that a key made before gives way to its new one."""
         places = {(each.name, each.key_id) for each in more}

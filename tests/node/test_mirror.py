@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 
 from node.audit.checkpoint import Checkpoint
 from node.audit.note_keys import CosignerKey, cosign
-from node.audit.notes import Note
+from node.audit.notes import Note, Signature
 from node.audit.reading import Fetch, TilesDiffer, tile_path
 from node.audit.tiles import bundle
 from node.errors import Invalid, NodeError, NotFound, TooLarge, Unauthenticated, Unavailable
@@ -205,6 +205,28 @@ def test_cosignatures_that_hold_are_kept_beside_the_head_and_forged_ones_are_not
     mirror.add_cosignatures(str(note.signed(good)))
     kept = Note.parse(mirror.note() or "")
     assert kept.opened([CosignerKey(name, site.identity.audit_public)]) == (good,)
+    assert mirror.head().size == 5
+
+
+def test_more_cosignatures_than_a_note_holds_do_not_cost_the_copy(
+    site: Site, partner: Site, mirror: Mirror
+) -> None:
+    log = LyingLog(entries(5))
+    cosigned(site, partner, log)
+    mirror.copy(log.fetch)
+    note = Note.parse(log.note(partner.identity, PARTNER))
+    strangers = [
+        Signature(f"stranger-{number}", bytes([number] * 4), bytes(72)) for number in range(98)
+    ]
+    path = site.settings.mirror_folder / PARTNER / "checkpoint"
+    path.write_text(str(note.signed(*strangers)))
+    name = f"fatechain/{site.id}"
+    mirror.add_cosignatures(str(note.signed(cosign(site.identity, name, note.text, int(NOW)))))
+    full = mirror.note()
+    again = f"fatechain/{partner.id}"
+    mirror.add_cosignatures(str(note.signed(cosign(partner.identity, again, note.text, int(NOW)))))
+    assert mirror.note() == full
+    assert len(Note.parse(full or "").signatures) == 100
     assert mirror.head().size == 5
 
 

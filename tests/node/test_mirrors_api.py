@@ -146,6 +146,14 @@ def test_entries_of_a_copy_are_for_whom_entries_of_the_log_are(site: Site, app: 
     assert len(entries(site, "evidence.read")) == before + 1
 
 
+def test_whoever_opens_his_own_log_opens_no_copy(
+    site: Site, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = site.settings.model_copy(update={"log_entries": "open", "explorer_open": True})
+    monkeypatch.setattr(site, "settings", opened)
+    assert get(site, app, f"/mirror/{PARTNER}/tile/entries/000").status_code == 401
+
+
 def test_copies_are_listed_with_how_they_fared(site: Site, app: FastAPI) -> None:
     Mirror(site, PARTNER).state(problem="PartnerUnreachable: nobody", looked_at=NOW)
     (shown,) = get(site, app, "/v1/mirrors", Authorization=f"Bearer {token_of(site)}").json()
