@@ -84,6 +84,9 @@ class Directory(Protocol):
     def account_key(self, site_id: str, address: bytes) -> AccountKey:
         """An account (20 bytes) as one of the site that signs for the contract of anchors."""
 
+    def member_of(self, site_id: str) -> str:
+        """The id of a site's member; raises ``UnknownSite``."""
+
     def anchored(self, site_id: str) -> tuple[int, bytes]:
         """Size and root of the newest head that the chain has of a site's log; size 0: none."""
 
@@ -141,6 +144,9 @@ class ChainDirectory:
         if self._anchors is None:
             self._anchors = self._ask(_place_of_anchors, site_id)
         return AccountKey(origin_of(site_id), "0x" + address.hex(), *self._anchors)
+
+    def member_of(self, site_id: str) -> str:
+        return self.site(site_id).member
 
     def anchored(self, site_id: str) -> tuple[int, bytes]:
         return self._ask(_newest_anchor, site_id)

@@ -121,7 +121,8 @@ def receive(site: Site, sender: str, raw: str, clock: Callable[[], float] = time
     not name is passed over.
 
     Raises `Invalid` (``NoteMalformed``, ``CheckpointInvalid``, ``CosignatureInvalid``), `Conflict`
-    (``HeadUnknown``) for what is no head of this log, (``HeadFull``) beyond `MAX_COSIGNED`, and
+    (``HeadUnknown``) for what is no head of this log, (``HeadFull``) beyond `MAX_COSIGNED` where no
+    member has two lines or the sender's has one, and
     `Refused` (``NoteNotSigned``, ``NoteForged``, …) unless the audit key of the sender, as it
     stands on the chain, signed it.
     """
@@ -145,10 +146,13 @@ def receive(site: Site, sender: str, raw: str, clock: Callable[[], float] = time
         raise Invalid("CosignatureInvalid", "the cosignature is of a time to come", found=said)
     if by_account is not None and time_of(by_account.blob) != said:
         raise Invalid("CosignatureInvalid", "the two lines of a cosignature are of different times")
+    gives_way = _gives_way(site, head.size, sender)
     with site.store.begin() as session:
         row = session.get(Cosignature, (head.size, sender))
         if row is None:
-            others = select(func.count()).where(Cosignature.size == head.size)
+            of_head = Cosignature.size == head.size
+            session.execute(delete(Cosignature).where(of_head, Cosignature.witness == gives_way))
+            others = select(func.count()).where(of_head)
             if (session.scalar(others) or 0) >= MAX_COSIGNED:
                 raise Conflict(
                     "HeadFull", "as many sites cosigned the head as fit", allowed=MAX_COSIGNED
@@ -159,6 +163,23 @@ def receive(site: Site, sender: str, raw: str, clock: Callable[[], float] = time
             row.line, row.time = str(line).removesuffix("\n"), said
             row.account_line = str(by_account or "").removesuffix("\n")
     return head.size
+
+
+def _gives_way(site: Site, size: int, sender: str) -> str | None:
+    """Of a full head: a site of the member with the most sites, where the sender's has none.
+
+    Members are counted, not their sites: nobody keeps others from a head by having many.
+    """
+    with site.store.read() as session:
+        query = select(Cosignature.witness).where(Cosignature.size == size)
+        witnesses = list(session.scalars(query.order_by(Cosignature.time)))
+    if len(witnesses) < MAX_COSIGNED or sender in witnesses:
+        return None
+    sites: dict[str, list[str]] = {}
+    for witness in witnesses:
+        sites.setdefault(site.directory.member_of(witness), []).append(witness)
+    most = max(sites.values(), key=len)
+    return None if site.directory.member_of(sender) in sites or len(most) == 1 else most[-1]
 
 
 def _by_account(note: Note, keys: Sequence[AccountKey]) -> Signature | None:

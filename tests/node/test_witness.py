@@ -40,7 +40,7 @@ from tests.node import consortium
 from tests.node.consortium import Consortium, sync_of
 from tests.node.face import token_of, visitor
 from tests.node.told import available, told
-from tests.node.two_sites import Pair, running_pair
+from tests.node.two_sites import Pair, new_id, running_pair
 
 NOW = 1_700_000_000.0  # past for the servers, whose clocks are real
 
@@ -516,6 +516,27 @@ def test_a_cosignature_is_the_senders_or_none(pair: Pair) -> None:
         heads.receive(pair.host, pair.guest.id, late, lambda: NOW)
     assert "\u2014" in heads.newest(pair.host)
     assert origin_of(pair.guest.id) not in heads.newest(pair.host)
+
+
+def test_a_member_with_many_sites_keeps_no_other_from_a_head(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "MAX_COSIGNED", 3)
+    fill(pair.host, 5)
+    show(pair.host)
+    many, alone = [new_id(), new_id()], new_id()
+    monkeypatch.setattr(pair.book, "members", dict.fromkeys(many, "many"))
+    with pair.host.store.begin() as session:
+        for witness in (*many, alone):
+            session.add(Cosignature(size=5, witness=witness, line="x", time=int(NOW)))
+    text = Checkpoint(origin_of(pair.host.id), 5, pair.host.log.root()).text
+    heads.receive(pair.host, pair.guest.id, cosigned(pair.guest, text), lambda: NOW)
+    with pair.host.store.read() as session:
+        kept = set(session.scalars(select(Cosignature.witness).where(Cosignature.size == 5)))
+    assert kept - set(many) == {alone, pair.guest.id}
+    assert len(kept) == 3
+    with pytest.raises(Conflict, match="HeadFull"):
+        heads.receive(pair.host, pair.stranger.id, cosigned(pair.stranger, text), lambda: NOW)
 
 
 def test_the_account_line_of_a_cosignature_is_the_senders_and_of_the_same_time(pair: Pair) -> None:

@@ -53,6 +53,7 @@ class Book:
     anchor: dict[str, bytes] = field(default_factory=dict)  # a site may have none
     endpoints: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, JobOnChain] = field(default_factory=dict)
+    members: dict[str, str] = field(default_factory=dict)  # by site; each its own unless told
     refusals: dict[str, NodeError] = field(default_factory=dict)  # by key, site or job id
     long_ended: set[str] = field(default_factory=set)  # keys that ended before any job began
 
@@ -84,6 +85,9 @@ class Book:
 
     def account_key(self, site_id: str, address: bytes) -> AccountKey:
         return AccountKey(origin_of(site_id), "0x" + address.hex(), 31337, "0x" + "ac" * 20)
+
+    def member_of(self, site_id: str) -> str:
+        return self.members.get(site_id, site_id)
 
     def anchored(self, site_id: str) -> tuple[int, bytes]:
         return 0, b""  # nobody anchors here
