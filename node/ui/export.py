@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from threading import BoundedSemaphore
 from typing import IO, Any, Protocol, get_args
@@ -29,6 +30,7 @@ from node.ui.lists import LISTS, Listing
 
 MOST_ROWS = 50_000
 AT_ONCE = 2
+MOST_UNSENT = 8  # files that were made and not yet fetched to their end
 IN_MEMORY = 1 << 20
 PIECE = 1 << 16
 NUMBER: Mapping[type, str] = {int: "int64", float: "float64", bool: "bool"}
@@ -36,6 +38,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the beginning of a formula, also in full width."""
 
 _turns = BoundedSemaphore(AT_ONCE)
+_unsent = BoundedSemaphore(MOST_UNSENT)
 
 
 def export(request: Request, name: str, format: str) -> StreamingResponse:
@@ -72,7 +75,13 @@ class Writer(Protocol):
 def _answer(
     request: Request, name: str, format: str, listing: Listing, make: type[Writer]
 ) -> StreamingResponse:
+    if not _unsent.acquire(blocking=False):
+        raise TooMany(
+            "TooManyExports", "other files are being fetched", allowed=MOST_UNSENT, hint="try again"
+        )
     file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  closed when it is sent
+    # Sent, failed, or its reader went away: nobody holds it any more.
+    weakref.finalize(file, _unsent.release)
     try:
         writer = make(file, columns_of(listing.item))
         cursor, rows = cursor_of(request), 0

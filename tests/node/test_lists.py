@@ -124,6 +124,30 @@ async def test_only_so_many_lists_are_exported_at_once(client: httpx.AsyncClient
     assert (await client.get("/export/jobs.csv")).status_code == 200
 
 
+async def test_files_that_nobody_fetches_to_their_end_are_bounded(
+    client: httpx.AsyncClient,
+) -> None:
+    for _ in range(2 * export.MOST_UNSENT):  # what was fetched makes room again
+        assert (await client.get("/export/jobs.csv")).status_code == 200
+    for _ in range(export.MOST_UNSENT):
+        assert export._unsent.acquire(blocking=False)
+    try:
+        is_problem(await client.get("/export/jobs.csv"), 429, "TooManyExports")
+    finally:
+        for _ in range(export.MOST_UNSENT):
+            export._unsent.release()
+    assert (await client.get("/export/jobs.csv")).status_code == 200
+
+
+async def test_who_did_not_sign_in_exports_nothing_of_open_pages(
+    site: Site, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site, "settings", site.settings.model_copy(update={"explorer_open": True}))
+    async with visitor(site, app) as stranger:
+        assert (await stranger.get("/jobs.json")).status_code == 200
+        assert (await stranger.get("/export/jobs.csv")).status_code == 401
+
+
 async def test_nobody_exports_what_he_may_not_read(site: Site, app: FastAPI) -> None:
     async with visitor(site, app) as stranger:
         assert (await stranger.get("/export/jobs.csv")).status_code == 401
