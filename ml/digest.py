@@ -10,10 +10,14 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 
 import rfc8785
 
 PACKAGE = Path(__file__).parent
+
+# Before Python 3.11.8 two threads that parse at once fail with a SystemError (gh-106905).
+_PARSING = Lock()
 
 
 def import_closure(modules: Iterable[str], package: Path = PACKAGE) -> dict[str, str]:
@@ -60,7 +64,9 @@ def _parents(module: str) -> list[str]:
 def _imports(module: str, file: Path, source: bytes) -> Iterator[str]:
     """The names that could be modules in every import statement of ``source``."""
     here = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(source)):
+    with _PARSING:
+        tree = ast.parse(source)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

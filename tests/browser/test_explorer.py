@@ -17,6 +17,8 @@ from tests.browser.conftest import Visit
 from tests.browser.person import press_to
 from tests.browser.world import Stage
 
+pytestmark = pytest.mark.browser
+
 LATER = 6000  # milliseconds: the badge has asked anew
 
 
