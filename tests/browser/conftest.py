@@ -50,14 +50,15 @@ def is_wrong(said: ConsoleMessage) -> bool:
     return said.type == "error" and not (refused and said.text.startswith("Failed to load"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with staged(tmp_path_factory.mktemp("browser")) as stage:
         yield stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
+    """Closed behind these tests: one process drives no second browser beside it."""
     program = shutil.which("chromium")
     if program is None:
         pytest.fail("no chromium on the PATH: `make test` installs it; or apt-get install chromium")
@@ -94,7 +95,7 @@ def open_page(chromium: Browser, stage: Stage) -> Iterator[Open]:
     assert not wrong
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sessions() -> dict[int | None, Any]:
     """The cookies of those who signed in before, by account."""
     return {}
