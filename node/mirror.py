@@ -12,6 +12,7 @@ interrupted goes on where it stood.  What was verified once is never written ove
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -123,7 +124,7 @@ class Mirror:
         self._copy_entries(fetch)
 
     def _grow(self, kept: Checkpoint, head: Checkpoint, note: str, fetch: Fetch) -> None:
-        tree = TileReader(fetch, head.size, head.root)
+        tree = TileReader(fetch, head.size, head.root, self._kept)
         if kept.size and tree.root_at(kept.size) != kept.root:
             # These tiles make the new head, and they do not make the one that was signed before.
             raise self._forked(note)
@@ -138,13 +139,18 @@ class Mirror:
 
     def _keep_tile(self, tree: TileReader, level: int, number: int) -> None:
         served = tree.tile(level, number)
-        try:
-            left = self.read(level, number)  # an interrupted copy got so far
-        except NotFound:
+        left = self._kept(level, number)  # an interrupted copy got so far
+        if not left:
             self._write(level, number, WIDTH, served)
-            return
-        if left != served:
+        elif left != served:
             self._refuse_change(tile_path(level, number), left, served)
+
+    def _kept(self, level: int, number: int) -> bytes:
+        """`node.audit.reading.Kept`: what was fetched once is not asked for again."""
+        try:
+            return self.read(level, number)
+        except NotFound:
+            return b""
 
     def _copy_entries(self, fetch: Fetch) -> None:
         """Entries, where the log shows them to us; the hashes stand without."""
@@ -170,6 +176,9 @@ class Mirror:
                     self.state(entries=done, last_time=last)
         except (Unauthenticated, Refused, NotFound) as refusal:
             self.state(entries=done, last_time=last, withheld=str(refusal)[:500])
+        except NodeError:
+            self.state(entries=done, last_time=last)  # the next visit goes on here
+            raise
         else:
             if (done, "") != (row.entries, row.withheld):
                 self.state(entries=done, last_time=last, withheld="")
@@ -219,28 +228,45 @@ class Mirror:
     def reread(self, fetch: Fetch, count: int) -> None:
         """Hold ``count`` kept tiles, and the entries below, against the head and the server.
 
-        Goes on where it ended last; after the last full tile the edge follows, and then the
-        first one again.  Raises as `copy` does, and `Invalid` (``TileMissing``).
+        Goes on where it ended last, or was hindered; after the last full tile the edge follows,
+        and then the first one again.  Raises as `copy` does, and `Invalid` (``TileMissing``).
         """
         tree, row = self.tree(), self.state()
         if not tree.size:
             return
         end = min(row.reread + count, tree.full(0))
-        for number in range(row.reread, end):
-            self._compare(tree, fetch, 0, number)
-            for level in range(1, len(tree.levels)):
-                if (number + 1) % WIDTH**level == 0:
-                    self._compare(tree, fetch, level, number // WIDTH**level)
-            if row.entries >= (number + 1) * WIDTH:
-                self._compare_entries(tree, fetch, number)
+        done = row.reread
+        try:
+            while done < end:
+                self._compare_at(tree, fetch, done, with_entries=row.entries >= (done + 1) * WIDTH)
+                done += 1
+        finally:
+            if done != row.reread:
+                self.state(reread=done)
         if end == tree.full(0):
             try:
                 TileReader(fetch, tree.size, tree.root)
             except NotFound as missing:
                 raise _missing(f"tiles of {tree.size} entries") from missing
             self.state(reread=0, reread_at=self.clock())
-        else:
-            self.state(reread=end)
+
+    def due_again(self, within: float) -> int:
+        """How many full tiles have to be read again now, all of them ``within`` these seconds."""
+        row = self.state()
+        full = row.size // WIDTH
+        since = max(0.0, self.clock() - row.looked_at) if row.looked_at else 0.0
+        return min(full, math.ceil(full * since / within))
+
+    def _compare_at(
+        self, tree: TileReader, fetch: Fetch, number: int, *, with_entries: bool
+    ) -> None:
+        """A tile of leaves, those above that end with it, and the entries below."""
+        self._compare(tree, fetch, 0, number)
+        for level in range(1, len(tree.levels)):
+            if (number + 1) % WIDTH**level == 0:
+                self._compare(tree, fetch, level, number // WIDTH**level)
+        if with_entries:
+            self._compare_entries(tree, fetch, number)
 
     def _compare(self, tree: TileReader, fetch: Fetch, level: int, number: int) -> None:
         with _as_damage():

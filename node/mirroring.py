@@ -1,7 +1,8 @@
 """The copies of all other sites' logs, kept up to date one beside the other.
 
 A log is visited every ``mirror_every_seconds``: what is new is copied, some of what is kept is read
-again.  Sites that are slow or lie hold up nothing but their own copy.
+again, all of it within a day.  A site is waited for so long at one visit; its copy goes on at the
+next one where it stood.  Sites that are slow or lie hold up nothing but their own copy.
 """
 
 from __future__ import annotations
@@ -29,15 +30,37 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 AT_ONCE = 4
-TILE_SECONDS = 30.0  # for one tile: a server that answers byte by byte is left
-REREAD = 8  # full tiles at every visit
+TILE_SECONDS = 10.0  # for one tile of hashes: a server that answers byte by byte is left
+BUNDLE_SECONDS = 30.0  # for one of entries, which may have 16 MiB
+COPY_SECONDS = 60.0  # are waited for what is new: for the edge, and for some more
+REREAD_SECONDS = 40.0  # and for what is kept
+HEAD_SECONDS = 20.0
+REREAD = 8  # full tiles at every visit, or more:
+REREAD_WITHIN = 24 * 3600.0  # everything that is kept
+
+
+class VisitOver(Unavailable):
+    """The site was waited for long enough; the next visit goes on."""
+
+    def __init__(self, log_id: str, allowed: float) -> None:
+        super().__init__(
+            "PartnerUnreachable",
+            f"site {log_id} was waited for {allowed:g} s; the next visit goes on",
+            found=log_id,
+            allowed=allowed,
+        )
 
 
 class Mirroring:
-    """Visits all other logs.  ``clock`` is in Unix seconds."""
+    """Visits all other logs.  ``clock`` is in Unix seconds; ``timer`` says how long is waited."""
 
-    def __init__(self, site: Site, clock: Callable[[], float] = time.time) -> None:
-        self.site, self.clock = site, clock
+    def __init__(
+        self,
+        site: Site,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.site, self.clock, self.timer = site, clock, timer
         self._went_at = float("-inf")
         self._mirrors: dict[str, Mirror] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -97,10 +120,17 @@ class Mirroring:
 
     def _copy(self, mirror: Mirror) -> None:
         """Raises what hindered it; what does not go together is kept, and alerted, before."""
-        fetch = self._fetcher(mirror.log_id)
+        due = max(REREAD, mirror.due_again(REREAD_WITHIN))
+        slow: Unavailable | None = None
         try:
-            mirror.copy(fetch)
-            mirror.reread(fetch, REREAD)
+            try:
+                mirror.copy(self._fetcher(mirror.log_id, COPY_SECONDS))
+            except Unavailable as problem:
+                slow = problem
+            # Who sends what is new slowly, or not at all, is asked for what is kept all the same.
+            mirror.reread(self._fetcher(mirror.log_id, REREAD_SECONDS), due)
+            if slow is not None:
+                raise slow
         except (TilesDiffer, CopyDiffers) as found:
             mirror.keep_conflict(found)
             raise
@@ -111,7 +141,10 @@ class Mirroring:
 
     async def _cosignatures(self, mirror: Mirror) -> None:
         if mirror.note() is not None:
-            shown = await self.site.peers.head(mirror.log_id)
+            with anyio.move_on_after(HEAD_SECONDS) as question:
+                shown = await self.site.peers.head(mirror.log_id)
+            if question.cancelled_caught:
+                raise VisitOver(mirror.log_id, HEAD_SECONDS)
             await anyio.to_thread.run_sync(mirror.add_cosignatures, shown)
 
     def _settle(self, mirror: Mirror, problem: str) -> None:
@@ -126,11 +159,13 @@ class Mirroring:
             else:
                 alerts.end(session, "mirror.full", mirror.log_id, now=now)
 
-    def _fetcher(self, log_id: str) -> Fetch:
-        """Brings tiles of a log; to be called in a thread of this loop."""
+    def _fetcher(self, log_id: str, seconds: float) -> Fetch:
+        """Brings tiles of a log, waiting for ``seconds`` in all; to be called in a thread of this
+        loop.  Only waiting counts: what our own disk takes must not keep a copy from growing."""
+        waited = 0.0
 
-        async def bring(path: str, limit: int) -> bytes:
-            with anyio.move_on_after(TILE_SECONDS) as question:
+        async def bring(path: str, limit: int, within: float) -> bytes:
+            with anyio.move_on_after(within) as question:
                 self._asking.add(question)
                 try:
                     return await self.site.peers.tile(log_id, path, limit)
@@ -138,15 +173,24 @@ class Mirroring:
                     self._asking.discard(question)
             raise Unavailable(
                 "PartnerUnreachable",
-                f"site {log_id} did not send {path} within {TILE_SECONDS:g} s",
+                f"site {log_id} did not send {path} within {within:g} s",
                 found=log_id,
-                allowed=TILE_SECONDS,
+                allowed=within,
             )
 
         def fetch(level: int | None, number: int, width: int) -> bytes:
+            nonlocal waited
             if self._ending.is_set():
                 raise Unavailable("Unavailable", "this node ends")
-            limit = MAX_BUNDLE_BYTES if level is None else TILE_BYTES
-            return anyio.from_thread.run(bring, tile_path(level, number, width), limit)
+            if waited >= seconds:
+                raise VisitOver(log_id, seconds)
+            bounds = (TILE_BYTES, TILE_SECONDS)
+            if level is None:
+                bounds = (MAX_BUNDLE_BYTES, BUNDLE_SECONDS)
+            asked = self.timer()
+            try:
+                return anyio.from_thread.run(bring, tile_path(level, number, width), *bounds)
+            finally:
+                waited += self.timer() - asked
 
         return fetch

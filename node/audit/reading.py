@@ -30,6 +30,9 @@ Fetch = Callable[[int | None, int, int], bytes]
 """(level, number, width) → content; level None: entries.  Raises `NotFound` for what is not there.
 A wider tile than was asked for is no fault: what is beyond the width is not looked at."""
 
+Kept = Callable[[int, int], bytes]
+"""(level, number) → a full tile that is at hand already, believed no more than a fetched one."""
+
 
 def tile_path(level: int | None, number: int, width: int = WIDTH) -> str:
     """Where a tile lies below its log; ``level`` is None for entries."""
@@ -53,12 +56,15 @@ class TilesDiffer(Invalid):
 class TileReader:
     """The tree of ``size`` leaves with this root, from tiles that ``fetch`` brings.
 
+    A full tile that is ``kept`` is fetched only if it is not the one that belongs there.
+
     Raises `TilesDiffer` (``TileMalformed``, ``RootDiffers``, ``TileDiffers``, ``BundleMalformed``,
     ``EntryDiffers``), and what ``fetch`` raises.  It keeps a tile of each level, no more.
     """
 
-    def __init__(self, fetch: Fetch, size: int, root: bytes) -> None:
+    def __init__(self, fetch: Fetch, size: int, root: bytes, kept: Kept = lambda *_: b"") -> None:
         self.fetch = fetch
+        self.kept = kept
         self.size = size
         self.root = root
         self._edge = self._read_edge()
@@ -85,15 +91,10 @@ class TileReader:
         last, hashes = self._last.get(level, (-1, b""))
         if last == number:
             return hashes
-        path = tile_path(level, number)
         expected = self.expected(level, number)
-        found = self.fetch(level, number, WIDTH)
-        if len(found) != TILE_BYTES:
-            raise _malformed(path, found, TILE_BYTES)
-        if merkle.subtree_root(found) != expected:
-            raise TilesDiffer(
-                "TileDiffers", path, "it does not hash to what the tile above it says", found
-            )
+        found = self.kept(level, number)
+        if len(found) != TILE_BYTES or merkle.subtree_root(found) != expected:
+            found = self._fetch_full(level, number, expected)
         self._last[level] = number, found
         return found
 
@@ -157,6 +158,17 @@ class TileReader:
                 f"tiles of {self.size} entries",
                 f"they make the root 0x{made.hex()}, and the head says 0x{self.root.hex()}",
                 b"".join(found.values()),
+            )
+        return found
+
+    def _fetch_full(self, level: int, number: int, expected: bytes) -> bytes:
+        path = tile_path(level, number)
+        found = self.fetch(level, number, WIDTH)
+        if len(found) != TILE_BYTES:
+            raise _malformed(path, found, TILE_BYTES)
+        if merkle.subtree_root(found) != expected:
+            raise TilesDiffer(
+                "TileDiffers", path, "it does not hash to what the tile above it says", found
             )
         return found
 
