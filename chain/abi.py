@@ -150,6 +150,40 @@ def decode_event(contract: str, topics: Sequence[str], data: str) -> tuple[str, 
     return event["name"], {p["name"]: values[p["name"]] for p in event["inputs"]}
 
 
+def encode_event(contract: str, name: str, args: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Topics and data of an event, as the chain keeps them: what `decode_event` reads.
+
+    Raises KeyError for an event that the artifact does not declare, ValueError for values that do
+    not fit.
+    """
+    if name == "Unknown":
+        return list(args["topics"]), str(args["data"])
+    event, what = entry(contract, "event", name), f"{contract}.{name}"
+    topics = [topic(event)]
+    for parameter in (p for p in event["inputs"] if p["indexed"]):
+        value = args[parameter["name"]]
+        topics.append(
+            to_hex(_encode([parameter], [value], what)) if _is_value(parameter) else str(value)
+        )
+    plain = [p for p in event["inputs"] if not p["indexed"]]
+    return topics, to_hex(_encode(plain, [args[p["name"]] for p in plain], what))
+
+
+def named(contract: str, function: str, args: Sequence[Any]) -> dict[str, Any]:
+    """The arguments of a call by their names; by their places where there is no such function."""
+    try:
+        declared = [
+            e["inputs"]
+            for e in load(contract).abi
+            if e["type"] == "function" and e["name"] == function and len(e["inputs"]) == len(args)
+        ]
+    except KeyError:
+        declared = []
+    if len(declared) != 1:
+        return {str(place): value for place, value in enumerate(args)}
+    return {p["name"]: value for p, value in zip(declared[0], args, strict=True)}
+
+
 def selector(declared: Entry) -> bytes:
     """First four bytes of the hash of the signature."""
     return bytes(keccak(text=_signature(declared))[:4])

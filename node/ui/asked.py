@@ -6,6 +6,7 @@ import re
 
 from fastapi import Request
 
+from node.api.views.known import Known
 from node.api.views.model import ID_PATTERN
 from node.api.views.names import Names
 from node.errors import NotFound
@@ -23,6 +24,11 @@ def site_of(request: Request) -> Site:
 def names_of(request: Request) -> Names:
     names: Names = request.app.state.names
     return names
+
+
+def known_of(request: Request) -> Known:
+    known: Known = request.app.state.known
+    return known
 
 
 def cursor_of(request: Request) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,14 @@ from node.api.headers import WITH_WALLET
 from node.api.problems import problem_response
 from node.api.views import waiting
 from node.api.views.badge import Badge
+from node.api.views.known import Known
 from node.api.views.people import in_order
 from node.api.views.proposals import ActionShown
 from node.api.views.search import Results
 from node.errors import NodeError, NotFound
 from node.index.words import WHOLE_ID
 from node.pause import paused_until
-from node.staleness import silent_seconds
+from node.staleness import Behind, behind, silent_seconds
 from node.ui import affairs, pages, phrases, session
 from node.ui.asked import LANGUAGE_COOKIE, language_of
 from node.ui.charts import line_chart, tally_bar
@@ -37,6 +37,7 @@ from node.ui.proofs import drawing
 from node.ui.timeline import timeline
 from node.ui.verifier import page as verifier_page
 from node.ui.verifier import policy as verifier_policy
+from node.ui.written import duration, short, when
 
 FOLDER = Path(__file__).parent
 THEME_COOKIE = "fatechain_theme"
@@ -93,6 +94,7 @@ NAVIGATION = (
 
 def install(app: FastAPI) -> None:
     """Add the pages to a node's application, and let problems be pages for people."""
+    app.state.known = Known()
     app.state.badge = Badge(app.state.site, app.state.names)
     app.include_router(router)
     app.state.problem_page = problem_page
@@ -320,6 +322,13 @@ def render(
             t=lambda key, **filled: translate(language, key, **filled),
             state_name=lambda state: translate_state(language, state),
             say_call=lambda action: phrases.call(language, action, _names(request, action)),
+            say_event=lambda event: phrases.event(
+                language, event.contract, event.name, event.args, request.app.state.known
+            ),
+            say_transaction=lambda call: phrases.transaction(
+                language, call.contract, call.function, call.args, request.app.state.known
+            ),
+            raw_of=phrases.raw,
             say_why=lambda told: phrases.why(language, told),
             title_of=lambda code: phrases.title(language, code),
             hint_of=lambda code, said: phrases.hint(language, code, said),
@@ -344,6 +353,7 @@ def render(
             exported=lambda name, format: _exported(request, name, format),
             query=request.query_params,
             stale=_stale(request, language),
+            behind=_behind(request),
             paused=_paused(request),
             style=_address("explorer.css"),
             icon=_address("icon.svg"),
@@ -381,6 +391,14 @@ def _stale(request: Request, language: Language) -> str | None:
         return translate(language, "stale.unread")
     allowed = site.settings.staleness_seconds
     return translate(language, "stale", seconds=f"{silent:.0f}", allowed=f"{allowed:g}")
+
+
+def _behind(request: Request) -> Behind | None:
+    """How far what is shown is behind the chain; every page says it."""
+    try:
+        return behind(request.app.state.site)
+    except NodeError:
+        return None
 
 
 def _paused(request: Request) -> int | None:
@@ -474,25 +492,6 @@ def _address(name: str) -> str:
 def _static(name: str, media_type: str) -> Response:
     headers = {"Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable"}
     return Response(_file(name), media_type=media_type, headers=headers)
-
-
-def short(id: str | None) -> str:
-    """An identifier as it is recognised at a glance."""
-    if id is None:
-        return "–"
-    return f"{id[:8]}…{id[-4:]}" if id.startswith("0x") and len(id) > 20 else id
-
-
-def when(seconds: float | None) -> str:
-    """A time as UTC, to the second."""
-    if not seconds:
-        return "–"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def duration(seconds: int) -> str:
-    """H:MM:SS, as static/countdown.js goes on with it."""
-    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def tone(state: str) -> str:

@@ -22,11 +22,15 @@ from node.api.views import (
     proposals,
     transactions,
 )
+from node.api.views.events import EventShown, event_shown
+from node.api.views.known import Known
 from node.api.views.model import Shown
 from node.lifecycle import JOB_MOVES
 from node.store import ChainEvent
+from node.ui import phrases
 from node.ui import session as access
-from node.ui.asked import choice_of, language_of, names_of, site_of
+from node.ui.asked import choice_of, known_of, language_of, names_of, site_of
+from node.ui.messages import Language
 
 ALERT_STATES = ("open", "closed")
 JOB_KINDS = ("train", "predict")
@@ -37,13 +41,16 @@ DISPUTE_STATES: tuple[disputes.State, ...] = get_args(disputes.State)
 EMERGENCY_STATES: tuple[emergencies.State, ...] = get_args(emergencies.State)
 
 
-class EventShown(Shown):
-    block: int
-    log_index: int
-    tx_hash: str
-    contract: str
-    name: str
-    args: dict[str, Any]
+class EventTold(EventShown):
+    """`says`: what it tells, in the language asked for; the rest is as the chain has it."""
+
+    says: str
+
+
+class TransactionTold(transactions.Transaction):
+    """`says`: what it asks of the contract, in the language asked for."""
+
+    says: str
 
 
 Read = Callable[[Request, int, str | None], Page[Any]]
@@ -131,7 +138,7 @@ def _emergencies(
     )
 
 
-def _events(request: Request, limit: int, cursor: str | None) -> Page[EventShown]:
+def _events(request: Request, limit: int, cursor: str | None) -> Page[EventTold]:
     """Newest first."""
     asked = request.query_params
     query = select(ChainEvent).order_by(ChainEvent.id.desc()).limit(limit + 1)
@@ -146,26 +153,30 @@ def _events(request: Request, limit: int, cursor: str | None) -> Page[EventShown
         query = query.where(ChainEvent.id < position[0])
     with site_of(request).store.read() as session:
         rows = list(session.scalars(query))
-    items = [
-        EventShown(
-            block=row.block,
-            log_index=row.log_index,
-            tx_hash=row.tx_hash,
-            contract=row.contract,
-            name=row.name,
-            args=row.args,
-        )
-        for row in rows[:limit]
-    ]
+        known = known_of(request).learn(session)
+    items = [event_told(row, language_of(request), known) for row in rows[:limit]]
     return Page(items=items, next=to_cursor(rows[limit - 1].id) if len(rows) > limit else None)
 
 
-def _transactions(
-    request: Request, limit: int, cursor: str | None
-) -> Page[transactions.Transaction]:
+def event_told(row: ChainEvent, language: Language, known: Known) -> EventTold:
+    told = phrases.event(language, row.contract, row.name, row.args, known)
+    return EventTold(**event_shown(row).model_dump(), says=phrases.text_of(told))
+
+
+def _transactions(request: Request, limit: int, cursor: str | None) -> Page[TransactionTold]:
     state = choice_of(request, "state", transactions.STATES)
     with site_of(request).store.read() as session:
-        return transactions.page(session, limit=limit, cursor=cursor, state=state)
+        page = transactions.page(session, limit=limit, cursor=cursor, state=state)
+        known = known_of(request).learn(session)
+    items = [transaction_told(one, language_of(request), known) for one in page.items]
+    return Page(items=items, next=page.next)
+
+
+def transaction_told(
+    one: transactions.Transaction, language: Language, known: Known
+) -> TransactionTold:
+    told = phrases.transaction(language, one.contract, one.function, one.args, known)
+    return TransactionTold(**one.model_dump(), says=phrases.text_of(told))
 
 
 def _alerts(request: Request, limit: int, cursor: str | None) -> Page[alerts.AlertShown]:
@@ -197,7 +208,7 @@ LISTS: Mapping[str, Listing] = {
     "proposals": Listing(proposals.ProposalSummary, _proposals, ("state",)),
     "disputes": Listing(disputes.DisputeShown, _disputes, ("state",)),
     "emergencies": Listing(emergencies.EmergencyShown, _emergencies, ("state",)),
-    "events": Listing(EventShown, _events, ("contract", "name", "block", "tx")),
-    "transactions": Listing(transactions.Transaction, _transactions, ("state",)),
+    "events": Listing(EventTold, _events, ("contract", "name", "block", "tx")),
+    "transactions": Listing(TransactionTold, _transactions, ("state",)),
 }
 """By the first part of their address."""

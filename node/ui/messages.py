@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from node.ui.chain_words import WORDS
+
 Language = Literal["en", "zh"]
 LANGUAGES: Mapping[Language, str] = {"en": "English", "zh": "中文"}
 DEFAULT: Language = "en"
@@ -79,6 +81,19 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "What this page shows may be out of date, and nothing new is allowed.",
         "区块链已陈旧：{seconds} 秒没有新区块，允许的上限是 {allowed} 秒。"
         "本页内容可能已过时，新的操作一律不予许可。",
+    ),
+    "behind": (
+        "As of block {block}: behind the chain by {count} blocks",
+        "截至区块 {block}：落后链上 {count} 个区块",
+    ),
+    "behind.none": (
+        "As of block {block}: level with the chain",
+        "截至区块 {block}：与链上同步",
+    ),
+    "behind.unread": ("This node has not read the chain yet", "本节点尚未读取链"),
+    "behind.title": (
+        "{waiting} of them wait for their confirmation; only confirmed blocks are read",
+        "其中 {waiting} 个等待确认；仅读取已确认的区块",
     ),
     "stale.unread": (
         "The chain is stale: this node has not read it yet. Nothing new is allowed.",
@@ -780,6 +795,16 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "联盟合约的事件，按链上顺序，由本站点读取。",
     ),
     "events.event": ("Event", "事件"),
+    "events.says": ("What happened", "发生了什么"),
+    "raw": ("As the chain has it", "链上原文"),
+    "transactions.says": ("What it asks", "请求内容"),
+    "transactions.unasked": (
+        "The chain does not answer; these are the confirmed events of the transaction.",
+        "链没有应答；以下是该交易已确认的事件。",
+    ),
+    "transactions.from": ("From", "发送方"),
+    "transactions.to": ("To", "接收方"),
+    "transactions.events": ("What came of it", "产生的事件"),
     "transactions.title": ("Transactions of this site", "本站点的交易"),
     "transactions.intent": ("Intent", "意图"),
     "transactions.call": ("Call", "调用"),
@@ -1553,6 +1578,8 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "state.EXECUTED": ("executed", "已执行"),
     "state.DISABLED": ("disabled", "已停用"),
     "state.NONE": ("unknown", "未知"),
+    # What is on the chain
+    **WORDS,
 }
 
 

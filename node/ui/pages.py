@@ -5,12 +5,14 @@ A reading takes the request and gives a mapping; it raises `NodeError` for what 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import Request
+from sqlalchemy import select
 
 from node import governance, people, saved_views
 from node.api.pages import MAX_LIMIT, Page
@@ -35,13 +37,24 @@ from node.api.views import proposals as proposals_view
 from node.api.views import transactions as transactions_view
 from node.api.views.badge import Badge
 from node.api.views.jobs import Curve
+from node.api.views.model import ID_PATTERN
 from node.api.views.people import key_shown, person_shown
 from node.api.views.proposals import EffectShown
+from node.api.views.transactions import Transaction
 from node.errors import NodeError, NotFound
 from node.lifecycle import JOB_MOVES
+from node.store import ChainEvent
 from node.ui import affairs
 from node.ui import session as access
-from node.ui.asked import choice_of, cursor_of, id_of, names_of, site_of
+from node.ui.asked import (
+    choice_of,
+    cursor_of,
+    id_of,
+    known_of,
+    language_of,
+    names_of,
+    site_of,
+)
 from node.ui.charts import Line
 from node.ui.graph import graph
 from node.ui.lists import (
@@ -51,9 +64,11 @@ from node.ui.lists import (
     LISTS,
     PROPOSAL_STATES,
     WHOSE,
+    event_told,
     hidden,
     is_number,
     log_filters,
+    transaction_told,
 )
 from node.ui.proofs import steps
 
@@ -377,8 +392,28 @@ def transactions_page(request: Request) -> dict[str, Any]:
 
 
 def transaction_page(request: Request) -> dict[str, Any]:
-    with site_of(request).store.read() as session:
-        return {"transaction": transactions_view.find(session, request.path_params["key"])}
+    """One of this site's, by intent or number; by its hash also any other, as the chain has it."""
+    site, key = site_of(request), request.path_params["key"]
+    language = language_of(request)
+    hash = key.lower() if re.match(ID_PATTERN, key.lower()) else None
+    with site.store.read() as session:
+        if hash is None:
+            own: Transaction | None = transactions_view.find(session, key)
+            hash = None if own is None else own.tx_hash
+        else:
+            own = transactions_view.of_hash(session, hash)
+        events = select(ChainEvent).where(ChainEvent.tx_hash == hash).order_by(ChainEvent.id)
+        rows = [] if hash is None else list(session.scalars(events.limit(MAX_LIMIT)))
+        known = known_of(request).learn(session)
+    call = None if hash is None else transactions_view.on_chain(site, hash)
+    if own is None and call is None and not rows:
+        raise NotFound("NotFound", "neither this site nor the chain knows it", found=key[:200])
+    return {
+        "transaction": None if own is None else transaction_told(own, language, known),
+        "hash": hash,
+        "call": call,
+        "events": [event_told(row, language, known) for row in rows],
+    }
 
 
 def search_page(request: Request) -> dict[str, Any]:

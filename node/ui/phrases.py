@@ -1,4 +1,4 @@
-"""Sentences about what others decided, in the reader's language: calls, problems, refusals.
+"""Sentences about what others decided, in the reader's language: events, calls, problems, refusals.
 
 The node tells them as values (a function with its arguments, a code, a condition), and the words
 are the catalogue's.  What the catalogue does not know is shown as the node says it, in English.
@@ -6,11 +6,191 @@ are the catalogue's.  What the catalogue does not know is shown as the node says
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from string import Formatter
 from typing import Any, Protocol
 
+from node.api.views.known import Known
 from node.api.views.proposals import ActionShown
+from node.index.documents import link_of
 from node.ui.messages import MESSAGES, Language, translate
+from node.ui.written import short, when
+
+LONGEST = 160  # characters of a text that others put on the chain
+MOST = 4  # of a list that are told
+ID = 66
+ACCOUNT = 42
+
+THINGS: Mapping[str, str] = {
+    **dict.fromkeys(("site", "proposer", "registrar", "auditor"), "site"),
+    **dict.fromkeys(("owner", "grantee", "member", "claimant", "respondent"), "member"),
+    **dict.fromkeys(("author", "challenger", "by", "tokenId"), "member"),
+    **dict.fromkeys(("algorithm", "codeDigest"), "algorithm"),
+    "datasetId": "dataset",
+    "grant": "grant",
+    "job": "job",
+    "proposalId": "proposal",
+    "ConsentRegistry.by": "grant",
+    "ConsentRegistry.id": "grant",
+    "JobRegistry.id": "job",
+    "DatasetRegistry.id": "dataset",
+    "ModelRegistry.id": "model",
+    "Disputes.id": "dispute",
+    "BreakGlass.id": "emergency",
+    "SiteRegistry.id": "site",
+    "Membership.id": "member",
+}
+"""What an argument identifies, by its name, or by contract and name."""
+
+TIMES = frozenset(
+    {"until", "deadline", "time", "otherTime", "reviewBy", "etaSeconds", "Membership.from"}
+)
+"""Arguments that are times, in Unix seconds."""
+
+ENUMERATED: Mapping[str, str] = {
+    "support": "support",
+    "ruling": "ruling",
+    "Equivocations.kind": "mark",
+}
+"""Arguments that are numbers for words."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a sentence; ``whole`` is the id that ``text`` stands for."""
+
+    text: str
+    link: str | None = None
+    whole: str | None = None
+
+
+def event(
+    language: Language, contract: str, name: str, args: Mapping[str, Any], known: Known
+) -> list[Part]:
+    """What an event tells, as pieces that lead to what they name."""
+    key = f"event.{name}"
+    if key not in MESSAGES:
+        key = "event.other"
+    return _filled(language, key, contract, {**args, "name": args.get("name", name)}, known)
+
+
+def transaction(
+    language: Language, contract: str, function: str, args: Mapping[str, Any], known: Known
+) -> list[Part]:
+    """What a transaction asks of a contract."""
+    for key in (f"call.{contract}.{function}", f"call.{function}"):
+        if key in MESSAGES:
+            return _filled(language, key, contract, args, known)
+    told = ", ".join(f"{name}={_plain(value)}" for name, value in args.items())
+    text = translate(language, "call.other", contract=contract, function=function, args=told)
+    return [Part(text[: 2 * LONGEST])]
+
+
+def text_of(parts: Iterable[Part]) -> str:
+    """A sentence without its links."""
+    return "".join(part.text for part in parts)
+
+
+def raw(contract: str, name: str, args: Mapping[str, Any]) -> dict[str, Any] | None:
+    """An event as the chain keeps it, topics and data; None for one that no contract declares."""
+    from chain.abi import encode_event
+
+    try:
+        topics, data = encode_event(contract, name, args)
+    except (KeyError, ValueError):
+        return None
+    return {"topics": topics, "data": data}
+
+
+def _filled(
+    language: Language, key: str, contract: str, args: Mapping[str, Any], known: Known
+) -> list[Part]:
+    told = {"contract": contract, **dict(_flat(args))}
+    parts: list[Part] = []
+    for words, name, _, _ in Formatter().parse(translate(language, key)):
+        if words:
+            parts.append(Part(words))
+        if name is None:
+            continue
+        if name in told:
+            parts.append(_part(language, contract, name, told[name], known))
+        else:
+            parts.append(Part(translate(language, "event.argument.lacking")))
+    return parts
+
+
+def _flat(args: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Arguments, and the fields of those that are structs."""
+    for name, value in args.items():
+        if isinstance(value, Mapping):
+            yield from value.items()
+        yield name, value
+
+
+def _part(language: Language, contract: str, name: str, value: Any, known: Known) -> Part:
+    if isinstance(value, bool):
+        return Part(translate(language, "yes" if value else "no"))
+    if isinstance(value, list):
+        some = [_part(language, contract, name, each, known).text for each in value[:MOST]]
+        return Part(", ".join(some) + (" …" if len(value) > MOST else ""))
+    whole = f"{contract}.{name}"
+    if name in TIMES or whole in TIMES:
+        return Part(f"{when(value)} UTC" if isinstance(value, int) and value else _plain(value))
+    if name == "roles" and isinstance(value, int):
+        held = [f"enumerated.role.{bit}" for bit in (1, 2, 4, 8) if value & bit]
+        return Part(", ".join(translate(language, key) for key in held) or "–")
+    kind = ENUMERATED.get(whole) or ENUMERATED.get(name)
+    if kind is not None and (key := f"enumerated.{kind}.{value}") in MESSAGES:
+        return Part(translate(language, key))
+    if contract == "JobRegistry" and name == "reason" and isinstance(value, str):
+        return Part(_reason(value))
+    thing = THINGS.get(whole) or THINGS.get(name)
+    if thing in ("proposal", "member") and isinstance(value, int) and 0 <= value < 1 << 256:
+        value = "0x" + value.to_bytes(32).hex()
+    if not isinstance(value, str):
+        return Part(_plain(value))
+    if len(value) == ACCOUNT and value.startswith("0x"):
+        return _account(language, value, known)
+    if thing is not None and len(value) == ID:
+        return _thing(thing, value, known)
+    return Part(_plain(value), whole=value if value.startswith("0x") and len(value) == ID else None)
+
+
+def _account(language: Language, account: str, known: Known) -> Part:
+    if int(account, 16) == 0:
+        return Part(translate(language, "event.nobody"))
+    holder = known.holder(account)
+    if holder is None:
+        return Part(short(account), f"/search?q={account}", account)
+    name = known.name(holder.kind, holder.id)
+    link = f"/search?q={account}"
+    if holder.kind != "contract":
+        link = link_of(holder.kind, holder.id)
+    return Part(name or short(account), link, account)
+
+
+def _thing(kind: str, id: str, known: Known) -> Part:
+    return Part(known.name(kind, id) or short(id), link_of(kind, id.lower()), id)
+
+
+def _reason(value: str) -> str:
+    from chain.jobs import reason_text
+
+    try:
+        return reason_text(value) or "–"
+    except ValueError:
+        return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    text = str(value)
+    if text.startswith("0x"):
+        return short(text)
+    first = text.split("\n", 1)[0].removeprefix("# ")  # a title, as proposals have it
+    return first if len(first) <= LONGEST else f"{first[:LONGEST]}…"
 
 
 class Why(Protocol):

@@ -576,6 +576,8 @@ def test_no_text_is_without_a_use() -> None:
         "alert.",
         "alerts.",
         "theme.",
+        "event.",
+        "enumerated.",
         "anchor.",
     )
     put_together = {f"proposals.{deed}" for deed in ("withdraw", "queue", "execute")}

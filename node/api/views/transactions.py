@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from node.api.pages import Page, from_cursor, to_cursor
-from node.api.views.model import Shown
+from node.api.views.model import ID_PATTERN, Shown
 from node.errors import Conflict, NodeError, NotFound
 from node.refusals import REASONS, STANDARD
 from node.store import ChainTx
 
+if TYPE_CHECKING:
+    from node.site import Site
+
+MAX_CALLDATA = 100_000  # bytes of a call that are read and shown
 SETTLED = ("CONFIRMED", "REFUSED")
 STATES = ("WAITING", "SIGNED", "SENT", "MINED", *SETTLED)
 
@@ -21,13 +29,14 @@ class TransactionError(Shown):
 
 
 class Transaction(Shown):
-    """`intent` says what for; times are UTC seconds."""
+    """`intent` says what for; `args` are the call's, by name; times are UTC seconds."""
 
     id: int
     intent: str
     state: str
     contract: str
     function: str
+    args: dict[str, Any]
     nonce: int | None
     tx_hash: str | None
     block: int | None
@@ -37,11 +46,31 @@ class Transaction(Shown):
     changed_at: float
 
 
+class CallShown(Shown):
+    """A transaction as the chain has it, whoever sent it.
+
+    `contract` is null where it calls none of this consortium's, `function` where the contract
+    declares none such; `value` is wei in decimals, `block` null while it is not mined.
+    """
+
+    hash: str
+    sender: str
+    to: str | None
+    contract: str | None
+    function: str | None
+    args: dict[str, Any]
+    calldata: str
+    value: str
+    block: int | None
+
+
 def transaction_link(intent: str) -> str:
     return f"/v1/transactions/{intent}"
 
 
 def show(row: ChainTx) -> Transaction:
+    from chain.abi import named
+
     error = row.error
     return Transaction(
         id=row.id,
@@ -49,6 +78,7 @@ def show(row: ChainTx) -> Transaction:
         state=row.state,
         contract=row.call["contract"],
         function=row.call["function"],
+        args=named(row.call["contract"], row.call["function"], row.call["args"]),
         nonce=row.nonce,
         tx_hash=row.tx_hash,
         block=row.block,
@@ -69,6 +99,55 @@ def find(session: Session, key: str) -> Transaction:
     if row is None:
         raise NotFound("NotFound", "this site wanted no such transaction", found=key[:200])
     return show(row)
+
+
+def of_hash(session: Session, tx_hash: str) -> Transaction | None:
+    """This site's own with that hash; None for another's."""
+    row = session.scalar(select(ChainTx).where(ChainTx.tx_hash == tx_hash))
+    return None if row is None else show(row)
+
+
+def on_chain(site: Site, tx_hash: str) -> CallShown | None:
+    """What the chain has under a hash; None where it has nothing, or does not answer."""
+    from chain.errors import ChainError
+
+    if not re.match(ID_PATTERN, tx_hash):
+        return None
+    try:
+        network = site.network()
+        found = network.client.ask_raw("eth_getTransactionByHash", [tx_hash])
+    except (ChainError, NodeError):
+        return None
+    return _call(found, network.contracts) if isinstance(found, dict) else None
+
+
+def _call(found: dict[str, Any], contracts: Mapping[str, str]) -> CallShown:
+    """Raises nothing for what strangers sent: what cannot be read is shown as it is."""
+    from chain.abi import decode_call, to_bytes
+
+    to = found.get("to")
+    by_address = {address.lower(): name for address, name in contracts.items()}
+    contract = by_address.get(str(to).lower())
+    data = str(found.get("input") or found.get("data") or "0x")
+    function: str | None = None
+    args: dict[str, Any] = {}
+    if contract is not None and len(data) <= 2 * MAX_CALLDATA:
+        try:
+            function, args = decode_call(contract, to_bytes(data))
+        except ValueError:
+            function = None  # the selector, or the encoding, is none of the contract's
+    block = found.get("blockNumber")
+    return CallShown(
+        hash=str(found.get("hash")),
+        sender=str(found.get("from")),
+        to=None if to is None else str(to),
+        contract=contract,
+        function=function,
+        args=args,
+        calldata=data[: 2 * MAX_CALLDATA],
+        value=str(int(str(found.get("value") or "0x0"), 16)),
+        block=None if block is None else int(str(block), 16),
+    )
 
 
 def page(
