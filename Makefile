@@ -65,6 +65,16 @@ $(STAMPS)/browser:
 	  || { echo "The tests of the pages need chromium on the PATH; install it (Debian: apt-get install chromium)" >&2; exit 1; }
 	@mkdir -p $(STAMPS) && touch $@
 
+# The library that Go's checksum database is read with, for a test that it reads our logs, too.
+$(STAMPS)/foreign:
+	@{ command -v go >/dev/null 2>&1 && [ -d /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog ]; } \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+	       && echo "No foreign reader of logs here: installing it ..." \
+	       && apt-get update -qq >/dev/null \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends golang-go golang-golang-x-mod-dev >/dev/null; } \
+	  || { echo "A test reads logs with golang.org/x/mod; install it (Debian: apt-get install golang-go golang-golang-x-mod-dev)" >&2; exit 1; }
+	@mkdir -p $(STAMPS) && touch $@
+
 # The demonstration goes on without one, and says so.
 $(STAMPS)/auditor: $(STAMPS)/runtime .requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --constraint .requirements/dev.lock playwright
@@ -119,7 +129,7 @@ $(STAMPS)/contracts-check: $(CONTRACTS) $(STAMPS)/compiler $(STAMPS)/analysis
 	@touch $@
 
 .PHONY: test
-test: check contracts-check $(STAMPS)/testnet $(STAMPS)/compiler $(STAMPS)/browser ## Everything that CI runs
+test: check contracts-check $(STAMPS)/testnet $(STAMPS)/compiler $(STAMPS)/browser $(STAMPS)/foreign ## Everything that CI runs
 	@echo "Testing parts ..."
 	@$(BIN)/python -m pytest -m "not system and not browser" -n 2 --dist loadfile $(PYTEST_ARGS)
 	$(if $(PYTEST_ARGS),,@$(MAKE) --no-print-directory engines)
