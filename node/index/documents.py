@@ -166,7 +166,7 @@ def link_of(kind: str, key: str) -> str:
         return f"/events?block={block}#e{block}-{log_index}"
     if kind == "anchor":
         return f"/log/{int(key) - 1}?size={key}"
-    if kind in ("site", "member", "algorithm"):
+    if kind == "algorithm":
         return f"/sites#{key}"
     return f"/{PLACES.get(kind, kind + 's')}/{key}"
 

@@ -18,6 +18,7 @@ from node import governance, people, saved_views
 from node.api.pages import MAX_LIMIT, Page
 from node.api.views import (
     datasets,
+    dossiers,
     entries,
     grants,
     health,
@@ -359,13 +360,31 @@ def effect_rows(effect: EffectShown) -> dict[str, list[tuple[str, Any, Any]]]:
     }
 
 
+def members_page(request: Request) -> dict[str, Any]:
+    """Institutions with their standing, and what was attested of each."""
+    site, names = site_of(request), names_of(request)
+    members = sites.members(site.network(), names)
+    return {
+        "members": members,
+        "attestations": affairs.attestations(site, names, members),
+        "kinds": reviews.kinds(site),
+    }
+
+
+def member_page(request: Request) -> dict[str, Any]:
+    site, names = site_of(request), names_of(request)
+    found = dossiers.of_member(site, names, id_of(request))
+    return {"found": found, "attestations": affairs.attestations(site, names, [found.member])}
+
+
+def site_page(request: Request) -> dict[str, Any]:
+    return {"found": dossiers.of_site(site_of(request), names_of(request), id_of(request))}
+
+
 def sites_page(request: Request) -> dict[str, Any]:
     site, names = site_of(request), names_of(request)
-    agreed = network.show(site, names)
     return {
-        "network": agreed,
-        "attestations": affairs.attestations(site, names, agreed.members),
-        "kinds": reviews.kinds(site),
+        "network": network.show(site, names),
         "page": sites.page(
             site.network(),
             names,

@@ -70,7 +70,7 @@ def test_the_operator_s_token_which_is_nobody_s_makes_no_key(visit: Visit) -> No
 
 
 def test_what_is_attested_and_what_was_revoked_is_seen_at_once(stage: Stage, visit: Visit) -> None:
-    page = visit(SCIENTIST, "/sites")
+    page = visit(SCIENTIST, "/members")
     table = page.get_by_role("region", name="Attestations")
     expect(table.get_by_role("row", name=re.compile("holds bank audited"))).to_be_visible()
     expect(table.get_by_role("row", name=re.compile("revoked shop audited"))).to_be_visible()

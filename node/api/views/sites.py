@@ -115,22 +115,22 @@ def page(
 
 def members(network: Network, names: Names) -> list[Member]:
     """In the order in which they were admitted."""
-    found = []
-    for id in network.membership.members():
-        member = network.membership.member(id)
-        names.learn(id, member.name)
-        found.append(
-            Member(
-                id=id,
-                name=member.name,
-                account=member.account,
-                standing=network.membership.standing(id),
-                admitted_at=member.admitted_at,
-                suspended_at=member.suspended_at,
-                expelled_at=member.expelled_at,
-            )
-        )
-    return found
+    return [member(network, id, names) for id in network.membership.members()]
+
+
+def member(network: Network, id: str, names: Names) -> Member:
+    """Raises `chain.errors.ContractRefused` (MembershipUnknown)."""
+    found = network.membership.member(id)
+    names.learn(id, found.name)
+    return Member(
+        id=id,
+        name=found.name,
+        account=found.account,
+        standing=network.membership.standing(id),
+        admitted_at=found.admitted_at,
+        suspended_at=found.suspended_at,
+        expelled_at=found.expelled_at,
+    )
 
 
 def is_own(site: Site, network: Network, member: str) -> bool:
