@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Request
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from node import saved_views
 from node.api.auth import Actor, require
@@ -22,26 +22,19 @@ router = APIRouter(prefix="/views", tags=["site"], route_class=OperatorRoute)
 
 Anybody = Annotated[Actor, Depends(require())]
 ViewId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
-List = Literal[
-    "jobs",
-    "log",
-    "alerts",
-    "datasets",
-    "grants",
-    "models",
-    "proposals",
-    "disputes",
-    "emergencies",
-    "events",
-    "transactions",
-]
+
+
+def _is_list(name: str) -> str:
+    if name not in LISTS:
+        raise ValueError(f"there is no such list; there are {', '.join(LISTS)}")
+    return name
 
 
 class NewView(Asked):
     """`query` is what stands behind the ? in the list's address; what is no filter is dropped."""
 
     name: str = Field(min_length=1, max_length=MAX_NAME)
-    list: List
+    list: Annotated[str, AfterValidator(_is_list)] = Field(json_schema_extra={"enum": [*LISTS]})
     query: str = Field("", max_length=MAX_QUERY)
 
 

@@ -85,6 +85,7 @@ NAVIGATION = (
     ("grants", "/grants"),
     ("sites", "/sites"),
     ("members", "/members"),
+    ("history", "/history"),
     ("disputes", "/disputes"),
     ("emergencies", "/emergencies"),
     ("people", "/people"),
@@ -176,6 +177,8 @@ for _path, _template, _section, _read in (
     ("/emergencies/new", "open_emergency.html", "emergencies", affairs.new_emergency_page),
     ("/emergencies/{id}", "emergency.html", "emergencies", affairs.emergency_page),
     ("/keys", "keys.html", "keys", affairs.keys_page),
+    ("/history", "history.html", "history", pages.history_page),
+    ("/messages", "messages.html", "jobs", pages.messages_page),
     ("/views", "views.html", "views", pages.views_page),
     ("/people", "people.html", "people", pages.people_page),
     ("/events", "events.html", "events", pages.events_page),
@@ -354,7 +357,7 @@ def render(
             twin=_twin(request),
             formats=tuple(FORMATS),
             view_query=request.url.remove_query_params([*LOOKS, "cursor"]).query,
-            exported=lambda name, format: _exported(request, name, format),
+            exported=lambda name, format, filter=None: _exported(request, name, format, filter),
             query=request.query_params,
             stale=_stale(request, language),
             behind=_behind(request),
@@ -457,9 +460,12 @@ def _twin(request: Request) -> str:
     return f"{path}.json" + (f"?{query}" if query else "")
 
 
-def _exported(request: Request, name: str, format: str) -> str:
-    """Where this list is a file: all that the page's filter shows, whatever page it is."""
-    query = request.url.remove_query_params([*LOOKS, "cursor"]).query
+def _exported(request: Request, name: str, format: str, filter: str | None) -> str:
+    """Where this list is a file: all that its filter shows, whatever page it is.
+
+    ``filter`` is that of a list on a page of something else; without it the page's own.
+    """
+    query = request.url.remove_query_params([*LOOKS, "cursor"]).query if filter is None else filter
     return f"/export/{name}.{format}" + (f"?{query}" if query else "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -12,19 +13,23 @@ from sqlalchemy import select
 from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views import (
     alerts,
+    anchoring,
     datasets,
     disputes,
     emergencies,
     entries,
     grants,
+    history,
     jobs,
+    messages,
     models,
     proposals,
+    sites,
     transactions,
 )
 from node.api.views.events import EventShown, event_shown
 from node.api.views.known import Known
-from node.api.views.model import Shown
+from node.api.views.model import ID_PATTERN, Shown
 from node.lifecycle import JOB_MOVES
 from node.store import ChainEvent
 from node.ui import phrases
@@ -34,6 +39,9 @@ from node.ui.messages import Language
 
 ALERT_STATES = ("open", "closed")
 JOB_KINDS = ("train", "predict")
+ANCHOR_STATES = ("PENDING", "WITNESSED", "UNWITNESSED")
+STANDINGS = ("ACTIVE", "SUSPENDED", "EXPELLED")
+AGREEMENTS = ("yes", "no", "unknown")
 WHOSE: tuple[grants.Whose, ...] = get_args(grants.Whose)
 GRANT_STATES = ("PENDING", "ACTIVE", "EXPIRED", "USED_UP", "REVOKED", "AMENDED")
 PROPOSAL_STATES: tuple[proposals.State, ...] = get_args(proposals.State)
@@ -45,6 +53,13 @@ class EventTold(EventShown):
     """`says`: what it tells, in the language asked for; the rest is as the chain has it."""
 
     says: str
+
+
+class HistoryTold(EventTold):
+    """`area`: what it is about; `time`: of its block, null where the chain did not tell it."""
+
+    area: history.Area
+    time: int | None
 
 
 class TransactionTold(transactions.Transaction):
@@ -163,6 +178,67 @@ def event_told(row: ChainEvent, language: Language, known: Known) -> EventTold:
     return EventTold(**event_shown(row).model_dump(), says=phrases.text_of(told))
 
 
+def _history(request: Request, limit: int, cursor: str | None) -> Page[HistoryTold]:
+    """Newest first."""
+    site, language = site_of(request), language_of(request)
+    area = next((one for one in history.AREAS if one == request.query_params.get("area")), None)
+    position = from_cursor(cursor, int)
+    below = None if position is None else int(position[0])
+    with site.store.read() as session:
+        rows = history.newest(session, area=area, limit=limit + 1, below=below)
+        known = known_of(request).learn(session)
+    times = history.times(site, (row.block for row in rows[:limit]))
+    items = [
+        HistoryTold(
+            **event_told(row, language, known).model_dump(),
+            area=history.area_of(row),
+            time=times.get(row.block),
+        )
+        for row in rows[:limit]
+    ]
+    return Page(items=items, next=to_cursor(rows[limit - 1].id) if len(rows) > limit else None)
+
+
+def _messages(request: Request, limit: int, cursor: str | None) -> Page[messages.MessageShown]:
+    """Of the job that the address names; without one there is nothing to show."""
+    job = request.query_params.get("job", "")
+    if not re.match(ID_PATTERN, job):
+        return Page(items=[], next=None)
+    page = messages.page(site_of(request), names_of(request), job, limit=limit, cursor=cursor)
+    agree = choice_of(request, "agree", AGREEMENTS)
+    if agree is None:
+        return page
+    wanted = {"yes": True, "no": False, "unknown": None}[agree]
+    return Page(items=[one for one in page.items if one.agree is wanted], next=page.next)
+
+
+def _sites(request: Request, limit: int, cursor: str | None) -> Page[sites.SiteShown]:
+    site = site_of(request)
+    return sites.page(
+        site.network(), names_of(request), site.settings.site_id, limit=limit, cursor=cursor
+    )
+
+
+def _members(request: Request, limit: int, cursor: str | None) -> Page[sites.Member]:
+    return sites.members_page(
+        site_of(request).network(),
+        names_of(request),
+        limit=limit,
+        cursor=cursor,
+        standing=choice_of(request, "state", STANDINGS),
+    )
+
+
+def _anchors(request: Request, limit: int, cursor: str | None) -> Page[anchoring.AnchoredHead]:
+    return anchoring.page(
+        site_of(request),
+        names_of(request),
+        limit=limit,
+        cursor=cursor,
+        state=choice_of(request, "state", ANCHOR_STATES),
+    )
+
+
 def _transactions(request: Request, limit: int, cursor: str | None) -> Page[TransactionTold]:
     state = choice_of(request, "state", transactions.STATES)
     with site_of(request).store.read() as session:
@@ -201,10 +277,17 @@ LISTS: Mapping[str, Listing] = {
     "log": Listing(
         entries.EntryShown, _log, ("type", "subject", "since", "until"), is_evidence=True
     ),
+    "messages": Listing(
+        messages.MessageShown, _messages, ("job", "agree"), is_evidence=True
+    ),
+    "anchors": Listing(anchoring.AnchoredHead, _anchors, ("state",), is_evidence=True),
     "alerts": Listing(alerts.AlertShown, _alerts, ("state", "kind"), is_evidence=True),
     "datasets": Listing(datasets.DatasetShown, _datasets),
     "grants": Listing(grants.GrantShown, _grants, ("state", "whose")),
     "models": Listing(models.ModelShown, _models),
+    "sites": Listing(sites.SiteShown, _sites),
+    "members": Listing(sites.Member, _members, ("state",)),
+    "history": Listing(HistoryTold, _history, ("area",)),
     "proposals": Listing(proposals.ProposalSummary, _proposals, ("state",)),
     "disputes": Listing(disputes.DisputeShown, _disputes, ("state",)),
     "emergencies": Listing(emergencies.EmergencyShown, _emergencies, ("state",)),

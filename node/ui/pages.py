@@ -22,6 +22,7 @@ from node.api.views import (
     entries,
     grants,
     health,
+    history,
     jobs,
     lineage,
     messages,
@@ -59,11 +60,14 @@ from node.ui.asked import (
 from node.ui.charts import Line
 from node.ui.graph import graph
 from node.ui.lists import (
+    AGREEMENTS,
     ALERT_STATES,
+    ANCHOR_STATES,
     GRANT_STATES,
     JOB_KINDS,
     LISTS,
     PROPOSAL_STATES,
+    STANDINGS,
     WHOSE,
     event_told,
     hidden,
@@ -214,7 +218,13 @@ def badge_of(request: Request) -> dict[str, Any]:
 def anchors_page(request: Request) -> dict[str, Any]:
     """This site's heads on the chain, and what it knows of the other sites' as a witness."""
     site, names = site_of(request), names_of(request)
-    return {**badge_of(request), "seen": witness.show(site, names)}
+    return {
+        **badge_of(request),
+        "seen": witness.show(site, names),
+        "page": _read(request, "anchors"),
+        "states": list(ANCHOR_STATES),
+        "state": choice_of(request, "state", ANCHOR_STATES),
+    }
 
 
 def alerts_page(request: Request) -> dict[str, Any]:
@@ -363,10 +373,12 @@ def effect_rows(effect: EffectShown) -> dict[str, list[tuple[str, Any, Any]]]:
 def members_page(request: Request) -> dict[str, Any]:
     """Institutions with their standing, and what was attested of each."""
     site, names = site_of(request), names_of(request)
-    members = sites.members(site.network(), names)
+    page = _read(request, "members")
     return {
-        "members": members,
-        "attestations": affairs.attestations(site, names, members),
+        "page": page,
+        "states": list(STANDINGS),
+        "state": choice_of(request, "state", STANDINGS),
+        "attestations": affairs.attestations(site, names, page.items),
         "kinds": reviews.kinds(site),
     }
 
@@ -385,13 +397,27 @@ def sites_page(request: Request) -> dict[str, Any]:
     site, names = site_of(request), names_of(request)
     return {
         "network": network.show(site, names),
-        "page": sites.page(
-            site.network(),
-            names,
-            site.settings.site_id,
-            limit=MAX_LIMIT,
-            cursor=cursor_of(request),
-        ),
+        "page": _read(request, "sites"),
+    }
+
+
+def history_page(request: Request) -> dict[str, Any]:
+    """What the members decided, and what changed by it, over all contracts of governance."""
+    return {
+        "page": _read(request, "history"),
+        "areas": list(history.AREAS),
+        "area": choice_of(request, "area", history.AREAS),
+    }
+
+
+def messages_page(request: Request) -> dict[str, Any]:
+    """Both sides of every message of a job that the address names."""
+    job = request.query_params.get("job", "")
+    return {
+        "page": _read(request, "messages"),
+        "job": job if re.match(ID_PATTERN, job) else None,
+        "agreements": list(AGREEMENTS),
+        "agree": choice_of(request, "agree", AGREEMENTS),
     }
 
 

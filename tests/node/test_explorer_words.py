@@ -62,11 +62,11 @@ def a_value(parameter: dict[str, Any]) -> Any:
     return plain.get(kind, 2)
 
 
-def put(to: Site, contract: str, event: str, /, **args: Any) -> None:
+def put(to: Site, contract: str, event: str, /, *, block: int = 5, **args: Any) -> None:
     with to.store.begin() as session:
         session.add(
             ChainEvent(
-                block=5,
+                block=block,
                 block_hash="0x" + "77" * 32,
                 tx_hash=HASH,
                 log_index=0,

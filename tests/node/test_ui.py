@@ -578,6 +578,8 @@ def test_no_text_is_without_a_use() -> None:
         "theme.",
         "event.",
         "enumerated.",
+        "agree.",
+        "area.",
         "anchor.",
         "mark.",
     )

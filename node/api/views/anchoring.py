@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import func, select
 
+from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
 from node.audit.entries import type_of
@@ -95,34 +96,12 @@ class AnchoringShown(Shown):
 def show(site: Site, names: Names) -> AnchoringShown:
     """The newest heads first."""
     with site.store.read() as session:
-        rows = list(session.scalars(select(Anchor).order_by(Anchor.size.desc()).limit(NEWEST)))
-        held = (
-            select(Cosignature.size, func.count())
-            .where(Cosignature.account_line != "")
-            .group_by(Cosignature.size)
-        )
-        counts = dict(session.execute(held).all())
         challenges = list(session.scalars(select(Challenge).order_by(Challenge.until.desc())))
         marks = list(session.scalars(select(SiteMark).order_by(SiteMark.block.desc())))
     return AnchoringShown(
         log_size=site.log.size,
         gap=gap(site),
-        heads=[
-            AnchoredHead.model_validate(
-                {
-                    "size": row.size,
-                    "root": row.root,
-                    "block": row.block,
-                    "tx_hash": row.tx_hash,
-                    "anchored_at": row.anchored_at,
-                    "state": row.state,
-                    "witnesses": [names.member(id) for id in row.witnesses],
-                    "needed": row.needed,
-                    "held": counts.get(row.size, 0),
-                }
-            )
-            for row in rows
-        ],
+        heads=page(site, names, limit=NEWEST).items,
         challenges=[
             ChallengeShown.model_validate(
                 {
@@ -152,6 +131,43 @@ def show(site: Site, names: Names) -> AnchoringShown:
             for row in marks
         ],
     )
+
+
+def page(
+    site: Site, names: Names, *, limit: int, cursor: str | None = None, state: str | None = None
+) -> Page[AnchoredHead]:
+    """This site's heads on the chain, the newest first; raises `Invalid` for a foreign cursor."""
+    query = select(Anchor).order_by(Anchor.size.desc()).limit(limit + 1)
+    if state is not None:
+        query = query.where(Anchor.state == state)
+    if (position := from_cursor(cursor, int)) is not None:
+        query = query.where(Anchor.size < position[0])
+    with site.store.read() as session:
+        rows = list(session.scalars(query))
+        held = (
+            select(Cosignature.size, func.count())
+            .where(Cosignature.account_line != "")
+            .where(Cosignature.size.in_([row.size for row in rows]))
+            .group_by(Cosignature.size)
+        )
+        counts = dict(session.execute(held).all())
+    items = [
+        AnchoredHead.model_validate(
+            {
+                "size": row.size,
+                "root": row.root,
+                "block": row.block,
+                "tx_hash": row.tx_hash,
+                "anchored_at": row.anchored_at,
+                "state": row.state,
+                "witnesses": [names.member(id) for id in row.witnesses],
+                "needed": row.needed,
+                "held": counts.get(row.size, 0),
+            }
+        )
+        for row in rows[:limit]
+    ]
+    return Page(items=items, next=to_cursor(rows[limit - 1].size) if len(rows) > limit else None)
 
 
 def gap(site: Site) -> Gap:

@@ -118,6 +118,25 @@ def members(network: Network, names: Names) -> list[Member]:
     return [member(network, id, names) for id in network.membership.members()]
 
 
+def members_page(
+    network: Network,
+    names: Names,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    standing: str | None = None,
+) -> Page[Member]:
+    """In the order in which they were admitted; of one standing, or of every."""
+    found, more = chosen_of(
+        network.membership.members(),
+        limit,
+        cursor,
+        lambda id: member(network, id, names),
+        lambda one: standing in (None, one.standing),
+    )
+    return Page(items=found, next=more)
+
+
 def member(network: Network, id: str, names: Names) -> Member:
     """Raises `chain.errors.ContractRefused` (MembershipUnknown)."""
     found = network.membership.member(id)
