@@ -60,6 +60,10 @@ KINDS: Mapping[str, Kind] = {
     "site.challenged": Kind("critical", lasting=True),
     "site.marked": Kind("critical"),
     "audit.requested": Kind("warning"),
+    "audit.silent": Kind("critical", lasting=True),
+    "audit.answered": Kind("notice"),
+    "audit.withheld": Kind("warning", lasting=True),
+    "audit.answer_fails": Kind("critical"),
     # Keys and grants on the chain
     "key.unexpected": Kind("critical"),
     "key.changed": Kind("notice"),

@@ -100,8 +100,10 @@ class Anchoring:
         return session.scalar(select(Challenge.id).where(*own).limit(1)) is not None
 
     def _has_ended_since(self, size: int) -> bool:
-        """Whether a job did, which its parties want certified."""
-        ends = [type_of("job.ended"), type_of("model.registered")]
+        """Whether a job did, which its parties want certified, or an audit was requested: what
+        answers it is shown up to a head of after the request."""
+        kinds = ("job.ended", "model.registered", "audit.requested")
+        ends = [type_of(kind) for kind in kinds]
         ended = select(AuditEntry.index).where(AuditEntry.index >= size, AuditEntry.type.in_(ends))
         with self.site.store.read() as session:
             return session.scalar(ended.limit(1)) is not None

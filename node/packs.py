@@ -99,7 +99,7 @@ def _made(site: Site, wanted: Wanted, anchor: Anchor, ledger: Ledger) -> bytes:
     from chain import state_proof
 
     network = site.network()
-    _require_known(wanted, ledger)
+    require_known(wanted, ledger)
     scope = _scope(network, wanted, ledger)
     chosen = Chosen(site.agreed, ledger.until(scope["lastBlock"], ledger.time), scope)
     with site.store.read() as session:
@@ -131,7 +131,9 @@ def _made(site: Site, wanted: Wanted, anchor: Anchor, ledger: Ledger) -> bytes:
     return content
 
 
-def _require_known(wanted: Wanted, ledger: Ledger) -> None:
+def require_known(wanted: Wanted, ledger: Ledger) -> None:
+    """Raises `NotFound` for a site or dataset that the chain does not know, `Invalid` for a period
+    that is none."""
     for id, known in ((wanted.site, ledger.members), (wanted.dataset, ledger.datasets)):
         if id is not None and id not in known:
             raise NotFound("NotFound", "the chain knows no such site or dataset", found=id)
@@ -144,8 +146,8 @@ def _scope(network: Network, wanted: Wanted, ledger: Ledger) -> dict[str, Any]:
         return first_block_from(network.client, -int(-at.timestamp() // 1), ledger.block)
 
     return {
-        "from": _text(wanted.since),
-        "until": _text(wanted.until),
+        "from": moment_text(wanted.since),
+        "until": moment_text(wanted.until),
         "site": wanted.site,
         "dataset": wanted.dataset,
         "firstBlock": 0 if wanted.since is None else block_from(wanted.since),
@@ -154,7 +156,7 @@ def _scope(network: Network, wanted: Wanted, ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _text(at: datetime | None) -> str | None:
+def moment_text(at: datetime | None) -> str | None:
     """As entries of the log have their times, so that texts compare as times do."""
     if at is None:
         return None

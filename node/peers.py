@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1024 * 1024
 MAX_ANSWER_BYTES = 64 * 1024
+MAX_PACK_BYTES = 64 * 1024 * 1024  # of `chain.pack`, which is imported only where packs are read
 MAX_EVIDENCE_BYTES = 64 * 1024 * 1024
 MAX_TOLD = 500  # characters of a partner's words that we repeat
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
@@ -122,6 +123,20 @@ class Peers:
                 "PartnerFailed", f"site {site_id} sent no evidence", found=str(type(found))
             )
         return found
+
+    # ── Audits ───────────────────────────────────────────────────────────────────────────────
+
+    async def put_question(self, site_id: str, request_id: str, question: bytes) -> None:
+        """Hand over the question of a request; giving it twice is giving it once."""
+        await self._ask("PUT", site_id, f"/sites/v1/audits/{request_id}/question", question)
+
+    async def audit_pack(self, site_id: str, request_id: str) -> bytes:
+        """The file that the site gives as its answer; the caller verifies it."""
+        path = f"/sites/v1/audits/{request_id}/pack"
+        response, answer = await self._send("GET", site_id, path, limit=MAX_PACK_BYTES)
+        if not response.is_success:
+            _answer(site_id, response, answer)
+        return answer
 
     # ── The way between us ───────────────────────────────────────────────────────────────────
 

@@ -21,6 +21,7 @@ from node.audit.entries import record
 from node.lifecycle import JOB_ENDS, JOB_MOVES, SUBMITTED, move_job, move_task
 from node.store import (
     Anchor,
+    AuditRequest,
     Challenge,
     JobParty,
     LocalJob,
@@ -247,6 +248,39 @@ def _marked(session: Session, event: EventRecord, me: str | None) -> None:
         record(session, "site.marked", args["site"], told, "sync")
 
 
+# ── The right to audit ───────────────────────────────────────────────────────────────────────
+
+
+def _audit_requested(session: Session, event: EventRecord, me: str | None) -> None:
+    from chain.ids import ZERO_ID
+
+    args = event.args
+    if session.get(AuditRequest, args["id"]) is not None:
+        return
+    auditor = None if args["auditor"] == ZERO_ID else args["auditor"]
+    told = {"kind": args["kind"], "digest": args["digest"], "until": args["until"]}
+    at = {"site": args["site"], "by": args["by"], "auditor": auditor, "block": event.block_number}
+    session.add(AuditRequest(id=args["id"], **at, **told))
+    if args["site"] == me:
+        data = {
+            "by": args["by"],
+            "askedFor": args["kind"],
+            "question": args["digest"],
+            "until": args["until"],
+            "block": event.block_number,
+        }
+        if auditor is not None:
+            data["auditor"] = auditor
+        record(session, "audit.requested", args["id"], data, "sync")
+
+
+def _audit_answered(session: Session, event: EventRecord, me: str | None) -> None:
+    request = session.get(AuditRequest, event.args["id"])
+    if request is not None:
+        request.pack, request.is_late = event.args["pack"], event.args["isLate"]
+        request.answered_block = event.block_number
+
+
 Handler = Callable[[Session, "EventRecord", "str | None"], None]
 
 HANDLERS: Mapping[tuple[str, str], Handler] = {
@@ -260,6 +294,8 @@ HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("ModelRegistry", "ModelRegistered"): _model_registered,
     ("AuditAnchor", "Anchored"): _anchored,
     ("AuditAnchor", "Cosigned"): _cosigned,
+    ("AuditRequests", "AuditRequested"): _audit_requested,
+    ("AuditRequests", "AuditAnswered"): _audit_answered,
     ("Equivocations", "ChallengeOpened"): _challenged,
     ("Equivocations", "ChallengeAnswered"): _answered,
     ("Equivocations", "ChallengeSettled"): _settled,

@@ -48,17 +48,19 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries with a partn
 
 
 class Pauses:
-    """When to try something again: after 1, 2, 4 … seconds, at most 30."""
+    """When to try something again: after 1, 2, 4 … seconds, at most 30 unless told."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, longest: float = LONGEST_PAUSE
+    ) -> None:
+        self.clock, self.longest = clock, longest
         self._next: dict[Any, tuple[float, float]] = {}
 
     def is_due(self, key: Any) -> bool:
         return self.clock() >= self._next.get(key, (0.0, 0.0))[0]
 
     def failed(self, key: Any) -> None:
-        pause = min(max(2 * self._next.get(key, (0.0, 0.0))[1], FIRST_PAUSE), LONGEST_PAUSE)
+        pause = min(max(2 * self._next.get(key, (0.0, 0.0))[1], FIRST_PAUSE), self.longest)
         self._next[key] = (self.clock() + pause, pause)
 
     def succeeded(self, key: Any) -> None:

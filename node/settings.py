@@ -225,6 +225,16 @@ class Settings(BaseSettings):
         return self.home / "mirror"
 
     @property
+    def statements(self) -> Path:
+        """Data-use statements of the months that ended."""
+        return self.home / "statements"
+
+    @property
+    def audits(self) -> Path:
+        """Packs that answer requests of audits: those given and those received."""
+        return self.home / "audits"
+
+    @property
     def spool(self) -> Path:
         """Bodies of messages under way."""
         return self.home / "spool"

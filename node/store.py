@@ -515,6 +515,42 @@ class Challenge(Base):
     problem: Mapped[str] = mapped_column(String(500), default="")  # why this site cannot answer
 
 
+class AuditRequest(Base):
+    """What somebody asked of a site before the chain, and what it answered (chain.audit_requests).
+
+    Silence is what the block time says of one that has no answer.
+    """
+
+    __tablename__ = "audit_request"
+    id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    site: Mapped[str] = mapped_column(String(66), index=True)
+    by: Mapped[str] = mapped_column(String(66))  # member
+    auditor: Mapped[str | None] = mapped_column(String(66))  # site with the auditor's role
+    kind: Mapped[str] = mapped_column(String(31))
+    digest: Mapped[str] = mapped_column(String(66))  # of the question
+    until: Mapped[int] = mapped_column(BigInteger)  # block time in Unix seconds, exclusive
+    block: Mapped[int] = mapped_column(BigInteger, index=True)
+    pack: Mapped[str | None] = mapped_column(String(66))  # digest of the answer
+    answered_block: Mapped[int | None] = mapped_column(BigInteger)
+    is_late: Mapped[bool] = mapped_column(default=False)
+    is_silence_told: Mapped[bool] = mapped_column(default=False)  # entered and alerted here
+
+
+class AuditQuestion(Base):
+    """A question that this site asks or was asked, and what came of it (node.audit_requests)."""
+
+    __tablename__ = "audit_question"
+    id: Mapped[str] = mapped_column(String(66), primary_key=True)  # of the request
+    asker: Mapped[str] = mapped_column(String(66))
+    content: Mapped[str] = mapped_column(Text)  # the file, whose digest the request has
+    created_at: Mapped[float] = mapped_column(default=time.time)
+    brought_at: Mapped[float | None]  # when the asked site took it
+    owed_since: Mapped[float | None]  # an answer stands on the chain, and its file is not here
+    problem: Mapped[str] = mapped_column(String(500), default="")  # why it does not go on
+    checked_at: Mapped[float | None]
+    report: Mapped[dict[str, Any] | None]  # of `chain.audit_questions.verify_answer`, in short
+
+
 class SiteMark(Base):
     """A key of a site that was shown to have signed two tales of its log (chain.equivocations)."""
 

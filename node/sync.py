@@ -33,6 +33,7 @@ from node import heads, votes
 from node.anchoring import Anchoring
 from node.arrival import Arrival
 from node.audit.entries import record
+from node.auditing import Auditing
 from node.chain_tx import Sender
 from node.courier import Courier
 from node.directory import ChainDirectory
@@ -45,6 +46,7 @@ from node.jobs import intent_refused
 from node.leases import LEASE_SECONDS, Alone, sweep_tasks
 from node.mirroring import Mirroring
 from node.monitor import Monitor
+from node.monthly import Monthly
 from node.rotation import Rotation
 from node.rounds import Rounds
 from node.scheduler import Scheduler
@@ -300,7 +302,8 @@ class Process:
 
     def _monitor(self) -> None:
         async def run() -> None:
-            parts = Monitor(self.site), Webhook(self.site)
+            site = self.site
+            parts = Monitor(site), Webhook(site), Auditing(site), Monthly(site)
             await asyncio.gather(*(part.run(self.ending) for part in parts))
 
         with asyncio.Runner() as runner:

@@ -19,6 +19,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from node.api import (
     alerts,
     audit,
+    audits,
     between,
     brake,
     breakglass,
@@ -146,6 +147,7 @@ def _operator_interface() -> APIRouter:
         lineage,
         statements,
         packs,
+        audits,
         witness,
         mirrors,
         alerts,

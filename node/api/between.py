@@ -5,6 +5,8 @@
     POST, DELETE /sites/v1/jobs/{job}/reservation                                  a slot
     POST /sites/v1/jobs/{job}/stop                              a receipt: this site stopped
     GET  /sites/v1/jobs/{job}/evidence                              what our log says of a job
+    PUT  /sites/v1/audits/{id}/question                             what a request asks for
+    GET  /sites/v1/audits/{id}/pack                                 what answers it
     GET  /sites/v1/reachable                                  whether we reach the one that asks
     GET  /sites/v1/log/checkpoint, /log/entries, /log/proof         the log, for the members
     GET  /sites/v1/log/head, POST /log/cosignatures           the head for witnesses, and their word
@@ -20,12 +22,15 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.responses import FileResponse
 from starlette.requests import ClientDisconnect
 
-from node import heads, partners, stops
+from chain.audit_questions import MAX_BYTES as MAX_QUESTION_BYTES
+from node import audit_requests, heads, partners, stops
 from node.addresses import WireAddress
 from node.api.attempts import Attempts
 from node.api.auth import address_of
+from node.api.views.model import IdInPath
 from node.audit.entries import type_of
 from node.audit.schemas import WORDS
 from node.errors import Invalid, TooLarge
@@ -126,6 +131,23 @@ async def stop(request: Request, job: str) -> Any:
 async def evidence(request: Request, sender: Sender, job: str) -> Any:
     """What this site's log says of a job."""
     return await anyio.to_thread.run_sync(partners.evidence, _site(request), sender.site, job)
+
+
+@router.put("/audits/{id}/question", status_code=204)
+async def put_question(request: Request, sender: Sender, id: IdInPath) -> Response:
+    """Take the question of a request that the chain has."""
+    body = await read_body(sender, _body(request), MAX_QUESTION_BYTES)
+    in_thread = anyio.to_thread.run_sync
+    await in_thread(audit_requests.receive, _site(request), sender.site, id, body)
+    return Response(status_code=204)
+
+
+@router.get("/audits/{id}/pack")
+async def audit_pack(request: Request, sender: Sender, id: IdInPath) -> Response:
+    """The file that answers a request, for whoever filed it."""
+    in_thread = anyio.to_thread.run_sync
+    path = await in_thread(audit_requests.hand_over, _site(request), sender.site, id)
+    return FileResponse(path, media_type="application/json")
 
 
 @router.get("/reachable")

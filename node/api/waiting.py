@@ -11,6 +11,8 @@ from node.api.views.waiting import WaitingShown
 router = APIRouter(prefix="/waiting", tags=["work"], route_class=OperatorRoute)
 
 
-@router.get("", summary="Jobs to approve, proposals to vote on, emergencies to review, keys ending")
+@router.get(
+    "", summary="Jobs to approve, votes, emergencies to review, audits to answer, keys ending"
+)
 def show_waiting(request: Request) -> WaitingShown:
     return waiting.show(request.app.state.site, request.app.state.names)

@@ -115,6 +115,7 @@ WHY = {
 JOB, SITE, DATASET, GRANT = "job", "site", "dataset", "grant"
 PROPOSAL, PERSON, KEY, DISPUTE = "proposal", "person", "key", "dispute"
 CODE_DIGEST, MEMBER, REQUEST = "digest of the code", "member", "request for admission"
+AUDIT_REQUEST = "request of an audit"
 
 EVENTS: Mapping[str, Event] = {
     # ── Sites, keys and members
@@ -413,6 +414,58 @@ EVENTS: Mapping[str, Event] = {
     "api_key.revoked": Event.of(PERSON, "a program may not any more", key=text("id of the key")),
     # ── Evidence
     "evidence.read": Event.of("what was read", "an auditor read evidence", how=HOW, route=ROUTE),
+    # ── The right to audit
+    "audit.filed": Event.of(
+        AUDIT_REQUEST,
+        "this site asked another to show evidence",
+        **ASKED,
+        site=text("that is asked"),
+        askedFor=text("everything, period, site or dataset"),
+        question=text("SHA-256 of the question"),
+    ),
+    "audit.requested": Event.of(
+        AUDIT_REQUEST,
+        "this site was asked on the chain to show evidence",
+        by=text("member that asks"),
+        auditor=maybe(text("its site with the auditor's role, where that one asked")),
+        askedFor=text("everything, period, site or dataset"),
+        question=text("SHA-256 of the question"),
+        until=whole("block time in Unix seconds, by which it is answered"),
+        block=BLOCK,
+    ),
+    "audit.question.received": Event.of(
+        AUDIT_REQUEST,
+        "the question of a request was brought to this site",
+        question=text("SHA-256 of the question"),
+        asker=text("site that brought it"),
+    ),
+    "audit.answered": Event.of(
+        AUDIT_REQUEST,
+        "this site answers with a pack",
+        **ASKED,
+        pack=text("SHA-256 of the pack"),
+        redacted=Field(LIST, "fields and kinds that it hides"),
+    ),
+    "audit.pack.fetched": Event.of(
+        AUDIT_REQUEST,
+        "the site that asked fetched the answer",
+        pack=text("SHA-256 of the pack"),
+        by=text("site that fetched it"),
+    ),
+    "audit.answer.checked": Event.of(
+        AUDIT_REQUEST,
+        "this site held an answer against its question, the request and the chain",
+        site=text("that answered"),
+        pack=text("SHA-256 of the pack"),
+        holds=flag("whether every check held"),
+        failure=maybe(text("where the first check failed, and how")),
+    ),
+    "audit.silence": Event.of(
+        AUDIT_REQUEST,
+        "a request that this site filed or was asked was not answered by its deadline",
+        site=text("that was asked"),
+        until=whole("block time in Unix seconds, by which it had to answer"),
+    ),
     "anchor.made": Event.of(
         SITE,
         "a head of this log stands on the chain",

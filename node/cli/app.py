@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from node.cli import (
+    audits,
     consortium,
     data,
     disputes,
@@ -53,6 +54,7 @@ for module in (
     erasure,
     monitor,
     pack,
+    audits,
     witness,
     people,
 ):

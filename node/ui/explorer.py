@@ -28,7 +28,7 @@ from node.errors import NodeError, NotFound
 from node.index.words import WHOLE_ID
 from node.pause import paused_until
 from node.staleness import Behind, behind, silent_seconds
-from node.ui import affairs, pages, phrases, session
+from node.ui import affairs, audits, pages, phrases, session
 from node.ui.asked import LANGUAGE_COOKIE, language_of
 from node.ui.charts import line_chart, tally_bar
 from node.ui.export import FORMATS, export
@@ -59,13 +59,16 @@ SCRIPTS: Mapping[str, tuple[str, ...]] = {
     "keys": ("wallet.js",),
     "views": ("wallet.js",),
     "disputes": ("wallet.js",),
+    "audits": ("wallet.js",),
     "emergencies": ("wallet.js", "countdown.js"),
     "proposals": ("wallet.js", "countdown.js"),
     "waiting": ("wallet.js", "countdown.js"),
 }
 """Section → the modules of static/ that its pages load; the others have no script."""
 
-EVIDENCE = frozenset({"overview", "jobs", "log", "anchors", "lineage", "statements", "search"})
+EVIDENCE = frozenset(
+    {"overview", "jobs", "log", "anchors", "audits", "lineage", "statements", "search"}
+)
 """Sections whose pages show entries of the log, or what was made of them: reading is entered."""
 
 CHECKS = ("canonical.js", "digest.js", "entries.js", "failure.js", "merkle.js")
@@ -87,6 +90,7 @@ NAVIGATION = (
     ("members", "/members"),
     ("history", "/history"),
     ("disputes", "/disputes"),
+    ("audits", "/audits"),
     ("emergencies", "/emergencies"),
     ("people", "/people"),
     ("events", "/events"),
@@ -112,6 +116,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "/alerts": (),
     "/statements": ("data-owner", "auditor", "operator"),
     "/disputes/new": ("delegate",),
+    "/audits/new": ("auditor", "delegate"),
     "/emergencies/new": ("data-owner", "delegate"),
 }
 """Pages that an open explorer shows to nobody else: these roles, () being all who may act here."""
@@ -173,6 +178,9 @@ for _path, _template, _section, _read in (
     ("/disputes", "disputes.html", "disputes", affairs.disputes_page),
     ("/disputes/new", "open_dispute.html", "disputes", affairs.new_dispute_page),
     ("/disputes/{id}", "dispute.html", "disputes", affairs.dispute_page),
+    ("/audits", "audits.html", "audits", audits.audits_page),
+    ("/audits/new", "ask_audit.html", "audits", audits.new_audit_page),
+    ("/audits/{id}", "audit.html", "audits", audits.audit_page),
     ("/emergencies", "emergencies.html", "emergencies", affairs.emergencies_page),
     ("/emergencies/new", "open_emergency.html", "emergencies", affairs.new_emergency_page),
     ("/emergencies/{id}", "emergency.html", "emergencies", affairs.emergency_page),
@@ -517,7 +525,9 @@ _TONES: Mapping[str, frozenset[str]] = {
         {"SUCCEEDED", "CONFIRMED", "ACTIVE", "STANDING", "APPROVED", "EXECUTED", "DISMISSED"}
     ),
     "busy": frozenset({"RUNNING", "READY", "SIGNED", "SENT", "MINED", "STOPPING", "QUEUED"}),
-    "wait": frozenset({"SUBMITTED", "PROPOSED", "WAITING", "PENDING", "OPEN", "ANSWERED"}),
+    "wait": frozenset(
+        {"SUBMITTED", "PROPOSED", "WAITING", "PENDING", "OPEN", "ANSWERED", "ANSWERED_LATE"}
+    ),
     "bad": frozenset(
         {
             "FAILED",
@@ -531,6 +541,7 @@ _TONES: Mapping[str, frozenset[str]] = {
             "CANCELED",
             "DISABLED",
             "UPHELD",
+            "SILENT",
         }
     ),
 }

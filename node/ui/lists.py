@@ -14,6 +14,7 @@ from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views import (
     alerts,
     anchoring,
+    audits,
     datasets,
     disputes,
     emergencies,
@@ -45,6 +46,7 @@ AGREEMENTS = ("yes", "no", "unknown")
 WHOSE: tuple[grants.Whose, ...] = get_args(grants.Whose)
 GRANT_STATES = ("PENDING", "ACTIVE", "EXPIRED", "USED_UP", "REVOKED", "AMENDED")
 PROPOSAL_STATES: tuple[proposals.State, ...] = get_args(proposals.State)
+AUDIT_STATES: tuple[audits.State, ...] = get_args(audits.State)
 DISPUTE_STATES: tuple[disputes.State, ...] = get_args(disputes.State)
 EMERGENCY_STATES: tuple[emergencies.State, ...] = get_args(emergencies.State)
 
@@ -141,6 +143,18 @@ def _disputes(request: Request, limit: int, cursor: str | None) -> Page[disputes
     state = next((s for s in DISPUTE_STATES if s == request.query_params.get("state")), None)
     return disputes.page(
         site_of(request), names_of(request), limit=limit, cursor=cursor, state=state
+    )
+
+
+def _audits(request: Request, limit: int, cursor: str | None) -> Page[audits.AuditShown]:
+    state = next((s for s in AUDIT_STATES if s == request.query_params.get("state")), None)
+    return audits.page(
+        site_of(request),
+        names_of(request),
+        limit=limit,
+        cursor=cursor,
+        state=state,
+        asked=request.query_params.get("site") or None,
     )
 
 
@@ -290,6 +304,7 @@ LISTS: Mapping[str, Listing] = {
     "history": Listing(HistoryTold, _history, ("area",)),
     "proposals": Listing(proposals.ProposalSummary, _proposals, ("state",)),
     "disputes": Listing(disputes.DisputeShown, _disputes, ("state",)),
+    "audits": Listing(audits.AuditShown, _audits, ("state", "site"), is_evidence=True),
     "emergencies": Listing(emergencies.EmergencyShown, _emergencies, ("state",)),
     "events": Listing(EventTold, _events, ("contract", "name", "block", "tx")),
     "transactions": Listing(TransactionTold, _transactions, ("state",)),

@@ -33,6 +33,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "nav.history": ("Governance", "治理历史"),
     "nav.messages": ("Messages", "消息"),
     "nav.disputes": ("Disputes", "争议"),
+    "nav.audits": ("Audits", "审计请求"),
     "nav.emergencies": ("Emergencies", "紧急情况"),
     "nav.people": ("People", "人员"),
     "nav.events": ("Chain", "区块链"),
@@ -396,6 +397,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "waiting.reject": ("Reject", "否决"),
     "waiting.proposals": ("Votes of this site", "本站点的投票"),
     "waiting.blocks": ("{blocks} blocks left", "剩余 {blocks} 个区块"),
+    "waiting.audits": ("Audits to answer", "待答复的审计"),
     "waiting.emergencies": ("Emergency accesses to review", "待审查的紧急访问"),
     "waiting.keys": ("Keys that end or are replaced", "即将到期或正在更换的密钥"),
     "waiting.key.api": ("API key", "API 密钥"),
@@ -678,6 +680,65 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "摘要记录在链上；文字保存在提交站点的日志中。",
     ),
     # Disputes
+    "audits.title": ("Audits", "审计请求"),
+    "audits.intro": (
+        "A member or an auditor's site asks a site for evidence. The chain has the digest of the "
+        "question, the deadline and the digest of the pack that answers; whoever gives no answer "
+        "in time is silent, and everybody sees it.",
+        "成员或审计方站点请求某站点出示证据。链上有问题的摘要、期限以及答复证据包的摘要；"
+        "逾期未答复即为沉默，人人可见。",
+    ),
+    "audits.new": ("Ask for evidence", "请求证据"),
+    "audits.file": ("File the request", "提交请求"),
+    "audits.by": ("Asked by", "请求方"),
+    "audits.site": ("Asked site", "被请求站点"),
+    "audits.about": ("About", "关于"),
+    "audits.about.site": ("About a site", "关于某站点"),
+    "audits.about.dataset": ("About a dataset", "关于某数据集"),
+    "audits.until": ("Deadline", "期限"),
+    "audits.text": ("What for", "目的"),
+    "audits.text.where": (
+        "The asked site reads it; the chain has a digest only. Name no person.",
+        "被请求站点会读到；链上只有摘要。请勿提及个人。",
+    ),
+    "audits.kind.everything": ("everything", "全部"),
+    "audits.kind.period": ("a period", "一段时间"),
+    "audits.kind.site": ("a site", "站点"),
+    "audits.kind.dataset": ("a dataset", "数据集"),
+    "audit.title": ("Audit {id}", "审计 {id}"),
+    "audit.silent": (
+        "The site did not answer by the deadline. The chain shows its silence to everybody.",
+        "该站点未在期限内答复。链上向所有人显示其沉默。",
+    ),
+    "audit.late": ("The answer came after the deadline.", "答复晚于期限。"),
+    "audit.question": ("Question", "问题"),
+    "audit.question.file": ("The question as a file", "问题文件"),
+    "audit.question.digest": ("Digest of the question", "问题摘要"),
+    "audit.question.awaited": (
+        "The question was not brought here yet; its digest is on the chain.",
+        "问题尚未送达；其摘要已在链上。",
+    ),
+    "audit.period": ("Period", "时间段"),
+    "audit.brought": ("Brought to the site", "送达站点"),
+    "audit.elsewhere": (
+        "The question is with the two sides; here is its digest.",
+        "问题由双方持有；此处仅有摘要。",
+    ),
+    "audit.chain": ("On the chain", "链上记录"),
+    "audit.filed": ("Filed", "已提交"),
+    "audit.pack.digest": ("Digest of the pack", "证据包摘要"),
+    "audit.pack.file": ("The pack", "证据包"),
+    "audit.verify": ("Check it in the browser", "在浏览器中核验"),
+    "audit.verdict": ("What this node found", "本节点的核验结果"),
+    "audit.holds": ("The answer holds: {checks} checks", "答复成立：通过 {checks} 项核验"),
+    "audit.fails": ("The answer does not hold", "答复不成立"),
+    "audit.answer": ("Answer", "答复"),
+    "audit.answer.what": (
+        "This node makes the pack that the question asks for and writes its digest on the chain, "
+        "once. To hide fields, answer with the command line.",
+        "本节点按问题生成证据包并将其摘要写到链上，仅一次。如需隐藏字段，请用命令行答复。",
+    ),
+    "audit.answer.send": ("Make the pack and answer", "生成证据包并答复"),
     "disputes.title": ("Disputes", "争议"),
     "disputes.intro": (
         "What one member holds against another. The other answers once; the members rule by vote.",
@@ -1284,6 +1345,8 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "code.NotConfigured": ("Not configured yet", "尚未配置"),
     "code.NotRegistered": ("The site is not registered", "站点尚未登记"),
     "code.NotDeployed": ("Not deployed", "尚未部署"),
+    "code.QuestionInvalid": ("Not the question that was filed", "不是所提交的问题"),
+    "code.QuestionMissing": ("The question was not brought yet", "问题尚未送达"),
     "code.NotOperator": ("Not the site's operator", "不是站点运营者"),
     "code.NotOwner": ("Not the owner", "不是所有者"),
     "code.Soulbound": ("A membership cannot be handed on", "成员资格不可转让"),
@@ -1542,6 +1605,31 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "If it is this site, see GET /v1/witness: without an answer in time it is marked.",
         "若为本站点，请查看 GET /v1/witness：逾期未答复将被标记。",
     ),
+    "alert.audit.silent": ("An audit was not answered in time", "审计请求逾期未答复"),
+    "alert.audit.silent.do": (
+        "If this site was asked, answer: a late answer ends the silence and counts as late. If it "
+        "asked, talk to the site; a dispute is the way on.",
+        "若本站点被请求，请答复：逾期答复会结束沉默，并计为逾期。"
+        "若由本站点请求，请联系对方站点；可提起争议。",
+    ),
+    "alert.audit.answered": ("An audit was answered, and it holds", "审计已答复且成立"),
+    "alert.audit.answered.do": (
+        "Read the pack on the page of the audit.",
+        "请在审计页面阅读证据包。",
+    ),
+    "alert.audit.withheld": (
+        "An answer is on the chain, and its file is not handed over",
+        "答复已上链，但文件未交付",
+    ),
+    "alert.audit.withheld.do": (
+        "Ask the site for the file; the page of the audit says what came instead.",
+        "请向该站点索取文件；审计页面说明收到了什么。",
+    ),
+    "alert.audit.answer_fails": ("The answer to an audit does not hold", "审计答复不成立"),
+    "alert.audit.answer_fails.do": (
+        "Read on the page of the audit which check fails; keep the file, and open a dispute.",
+        "请在审计页面查看哪项核验失败；保留文件并提起争议。",
+    ),
     "alert.audit.requested": ("An audit of this site was requested", "有人请求审计本站点"),
     "alert.audit.requested.do": (
         "Answer with a pack before the deadline; silence is recorded.",
@@ -1661,6 +1749,8 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "state.OPEN": ("open", "进行中"),
     "state.CANCELED": ("cancelled", "已取消"),
     "state.DEFEATED": ("defeated", "未通过"),
+    "state.SILENT": ("silent", "沉默"),
+    "state.ANSWERED_LATE": ("answered late", "逾期答复"),
     "state.ANSWERED": ("answered", "已答复"),
     "state.UPHELD": ("upheld", "支持"),
     "state.DISMISSED": ("dismissed", "驳回"),

@@ -581,6 +581,7 @@ def test_no_text_is_without_a_use() -> None:
         "agree.",
         "area.",
         "anchor.",
+        "audits.kind.",
         "mark.",
     )
     put_together = {f"proposals.{deed}" for deed in ("withdraw", "queue", "execute")}

@@ -9,6 +9,8 @@ from pydantic import Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from node.api.views import audits
+from node.api.views.audits import AuditWaiting
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
 from node.store import (
@@ -87,6 +89,7 @@ class WaitingShown(Shown):
     jobs: list[JobWaiting]
     proposals: list[ProposalWaiting]
     break_glass: list[ReviewWaiting]
+    audits: list[AuditWaiting]
     keys: list[KeyWaiting]
 
 
@@ -98,15 +101,17 @@ def show(site: Site, names: Names) -> WaitingShown:
         proposals = _proposals(session, site.identity.address)
         reviews = _reviews(session)
         keys = _keys(session)
+    asked = audits.waiting(site, names)
     shown = [_job(row, job, names) for row, job in jobs]
     opened = [
         ReviewWaiting(id=id, owner=names.member(owner), review_by=by) for id, owner, by in reviews
     ]
     return WaitingShown(
-        count=len(shown) + len(proposals) + len(opened) + len(keys),
+        count=len(shown) + len(proposals) + len(opened) + len(asked) + len(keys),
         jobs=shown,
         proposals=proposals,
         break_glass=opened,
+        audits=asked,
         keys=keys,
     )
 
@@ -116,7 +121,8 @@ def count(site: Site) -> int:
     with site.store.read() as session:
         jobs = session.scalar(select(func.count()).select_from(Waiting)) or 0
         proposals = _proposals(session, site.identity.address)
-        return jobs + len(proposals) + len(_reviews(session)) + len(_keys(session))
+        asked = audits.unanswered(session, site.settings.site_id)
+        return jobs + len(proposals) + len(_reviews(session)) + len(asked) + len(_keys(session))
 
 
 def _job(row: Waiting, job: LocalJob, names: Names) -> JobWaiting:

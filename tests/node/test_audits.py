@@ -1,0 +1,468 @@
+"""The right to audit: two nodes that speak HTTP, with real contracts between them.
+
+The bank asks, the shop answers; what the shop's node would not do, its operator's key does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from chain import canonical
+from chain.audit_questions import read_question, verify_answer, write_question
+from chain.audit_requests import RequestState
+from chain.errors import VerificationFailed
+from node import audit_requests
+from node.alerts import subjects
+from node.api.app import create_app
+from node.api.views import audits as views
+from node.api.views import waiting
+from node.api.views.audits import AuditDetails
+from node.api.views.names import Names
+from node.audit_requests import Asked, answer, ask, receive
+from node.auditing import Auditing
+from node.errors import Conflict, Invalid, NodeError, NotFound, Refused, Unavailable
+from node.files import make_private, write_private
+from node.packs import Wanted, pack
+from node.store import Alert, AuditQuestion, AuditRequest
+from tests.node import consortium, test_cli
+from tests.node.consortium import ChainSite, Consortium, sync_of
+from tests.node.face import is_problem, operator
+from tests.node.told import told
+from tests.node.two_sites import _listen, _Server
+
+run = test_cli.run  # the fixture
+
+DAY = 86_400
+WHY = "Supervision of training."
+NOBODY = "0x" + "99" * 32
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class World:
+    """The consortium, and what carries its audits on."""
+
+    def __init__(self, founded: Consortium) -> None:
+        self.founded, self.clock = founded, Clock()
+        self.bank, self.shop, self.network = founded.bank, founded.shop, founded.network
+        self.auditing = {site.id: Auditing(site, self.clock) for site in founded.sites.values()}
+
+    async def settle(self, rounds: int = 1) -> None:
+        """Chain and nodes, until nothing moves."""
+        for _ in range(rounds):
+            self.founded.settle()
+            for auditing in self.auditing.values():
+                self.clock.now += 3600  # whatever pauses is over
+                await auditing.step()
+                await auditing.drain()
+
+    async def asked(self, **what: Any) -> str:
+        """A request of the bank to the shop, whose question the shop has."""
+        id = ask(self.bank, Asked(site=self.shop.id, text=WHY, **what)).id
+        await self.settle(3)  # the request, its question, and a head of after it
+        return id
+
+    async def answered(self, id: str, redacted: tuple[str, ...] = ()) -> None:
+        answer(self.shop, id, redacted)
+        await self.settle()
+
+    async def answered_with(self, id: str, content: bytes) -> None:
+        """The shop's operator answers with a file of its own choice."""
+        digest = canonical.digest(content)
+        self.serve(digest, content)
+        self.founded.act("shop", self.network.auditrequests.answer(id, digest))
+        await self.settle()
+
+    def serve(self, digest: str, content: bytes) -> None:
+        write_private(make_private(self.shop.settings.audits) / f"{digest}.json", content)
+
+    def shown(self, site: ChainSite, id: str) -> AuditDetails:
+        return views.show(site, Names(site.network), id)
+
+    def alerts(self, site: ChainSite, id: str) -> list[str]:
+        """Kinds of alerts about a request that are not over."""
+        query = select(Alert.kind).where(Alert.subject == id, Alert.over_at.is_(None))
+        with site.store.read() as session:
+            return sorted(session.scalars(query))
+
+
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
+    chain, deployment = consortium.found()
+    world = consortium.assemble(chain, deployment, tmp_path_factory.mktemp("sites"))
+    servers = []
+    for name, site in world.sites.items():
+        listener = _listen()
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        world.act(name, world.network.sites.set_endpoint(site.id, endpoint))
+        site.change(endpoint=endpoint)
+        servers.append(_Server(site, listener))
+    world.settle(4)
+    yield world
+    for server in servers:
+        server.stop()
+    world.close()
+
+
+@pytest.fixture
+def world(founded: Consortium) -> World:
+    return World(founded)
+
+
+@pytest.fixture
+async def bank(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with operator(world.bank, create_app(world.bank.settings.home, world.bank)) as client:
+        yield client
+
+
+def refused(error: type[NodeError], code: str, call: Any, *args: Any) -> None:
+    with pytest.raises(error) as found:
+        call(*args)
+    assert found.value.code == code
+
+
+# ── Asked, answered, checked ─────────────────────────────────────────────────────────────────
+
+
+async def test_a_request_is_brought_answered_fetched_and_holds(world: World) -> None:
+    id = await world.asked(dataset=world.founded.datasets["shop"])
+    at_shop = world.shown(world.shop, id)
+    assert (at_shop.state, at_shop.kind, at_shop.can) == ("OPEN", "dataset", ["answer"])
+    assert at_shop.text == WHY
+    assert at_shop.scope is not None
+    assert at_shop.scope.dataset is not None
+    assert at_shop.scope.dataset.id == world.founded.datasets["shop"]
+    asked = waiting.show(world.shop, Names(world.shop.network)).audits
+    assert [(each.id, each.question) for each in asked if each.id == id] == [(id, True)]
+
+    await world.answered(id)
+    found = world.shown(world.bank, id)
+    assert found.state == "ANSWERED"
+    assert found.verdict is not None
+    assert found.verdict.failures == []
+    assert found.verdict.ok
+    assert found.file
+    assert id not in [
+        each.id for each in waiting.show(world.shop, Names(world.shop.network)).audits
+    ]
+    file = audit_requests.answer_file(world.bank, row_of(world.bank, id))
+    assert json.loads(file.read_bytes())["issued"]["by"] == world.shop.id
+    assert world.alerts(world.bank, id) == ["audit.answered"]
+
+    # Both logs tell it, with the same digests; that the answer was read, the asked site's does.
+    question, answer = found.question, found.pack
+    (filed,) = told(world.bank, "audit.filed", id)
+    (requested,) = told(world.shop, "audit.requested", id)
+    (received,) = told(world.shop, "audit.question.received", id)
+    assert filed["data"]["question"] == requested["data"]["question"] == question
+    assert received["data"] == {"question": question, "asker": world.bank.id}
+    (given,) = told(world.shop, "audit.answered", id)
+    (fetched,) = told(world.shop, "audit.pack.fetched", id)
+    (checked,) = told(world.bank, "audit.answer.checked", id)
+    assert given["data"]["pack"] == fetched["data"]["pack"] == checked["data"]["pack"] == answer
+    assert fetched["data"]["by"] == world.bank.id
+    assert checked["data"]["holds"] is True
+
+
+async def test_what_an_answer_hides_it_says(world: World) -> None:
+    id = await world.asked()
+    await world.answered(id, ("name", "message.sent"))
+    found = world.shown(world.bank, id)
+    assert found.verdict is not None
+    assert found.verdict.ok
+    assert found.verdict.shown is not None
+    assert "hidden" in found.verdict.shown
+    (given,) = told(world.shop, "audit.answered", id)
+    assert given["data"]["redacted"] == ["message.sent", "name"]
+
+
+async def test_the_digest_on_the_chain_does_not_tell_what_is_asked(world: World) -> None:
+    parts = {
+        "site": world.shop.id,
+        "asker": world.bank.id,
+        "scope": dict.fromkeys(("from", "until", "site", "dataset")),
+        "text": WHY,
+    }
+    first = await world.asked()
+    second = await world.asked()
+    digests = {world.shown(world.bank, id).question for id in (first, second)}
+    assert len(digests) == 2
+    guess = write_question(world.network, nonce="0x" + "00" * 32, **parts)
+    assert guess.digest not in digests
+    for id in (first, second):
+        await world.answered(id)
+
+
+async def test_an_answer_needs_a_head_that_is_anchored_after_the_request(world: World) -> None:
+    world.founded.settle(4)
+    id = ask(world.bank, Asked(world.shop.id, WHY)).id
+    sync_of(world.bank).step()
+    world.founded.chain.mine(world.shop.settings.confirmations + 1)
+    sync_of(world.bank).step()
+    sync_of(world.shop).step()
+    auditing = world.auditing[world.bank.id]
+    await auditing.step()
+    await auditing.drain()
+    refused(Unavailable, "NotAnchored", answer, world.shop, id)
+    await world.settle(2)
+    await world.answered(id)
+    assert world.network.auditrequests.state(id) is RequestState.ANSWERED
+
+
+# ── Silence ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_silence_is_recorded_at_both_sites_and_shown_until_an_answer_comes_late(
+    world: World,
+) -> None:
+    id = await world.asked()
+    world.founded.chain.travel(8 * DAY)
+    await world.settle(2)
+    for site in (world.bank, world.shop):
+        assert world.shown(site, id).state == "SILENT"
+        assert "audit.silent" in world.alerts(site, id)
+        (entry,) = told(site, "audit.silence", id)
+        assert entry["data"]["site"] == world.shop.id
+        listed = views.page(site, Names(site.network), limit=50, state="SILENT").items
+        assert [each.id for each in listed] == [id]
+    await world.settle()
+    assert len(told(world.bank, "audit.silence", id)) == 1
+
+    await world.answered(id)
+    assert world.network.auditrequests.state(id) is RequestState.ANSWERED_LATE
+    for site in (world.bank, world.shop):
+        assert world.shown(site, id).state == "ANSWERED_LATE"
+        with site.store.read() as session:
+            assert id not in subjects(session, "audit.silent")
+
+
+# ── Answers that lie ─────────────────────────────────────────────────────────────────────────
+
+
+async def failure(world: World, id: str) -> str:
+    """Where the bank's node found the answer to fail."""
+    found = world.shown(world.bank, id).verdict
+    assert found is not None
+    assert not found.ok
+    assert "audit.answer_fails" in world.alerts(world.bank, id)
+    (entry,) = told(world.bank, "audit.answer.checked", id)
+    assert entry["data"]["holds"] is False
+    assert entry["data"]["failure"].startswith(found.failures[0].where)
+    return found.failures[0].where
+
+
+async def test_a_pack_of_something_else_is_no_answer(world: World) -> None:
+    id = await world.asked(dataset=world.founded.datasets["shop"])
+    await world.answered_with(id, pack(world.shop, Wanted(site=world.bank.id)))
+    assert await failure(world, id) in ("$.scope.site", "$.scope.dataset")
+
+
+async def test_a_pack_of_another_site_is_no_answer(world: World) -> None:
+    id = await world.asked()
+    await world.answered_with(id, pack(world.bank, Wanted()))
+    assert await failure(world, id) == "$.issued.by"
+
+
+async def test_a_pack_of_before_the_request_is_no_answer(world: World) -> None:
+    """Whatever the site did since it last made one, it would not show."""
+    long_ago = pack(world.shop, Wanted(dataset=world.founded.datasets["shop"]))
+    id = await world.asked(dataset=world.founded.datasets["shop"])
+    await world.answered_with(id, long_ago)
+    assert (await failure(world, id)).startswith("$.log.anchored")
+
+
+async def test_a_pack_that_was_changed_is_no_answer(world: World) -> None:
+    id = await world.asked()
+    made = json.loads(pack(world.shop, Wanted()))
+    made["jobs"] = []
+    made["log"]["entries"].pop()
+    await world.answered_with(id, canonical.dumps(made) + b"\n")
+    assert await failure(world, id) == "$.signature"
+
+
+async def test_another_file_than_the_one_on_the_chain_is_not_read_and_asked_for_again(
+    world: World,
+) -> None:
+    id = await world.asked()
+    true = pack(world.shop, Wanted())
+    digest = canonical.digest(true)
+    world.serve(digest, b"{}\n")
+    world.founded.act("shop", world.network.auditrequests.answer(id, digest))
+    await world.settle(1)
+    await world.settle(2)
+    assert await failure(world, id) == "$"
+    assert not world.shown(world.bank, id).file
+    assert "audit.withheld" in world.alerts(world.bank, id)
+    world.serve(digest, true)
+    await world.settle(2)
+    found = world.shown(world.bank, id)
+    assert found.verdict is not None
+    assert found.verdict.ok
+    assert "audit.withheld" not in world.alerts(world.bank, id)
+
+
+async def test_an_answer_that_is_not_handed_over_is_an_alert(world: World) -> None:
+    id = await world.asked()
+    world.founded.act("shop", world.network.auditrequests.answer(id, NOBODY))
+    await world.settle(3)
+    found = world.shown(world.bank, id)
+    assert (found.state, found.verdict) == ("ANSWERED", None)
+    assert found.problem is not None
+    assert world.alerts(world.bank, id) == ["audit.withheld"]
+
+
+def test_who_has_both_files_needs_nobodys_word(world: World) -> None:
+    """The bank's question and the shop's answer, held against the chain by anybody."""
+    with world.bank.store.read() as session:
+        rows = list(session.scalars(select(AuditQuestion)))
+        id = next(row.id for row in rows if row.report and row.report["ok"])
+        question = session.get_one(AuditQuestion, id).content.encode()
+    content = audit_requests.answer_file(world.bank, row_of(world.bank, id)).read_bytes()
+    request = world.network.auditrequests.request(id)
+    assert verify_answer(content, question, request, world.network).ok
+    other = json.loads(question) | {"text": "Something else."}
+    changed = canonical.dumps(other) + b"\n"
+    report = verify_answer(content, changed, request, world.network)
+    assert [check.name for check in report.failures] == ["question"]
+
+
+# ── Who may, and what is no question ─────────────────────────────────────────────────────────
+
+
+async def test_only_who_asked_brings_the_question_and_fetches_the_answer(world: World) -> None:
+    id = await world.asked()
+    content = audit_requests.question_file(world.bank, id)
+    refused(Refused, "NotOwner", receive, world.shop, world.shop.id, id, content)
+    refused(NotFound, "NotFound", receive, world.shop, world.bank.id, NOBODY, content)
+    refused(Refused, "NotOperator", receive, world.bank, world.bank.id, id, content)
+    refused(Refused, "NotOperator", answer, world.bank, id)
+    refused(NotFound, "NotFound", answer, world.shop, NOBODY)
+    await world.answered(id)
+    refused(Refused, "NotOwner", audit_requests.hand_over, world.shop, world.shop.id, id)
+    assert len(told(world.shop, "audit.pack.fetched", id)) == 1
+    with pytest.raises(Refused):
+        await world.shop.peers.audit_pack(world.bank.id, id)
+
+
+async def test_another_question_than_the_chain_has_the_digest_of_is_not_taken(
+    world: World,
+) -> None:
+    id = await world.asked()
+    with world.shop.store.begin() as session:
+        session.delete(session.get_one(AuditQuestion, id))
+    refused(Conflict, "QuestionMissing", answer, world.shop, id)
+    content = audit_requests.question_file(world.bank, id)
+    for changed in (
+        canonical.dumps(json.loads(content) | {"text": "More."}) + b"\n",
+        b"{}\n",
+        content[:-1],
+    ):
+        refused(Invalid, "QuestionInvalid", receive, world.shop, world.bank.id, id, changed)
+    receive(world.shop, world.bank.id, id, content)
+    receive(world.shop, world.bank.id, id, content)
+    await world.answered(id)
+
+
+@pytest.mark.parametrize(
+    ("where", "change"),
+    [
+        ("$.scope.from", {"scope": {"from": "yesterday", "until": None}}),
+        ("$.scope.from", {"scope": {"from": "2026-13-01T00:00:00.000000Z", "until": None}}),
+        (
+            "$.scope.until",
+            {
+                "scope": {
+                    "from": "2026-10-02T00:00:00.000000Z",
+                    "until": "2026-10-01T00:00:00.000000Z",
+                }
+            },
+        ),
+        ("$.text", {"text": ""}),
+        ("$.text", {"text": "x" * 2001}),
+        ("$.nonce", {"nonce": "0x00"}),
+        ("$.more", {"more": 1}),
+        ("$.version", {"version": 2}),
+    ],
+)
+def test_a_file_that_is_no_question_is_refused_at_its_place(
+    where: str, change: dict[str, Any]
+) -> None:
+    question = {
+        "type": "audit-question",
+        "version": 1,
+        "network": {"chainId": 1, "consortium": "0x" + "00" * 20},
+        "site": NOBODY,
+        "asker": NOBODY,
+        "scope": {"from": None, "until": None, "site": None, "dataset": None},
+        "text": WHY,
+        "nonce": NOBODY,
+    }
+    assert read_question(canonical.dumps(question) + b"\n").kind == "everything"
+    scope = question["scope"] | change.pop("scope", {})  # type: ignore[operator]
+    with pytest.raises(VerificationFailed) as found:
+        read_question(canonical.dumps(question | change | {"scope": scope}) + b"\n")
+    assert found.value.where == where
+
+
+def test_what_cannot_be_asked_is_refused_before_anything_is_written(world: World) -> None:
+    before = len(told(world.bank, "audit.filed"))
+    refused(Invalid, "InvalidRequest", ask, world.bank, Asked(world.bank.id, WHY))
+    refused(NotFound, "NotFound", ask, world.bank, Asked("Nobody", WHY))
+    refused(NotFound, "NotFound", ask, world.bank, Asked(world.shop.id, WHY, about=NOBODY))
+    refused(Invalid, "QuestionInvalid", ask, world.bank, Asked(world.shop.id, ""))
+    assert len(told(world.bank, "audit.filed")) == before
+
+
+def row_of(site: ChainSite, id: str) -> AuditRequest:
+    with site.store.read() as session:
+        return session.get_one(AuditRequest, id)
+
+
+# ── Over HTTP and from the command line ──────────────────────────────────────────────────────
+
+
+async def test_an_audit_over_http(world: World, bank: httpx.AsyncClient) -> None:
+    body = {"site": "shop", "text": WHY, "dataset": world.founded.datasets["shop"]}
+    headers = {"Idempotency-Key": "audit-once"}
+    made = await bank.post("/v1/audits", json=body, headers=headers)
+    assert made.status_code == 202, made.text
+    again = await bank.post("/v1/audits", json=body, headers=headers)
+    assert again.json()["id"] == made.json()["id"]
+    id = made.json()["id"]
+    is_problem(await bank.get(f"/v1/audits/{id}"), 404, "NotFound")
+    await world.settle(3)
+    one = (await bank.get(f"/v1/audits/{id}")).json()
+    assert (one["state"], one["site"]["name"], one["text"]) == ("OPEN", "shop", WHY)
+    question = await bank.get(f"/v1/audits/{id}/question")
+    assert canonical.digest(question.content) == one["question"]
+    is_problem(await bank.get(f"/v1/audits/{id}/pack"), 404, "NotFound")
+    is_problem(await bank.post(f"/v1/audits/{id}/answer", json={}), 403, "NotOperator")
+    async with operator(world.shop, create_app(world.shop.settings.home, world.shop)) as shop:
+        answered = await shop.post(f"/v1/audits/{id}/answer", json={"redact": ["name"]})
+        assert answered.status_code == 202, answered.text
+    await world.settle()
+    file = await bank.get(f"/v1/audits/{id}/pack")
+    assert canonical.digest(file.content) == (await bank.get(f"/v1/audits/{id}")).json()["pack"]
+    page = (await bank.get("/v1/audits", params={"limit": 1, "site": world.shop.id})).json()
+    assert len(page["items"]) == 1
+    seen = [page["items"][0]["id"]]
+    while page["next"]:
+        page = (await bank.get("/v1/audits", params={"limit": 1, "cursor": page["next"]})).json()
+        seen += [each["id"] for each in page["items"]]
+    every = (await bank.get("/v1/audits", params={"limit": 200})).json()["items"]
+    assert seen == [each["id"] for each in every]
+    is_problem(await bank.post("/v1/audits", json={"site": "shop"}), 422, "InvalidRequest")
