@@ -6,13 +6,15 @@ followed, at most `MOST_READ` documents of each kind at a time.  Where such a bo
 answer has a place to go on from.
 
 The last word of a question, and an id, may be the beginning of a word; another word is looked for
-as it stands, and as a beginning only where no text has it.
+as it stands, and as a beginning only where no text has it.  A word may also stand for others that
+the asker says it means (names of events), and among several words the name of a site or a member
+stands for its id, too.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import TextClause, func, select, text
@@ -20,13 +22,19 @@ from sqlalchemy.orm import Session
 
 from node.index.documents import KINDS
 from node.index.tables import SearchDocument, SearchPosting, SearchToken
-from node.index.words import Term, parts_of, terms_of
+from node.index.words import Term, parts_of, terms_of, without_fillers
 
 MOST_TERMS = 8
 MOST_WORDS = 24  # times the kinds below the 500 parts that SQLite lets a compound question have
 MOST_READ = 4000
 PAST_ALL = "\U0010ffff"
 NEWEST = 2**62
+
+MOST_NAMED = 8  # ids that a name stands for
+NAMED = tuple(KINDS[kind] for kind in ("site", "member", "dataset"))
+
+Meaning = Callable[[Term], Sequence[str]]
+"""Further words that a term stands for."""
 
 _NAMES = {number: name for name, number in KINDS.items()}
 
@@ -57,11 +65,18 @@ def find(
     limit: int,
     kinds: Sequence[str] = tuple(KINDS),
     below: int = NEWEST,
+    meaning: Meaning = lambda term: (),
 ) -> list[Answer]:
     """The answers of these kinds that have any, each with at most ``limit`` documents."""
     wanted = [KINDS[kind] for kind in kinds]
-    asked = _known(session, terms_of(question)[:MOST_TERMS])
-    terms = [_numbers(session, term, last=term == asked[-1]) for term in asked]
+    asked = _known(session, without_fillers(terms_of(question))[:MOST_TERMS], meaning)
+    terms = []
+    for term in asked:
+        numbers = _numbers(session, term, last=term == asked[-1])
+        if len(asked) > 1:
+            numbers += _ids_of(session, numbers)
+        numbers += _meant(session, meaning(term))
+        terms.append(list(dict.fromkeys(numbers))[:MOST_WORDS])
     if not terms or not all(terms):
         return []
     if len(terms) == 1:
@@ -77,13 +92,34 @@ def find(
     return [each for each in answers if each.found or each.next is not None]
 
 
-def _known(session: Session, terms: Sequence[Term]) -> list[Term]:
+def _known(session: Session, terms: Sequence[Term], meaning: Meaning) -> list[Term]:
     """The terms; a name with joints that no text has is taken apart."""
     found: list[Term] = []
     for term in terms:
         parts = parts_of(term)
-        found += [term] if not parts or _numbers(session, term, last=True) else parts
+        whole = not parts or meaning(term) or _numbers(session, term, last=True)
+        found += [term] if whole else parts
     return list(dict.fromkeys(found))
+
+
+def _meant(session: Session, words: Sequence[str]) -> list[int]:
+    if not words:
+        return []
+    return list(session.scalars(select(SearchToken.id).where(SearchToken.word.in_(words))))
+
+
+def _ids_of(session: Session, tokens: Sequence[int]) -> list[int]:
+    """Numbers of the ids of sites, members and datasets that have one of these words."""
+    if not tokens:
+        return []
+    named = (
+        select(SearchPosting.document)
+        .where(SearchPosting.token.in_(tokens[:MOST_NAMED]), SearchPosting.kind.in_(NAMED))
+        .order_by(SearchPosting.document.desc())
+        .limit(MOST_NAMED)
+    )
+    keys = select(SearchDocument.key).where(SearchDocument.id.in_(named))
+    return list(session.scalars(select(SearchToken.id).where(SearchToken.word.in_(keys))))
 
 
 def _numbers(session: Session, term: Term, *, last: bool) -> list[int]:

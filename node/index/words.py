@@ -54,6 +54,21 @@ def terms_of(question: str) -> list[Term]:
     return list(dict.fromkeys(found))
 
 
+FILLERS = frozenset(
+    (
+        *("a", "all", "an", "and", "are", "as", "at", "be", "been", "by", "for", "from", "has"),
+        *("have", "in", "is", "it", "its", "no", "not", "of", "on", "or", "that", "the", "their"),
+        *("there", "this", "to", "was", "were", "what", "which", "who", "with"),
+    )
+)
+"""Words that a person puts between those that matter."""
+
+
+def without_fillers(terms: list[Term]) -> list[Term]:
+    """The terms that tell anything; all of them where none else is left."""
+    return [term for term in terms if term.word not in FILLERS] or terms
+
+
 def parts_of(term: Term) -> list[Term]:
     """Of a name with joints that no text has as a whole: its parts."""
     parts = [part for part in _JOINTS.split(term.word) if part]

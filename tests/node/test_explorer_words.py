@@ -14,6 +14,8 @@ from chain.abi import decode_event, encode_event, named
 from chain.compile import CONTRACTS, load
 from node.api.app import create_app
 from node.api.views.known import Known
+from node.api.views.search import search
+from node.index.indexing import Indexing
 from node.site import Site
 from node.staleness import behind
 from node.store import ChainEvent, ChainState, ChainTx
@@ -245,6 +247,65 @@ async def test_another_s_transaction_is_found_by_the_events_that_it_made(
     assert page.status_code == 200
     assert "approved the job" in page.text
     assert (await client.get("/transactions/0x" + "00" * 32)).status_code == 404
+
+
+# ── Search ───────────────────────────────────────────────────────────────────────────────────
+
+
+def found(site: Site, question: str, kind: str = "event") -> list[str]:
+    """What a question finds of a kind."""
+    while Indexing(site.store, site.log).step():
+        pass
+    return [hit.label for hit in search(site, question).hits if hit.kind == kind]
+
+
+@pytest.fixture
+def told(site: Site) -> Site:
+    """A chain on which something happened."""
+    other = "0x" + "6e" * 32
+    put(site, "Membership", "MemberAdmitted", block=1, id=MEMBER, name="clinic", account=ACCOUNT)
+    put(site, "Membership", "MemberAdmitted", block=2, id=other, name="shop", account=ACCOUNT)
+    put(site, "Membership", "MemberSuspended", block=3, id=MEMBER)
+    put(site, "Membership", "MemberSuspended", block=4, id=other)
+    put(site, "JobRegistry", "JobApproval", block=5, id=JOB, site=OWN)
+    put(site, "ConsentRegistry", "ConsentRevocation", block=6, id=HASH, owner=MEMBER)
+    return site
+
+
+@pytest.mark.parametrize(
+    ("question", "events"),
+    [
+        ("suspended", ["Membership.MemberSuspended, 4", "Membership.MemberSuspended, 3"]),
+        ("暂停", ["Membership.MemberSuspended, 4", "Membership.MemberSuspended, 3"]),
+        ("clinic was suspended", ["Membership.MemberSuspended, 3"]),
+        ("approved the job", ["JobRegistry.JobApproval, 5"]),
+        ("批准了任务", ["JobRegistry.JobApproval, 5"]),
+        ("revoked the grant", ["ConsentRegistry.ConsentRevocation, 6"]),
+        ("revoked clinic", ["ConsentRegistry.ConsentRevocation, 6"]),
+        ("shop revoked", []),
+        ("撤销了授权", ["ConsentRegistry.ConsentRevocation, 6"]),
+        ("JobApproval", ["JobRegistry.JobApproval, 5"]),
+        ("the", []),
+    ],
+)
+def test_events_are_found_by_the_words_that_tell_them(
+    told: Site, question: str, events: list[str]
+) -> None:
+    assert found(told, question) == events
+
+
+def test_a_name_alone_does_not_stand_for_its_id(told: Site) -> None:
+    assert found(told, "clinic") == ["Membership.MemberAdmitted, 1"]
+
+
+def test_transactions_are_found_by_the_words_that_tell_them(told: Site) -> None:
+    for function in ("approve", "reject"):
+        call = {"contract": "JobRegistry", "function": function, "args": [JOB, OWN, HASH]}
+        with told.store.begin() as session:
+            session.add(ChainTx(intent=f"job:{JOB}:{function}", call={**call, "address": ACCOUNT}))
+    assert found(told, "approve the job", "transaction") == [f"job:{JOB}:approve"]
+    assert found(told, "否决任务", "transaction") == [f"job:{JOB}:reject"]
+    assert found(told, "nothing of the kind", "transaction") == []
 
 
 # ── How far behind ───────────────────────────────────────────────────────────────────────────

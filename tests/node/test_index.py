@@ -145,7 +145,7 @@ def test_a_site_is_found_by_its_name_and_by_the_beginning_of_its_id(site: Site) 
     id = happen(site, 5, name="North Bank", endpoint="https://north.example")
     update(site)
     for question in ("north", "bank north", id[:20], id, "north.example"):
-        assert links(site, question)[0] == f"/sites#{id}", question
+        assert links(site, question)[0] == f"/sites/{id}", question
 
 
 def test_hits_come_by_kind_and_the_newest_first(site: Site) -> None:
@@ -242,7 +242,7 @@ def test_a_rewritten_block_is_read_anew(site: Site) -> None:
     new = happen(site, 2, fork="b", name="New")
     update(site)
     assert links(site, "old") == []
-    assert links(site, "new")[0] == f"/sites#{new}"
+    assert links(site, "new")[0] == f"/sites/{new}"
     assert links(site, "stays")
 
 
@@ -307,4 +307,4 @@ def test_a_head_of_an_impossible_size_is_read_like_any_event(site: Site, size: i
     after = happen(site, 2, name="Afterwards")
     update(site)
     assert links(site, "0x" + "cd" * 32) == ["/events?block=1#e1-0"]
-    assert f"/sites#{after}" in links(site, "afterwards")
+    assert f"/sites/{after}" in links(site, "afterwards")

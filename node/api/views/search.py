@@ -19,6 +19,7 @@ from node.index.finding import NEWEST, find
 from node.index.indexing import behind
 from node.index.words import LEAST_BEGINNING, LEAST_HEX, WHOLE_ID
 from node.store import AuditEntry, ChainTx, Person
+from node.ui.meanings import is_asked, meant_by
 
 if TYPE_CHECKING:
     from node.site import Site
@@ -27,6 +28,7 @@ MAX_QUERY = 100
 PER_KIND = 6
 PER_PAGE = 50
 ASIDE = 10  # of what is not in the index
+NEWEST_TRANSACTIONS = 500
 
 
 class Hit(Shown):
@@ -83,6 +85,7 @@ def search(
             limit=PER_KIND if kind is None else PER_PAGE,
             kinds=tuple(KINDS) if kind is None else (kind,),
             below=below,
+            meaning=meant_by,
         )
         groups = [
             Group(
@@ -127,6 +130,8 @@ def _aside(session: Session, text: str, with_people: bool) -> list[Hit]:
         found += _by_number(session, int(text))
     if lowered.startswith("0x") and LEAST_HEX <= len(text) <= WHOLE_ID:
         found += _transactions(session, lowered)
+    elif len(text) >= LEAST_BEGINNING:
+        found += _transactions_by_words(session, text)
     if lowered and lowered.isascii() and len(text) >= LEAST_BEGINNING:
         found += _types(session, lowered)
     if with_people and len(text) >= LEAST_BEGINNING:
@@ -145,6 +150,17 @@ def _transactions(session: Session, text: str) -> Iterator[Hit]:
         select(ChainTx).where(begun | (ChainTx.tx_hash == text)).limit(ASIDE)
     ):
         yield Hit(kind="transaction", label=row.intent, link=f"/transactions/{row.id}")
+
+
+def _transactions_by_words(session: Session, text: str) -> Iterator[Hit]:
+    """Of this site's newest transactions those whose sentence or intent has all the words."""
+    called = (ChainTx.call["contract"].as_string(), ChainTx.call["function"].as_string())
+    newest = select(ChainTx.id, ChainTx.intent, *called).order_by(ChainTx.id.desc())
+    found = 0
+    for id, intent, contract, function in session.execute(newest.limit(NEWEST_TRANSACTIONS)):
+        if found < ASIDE and is_asked(text, contract, function, intent):
+            found += 1
+            yield Hit(kind="transaction", label=intent, link=f"/transactions/{id}")
 
 
 def _types(session: Session, text: str) -> Iterator[Hit]:
