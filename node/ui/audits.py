@@ -30,7 +30,7 @@ def audit_page(request: Request) -> dict[str, Any]:
     """The question is shown to those who may act here, whoever may read the pages."""
     shown = audits.show(site_of(request), names_of(request), id_of(request))
     if not access.is_operator(request):
-        hidden = dict.fromkeys(("text", "scope", "problem", "verdict"))
+        hidden = dict.fromkeys(audits.AT_THE_TWO_SIDES)
         shown = shown.model_copy(update={**hidden, "file": False})
     return {"audit": shown}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,7 +33,8 @@ from node.packs import Wanted, pack
 from node.store import Alert, AuditQuestion, AuditRequest
 from tests.node import consortium, test_cli
 from tests.node.consortium import ChainSite, Consortium, sync_of
-from tests.node.face import is_problem, operator
+from tests.node.face import is_problem, operator, serving, token_of, visitor
+from tests.node.test_cli import Run
 from tests.node.told import told
 from tests.node.two_sites import _listen, _Server
 
@@ -191,7 +193,7 @@ async def test_what_an_answer_hides_it_says(world: World) -> None:
 
 
 async def test_the_digest_on_the_chain_does_not_tell_what_is_asked(world: World) -> None:
-    parts = {
+    parts: dict[str, Any] = {
         "site": world.shop.id,
         "asker": world.bank.id,
         "scope": dict.fromkeys(("from", "until", "site", "dataset")),
@@ -401,7 +403,7 @@ async def test_another_question_than_the_chain_has_the_digest_of_is_not_taken(
 def test_a_file_that_is_no_question_is_refused_at_its_place(
     where: str, change: dict[str, Any]
 ) -> None:
-    question = {
+    question: dict[str, Any] = {
         "type": "audit-question",
         "version": 1,
         "network": {"chainId": 1, "consortium": "0x" + "00" * 20},
@@ -412,7 +414,7 @@ def test_a_file_that_is_no_question_is_refused_at_its_place(
         "nonce": NOBODY,
     }
     assert read_question(canonical.dumps(question) + b"\n").kind == "everything"
-    scope = question["scope"] | change.pop("scope", {})  # type: ignore[operator]
+    scope = question["scope"] | change.pop("scope", {})
     with pytest.raises(VerificationFailed) as found:
         read_question(canonical.dumps(question | change | {"scope": scope}) + b"\n")
     assert found.value.where == where
@@ -466,3 +468,82 @@ async def test_an_audit_over_http(world: World, bank: httpx.AsyncClient) -> None
     every = (await bank.get("/v1/audits", params={"limit": 200})).json()["items"]
     assert seen == [each["id"] for each in every]
     is_problem(await bank.post("/v1/audits", json={"site": "shop"}), 422, "InvalidRequest")
+
+
+async def test_an_audit_on_pages_in_both_languages(world: World, bank: httpx.AsyncClient) -> None:
+    id = await world.asked(about=world.bank.id)
+    form = (await bank.get("/audits/new")).text
+    assert "Ask for evidence" in form
+    assert world.shop.id in form
+    assert f'value="{world.bank.id}"' not in form.split('name="about"')[0]  # nobody asks himself
+    at_shop = create_app(world.shop.settings.home, world.shop)
+    async with operator(world.shop, at_shop) as shop:
+        assert f"/audits/{id}" in (await shop.get("/waiting")).text
+        page = (await shop.get(f"/audits/{id}")).text
+        assert WHY in page
+        assert "Make the pack and answer" in page
+    await world.answered(id)
+    page = (await bank.get(f"/audits/{id}", params={"lang": "zh"})).text
+    assert "答复成立" in page
+    assert f"/v1/audits/{id}/pack" in page
+    listed = (await bank.get("/audits", params={"state": "ANSWERED"})).text
+    assert f"/audits/{id}" in listed
+    assert f"/audits/{id}" not in (await bank.get("/audits", params={"state": "SILENT"})).text
+    twin = (await bank.get(f"/audits/{id}.json")).json()["audit"]
+    assert twin["verdict"]["ok"] is True
+
+
+async def test_strangers_see_that_a_site_was_silent_and_not_what_was_asked(world: World) -> None:
+    id = await world.asked()
+    world.bank.change(explorer_open=True)
+    try:
+        app = create_app(world.bank.settings.home, world.bank)
+        async with visitor(world.bank, app) as stranger:
+            page = await stranger.get(f"/audits/{id}.json")
+            assert page.json()["audit"]["state"] == "OPEN"
+            assert page.json()["audit"]["text"] is None
+            assert WHY not in (await stranger.get(f"/audits/{id}")).text
+            assert (await stranger.get("/audits")).status_code == 200
+            assert (await stranger.get("/audits/new.json")).status_code == 401
+            assert (await stranger.get(f"/v1/audits/{id}/pack")).status_code == 401
+    finally:
+        world.bank.change(explorer_open=False)
+    await world.answered(id)
+
+
+@pytest.fixture(scope="module")
+def at_bank(founded: Consortium) -> Iterator[tuple[str, ...]]:
+    with serving(founded.bank) as url:
+        yield ("--url", url, "--token", token_of(founded.bank))
+
+
+@pytest.fixture(scope="module")
+def at_shop(founded: Consortium) -> Iterator[tuple[str, ...]]:
+    with serving(founded.shop) as url:
+        yield ("--url", url, "--token", token_of(founded.shop))
+
+
+async def test_an_audit_from_the_command_line(
+    world: World,
+    run: Run,
+    at_bank: tuple[str, ...],
+    at_shop: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    asked = run("audit", "ask", "shop", "--text", WHY, "--wait", "0", "--json", *at_bank)
+    assert asked.code == 0, asked.err
+    id = asked.json["id"]
+    await world.settle(3)
+    assert id in run("audit", "requests", "--state", "OPEN", *at_shop).out
+    answered = run("audit", "answer", id, "--redact", "name", "--wait", "0", *at_shop)
+    assert answered.code == 0, answered.err
+    await world.settle()
+    assert "holds" in run("audit", "request", id, *at_bank).out
+    pack, question = tmp_path / "answer.json", tmp_path / "question.json"
+    saved = run("audit", "save", id, "--out", pack, "--question", question, *at_bank)
+    assert saved.code == 0, saved.err
+    request = world.network.auditrequests.request(id)
+    found = verify_answer(pack.read_bytes(), question.read_bytes(), request, world.network)
+    assert found.ok
+    again = run("audit", "answer", id, "--wait", "0", "--json", *at_shop)
+    assert again.code == 0  # the one answer that there is

@@ -86,6 +86,10 @@ class AuditDetails(AuditShown):
     file: bool
 
 
+AT_THE_TWO_SIDES = ("asker", "text", "scope", "brought_at", "problem", "verdict")
+"""What `AuditDetails` has beyond what the chain tells everybody."""
+
+
 class AuditWaiting(Shown):
     """A request that this site has to answer before `until` (block time)."""
 
@@ -133,9 +137,7 @@ def show(site: Site, names: Names, id: str) -> AuditDetails:
         raise NotFound("NotFound", "no confirmed block has this request for an audit", found=id)
     facts = _facts(site, names, row, now)
     if asked is None:
-        nothing = dict.fromkeys(
-            ("asker", "text", "scope", "brought_at", "problem", "verdict"),
-        )
+        nothing: dict[str, Any] = dict.fromkeys(AT_THE_TWO_SIDES)
         return AuditDetails(**facts, **nothing, file=False)
     question = read_question(asked.content.encode())
     scope = question.scope
@@ -203,9 +205,7 @@ def state_of(row: AuditRequest, now: int) -> State:
     return "OPEN" if now < row.until else "SILENT"
 
 
-def _in_state(
-    query: Select[tuple[AuditRequest]], state: State | None, now: int
-) -> Select[tuple[AuditRequest]]:
+def _in_state(query: Select[AuditRequest], state: State | None, now: int) -> Select[AuditRequest]:
     if state in ("ANSWERED", "ANSWERED_LATE"):
         late = AuditRequest.is_late.is_(state == "ANSWERED_LATE")
         return query.where(AuditRequest.pack.is_not(None), late)
