@@ -4,7 +4,7 @@ The file is canonical JSON (RFC 8785) and a newline, nothing else. Ids, digests,
 are 0x-hex in lower case, addresses checksummed, blocks numbers, times RFC 3339 text, public keys
 0x-hex, signatures base64. Integers of 64 bits and more in a grant's terms are decimal text.
 
-    version         2
+    version         3
     network         chainId, consortium, jobRegistry
     job             id, proposer, member, specification (digest), algorithm (code digest),
                     purpose, deadline, and the blocks proposedAt, approvedAt, startedAt, endedAt
@@ -26,11 +26,14 @@ are 0x-hex in lower case, addresses checksummed, blocks numbers, times RFC 3339 
                     `chain.entries`) and its inclusion proof under the anchored head (RFC 6962).
                     Among them are, with the fields that are looked at, every `message.sent` and
                     `message.received`, `task.finished` for each output, and `result.attested`
-    messages        count, bytes, reconciled (true), digest: see `messages_section`
+    reconciliation  what the logs tell alike: agrees (true), messages, approvals, grantUses and
+                    results: how many of each stand in both logs of their parties, with the
+                    receiver's receipt; bytes, digest of all lines, and keys [{site, id,
+                    publicKey}] that signed the receipts: see `chain.reconciliation`
     issued          by (site), at, keyId
     sections        SHA-256 of the canonical bytes of each of the ten sections above, by name
     signatures      [{site, keyId, signature}]: Ed25519 over the canonical bytes of
-                    {"sections": …, "version": 2}; the issuer's is required, others may follow
+                    {"sections": …, "version": 3}; the issuer's is required, others may follow
 
 `network_section`, `job_section`, `parties_section` and `model_section` say what the chain says; a
 node builds a certificate with them, and `chain.evidence` holds a certificate against them.
@@ -47,7 +50,6 @@ from pydantic.alias_generators import to_camel
 from chain import canonical
 from chain.consents import GrantRecord, GrantState
 from chain.datasets import Version
-from chain.entries import open_entry
 from chain.errors import VerificationFailed
 from chain.jobs import JobUse
 from chain.sites import REQUEST, Key
@@ -55,7 +57,7 @@ from chain.sites import REQUEST, Key
 if TYPE_CHECKING:
     from chain.network import Network
 
-VERSION = 2
+VERSION = 3
 MAX_BYTES = 64 * 1024 * 1024
 MAX_INTEGER = canonical.MAX_INTEGER
 SECTIONS = (
@@ -67,11 +69,9 @@ SECTIONS = (
     "model",
     "steps",
     "logs",
-    "messages",
+    "reconciliation",
     "issued",
 )
-SENT = "fatechain.message.sent.v1"
-RECEIVED = "fatechain.message.received.v1"
 FINISHED = "fatechain.task.finished.v1"
 ATTESTED = "fatechain.result.attested.v1"
 
@@ -85,17 +85,18 @@ Time = Annotated[
     str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$")
 ]
 Base64 = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
+PublicKey = Annotated[str, Field(pattern=r"^0x([0-9a-f]{2}){1,1024}$")]
 # No Literal: it takes true for 1 and 1 for true, which are other bytes.
 FormatVersion = Annotated[int, Field(ge=VERSION, le=VERSION)]
 
 
 def _require_true(value: bool) -> bool:
     if not value:
-        raise ValueError("not reconciled")
+        raise ValueError("the logs do not agree")
     return value
 
 
-Reconciled = Annotated[bool, AfterValidator(_require_true)]
+Agrees = Annotated[bool, AfterValidator(_require_true)]
 
 
 class _Part(BaseModel):
@@ -167,7 +168,7 @@ class DatasetPart(_Part):
 
 class KeyPart(_Part):
     id: Hash
-    public_key: Annotated[str, Field(pattern=r"^0x([0-9a-f]{2}){1,1024}$")]
+    public_key: PublicKey
 
 
 class PartyPart(_Part):
@@ -234,11 +235,21 @@ class LogPart(_Part):
     entries: list[EntryPart]
 
 
-class MessagesPart(_Part):
-    count: Number
+class ReceiptKeyPart(_Part):
+    site: Hash
+    id: Hash
+    public_key: PublicKey
+
+
+class ReconciliationPart(_Part):
+    agrees: Agrees
+    messages: Number
+    approvals: Number
+    grant_uses: Number
+    results: Number
     bytes: Number
-    reconciled: Reconciled
     digest: Hash
+    keys: Annotated[list[ReceiptKeyPart], Field(max_length=1000)]
 
 
 class IssuedPart(_Part):
@@ -256,7 +267,7 @@ class SectionsPart(_Part):
     model: Hash
     steps: Hash
     logs: Hash
-    messages: Hash
+    reconciliation: Hash
     issued: Hash
 
 
@@ -278,7 +289,7 @@ class Body(_Part):
     model: ModelPart | None
     steps: Annotated[list[StepPart], Field(min_length=1)]
     logs: list[LogPart]
-    messages: MessagesPart
+    reconciliation: ReconciliationPart
     issued: IssuedPart
 
 
@@ -492,107 +503,3 @@ def _grant(network: "Network", grant: str, block: int, timestamp: int) -> dict[s
         "fromBlock": record.from_block,
         "state": str(state_at(record, block, timestamp)),
     }
-
-
-# ── what the logs say
-
-
-class _Message(BaseModel):
-    """What a message entry tells; what else it holds is its site's affair."""
-
-    model_config = ConfigDict(
-        strict=True, extra="ignore", alias_generator=to_camel, validate_by_alias=True
-    )
-
-    job: Hash
-    step: Text
-    attempt: Number
-    sender: Hash
-    receiver: Hash
-    message_kind: Text
-    n: Number
-    digest: Hash
-    size: Number
-
-    @property
-    def address(self) -> tuple[Any, ...]:
-        return (self.step, self.attempt, self.sender, self.receiver, self.message_kind, self.n)
-
-
-def messages_section(job: str, logs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Holds both ends of all messages against each other, from `logs` as in a certificate.
-
-    `digest` is the SHA-256 of the canonical list of {step, attempt, sender, receiver, messageKind,
-    n, digest, size}, one per message, sorted by these in this order. An entry that repeats another
-    (a message sent again) counts once. Raises VerificationFailed where one end tells something else
-    than the other, or nothing, or tells it of another job or site, and where an entry discloses
-    what it did not commit to.
-    """
-    ends: dict[str, dict[tuple[Any, ...], tuple[_Message, str]]] = {SENT: {}, RECEIVED: {}}
-    for number, log in enumerate(logs):
-        for position, part in enumerate(log["entries"]):
-            kind = part["entry"].get("type")
-            if kind in ends:
-                where = f"$.logs[{number}].entries[{position}]"
-                _enter(ends[kind], _message(part, kind, log["site"], job, where), where)
-    sent, received = ends[SENT], ends[RECEIVED]
-    for one, other, said in ((sent, received, "received"), (received, sent, "sent")):
-        for address, (message, where) in one.items():
-            if address not in other:
-                raise VerificationFailed(where, f"no entry that it was {said}", "one at each end")
-            _require_same(message, other[address][0], where)
-    stated = [
-        {
-            **dict(zip(("step", "attempt", "sender", "receiver"), address[:4], strict=True)),
-            "messageKind": address[4],
-            "n": address[5],
-            "digest": message.digest,
-            "size": message.size,
-        }
-        for address, (message, _) in sorted(sent.items(), key=lambda item: item[0])
-    ]
-    return {
-        "count": len(sent),
-        "bytes": sum(message.size for message, _ in sent.values()),
-        "reconciled": True,
-        "digest": canonical.digest_of(stated),
-    }
-
-
-def is_message(told: Mapping[str, Any]) -> bool:
-    """Whether the fields that an entry discloses are those of a message, each of its kind."""
-    try:
-        _Message.model_validate(dict(told))
-    except ValueError:
-        return False
-    return True
-
-
-def _message(part: Mapping[str, Any], kind: str, site: str, job: str, where: str) -> _Message:
-    told = open_entry(part, where)
-    where = f"{where}.disclosed"
-    try:
-        message = _Message.model_validate(told)
-    except ValueError as error:
-        raise VerificationFailed(where, "not a message's data", "its fields") from error
-    if message.job != job:
-        raise VerificationFailed(f"{where}.job", message.job, job)
-    end, name = (message.sender, "sender") if kind == SENT else (message.receiver, "receiver")
-    if end != site:
-        raise VerificationFailed(f"{where}.{name}", end, f"the site of the log, {site}")
-    return message
-
-
-def _enter(
-    known: dict[tuple[Any, ...], tuple[_Message, str]], message: _Message, where: str
-) -> None:
-    first, _ = known.setdefault(message.address, (message, where))
-    _require_same(message, first, where)
-
-
-def _require_same(message: _Message, other: _Message, where: str) -> None:
-    for name in ("digest", "size"):
-        if getattr(message, name) != getattr(other, name):
-            raise VerificationFailed(
-                f"{where}.disclosed.{name}", getattr(message, name), getattr(other, name)
-            )

@@ -16,7 +16,8 @@ node is asked. What is checked, in this order:
     model           is registered for this job
     logs            each entry stands in its site's log under a head that the site anchored
     steps           each output is told by an entry of its site's log
-    messages        both ends of every message tell the same
+    reconciliation  both logs of every message tell the same, with the receiver's receipt; among
+                    them what each party declared to every other: approval, grant uses, result
 
 What of it a file shows without a chain is in `chain.standalone`.
 
@@ -47,6 +48,7 @@ from chain.certificate import (
 from chain.errors import VerificationFailed
 from chain.history import History
 from chain.jobs import Job, JobState
+from chain.reconciliation import Keys, keys_on_chain
 from chain.standalone import (
     Check,
     Look,
@@ -54,6 +56,7 @@ from chain.standalone import (
     Standalone,
     report_on,
     require,
+    require_entries,
     require_in,
     require_same,
 )
@@ -88,6 +91,24 @@ def require_anchored_by(
     require_in(where, tx_hash, transactions, "what anchored it")
 
 
+def require_shown(network: "Network", job: str, shown: Mapping[str, Any], where: str) -> None:
+    """That all entries of a log, as in a certificate, stand under the head that its site anchored.
+
+    Raises VerificationFailed at the first place that does not hold.
+    """
+    log = LogPart.model_validate(dict(shown))
+    require_on_chain(network, log, f"{where}.anchored")
+    require_entries(job, log, shown["entries"], where)
+
+
+def require_on_chain(network: "Network", log: LogPart, where: str) -> None:
+    """That the site anchored this head. Raises VerificationFailed, and ChainError for none."""
+    head = network.anchors.head_at(log.site, log.anchored.size)
+    require(f"{where}.root", log.anchored.root, head.root)
+    require(f"{where}.block", log.anchored.block, head.at_block)
+    require_anchored_by(network, log.site, head, log.anchored.tx_hash, f"{where}.txHash")
+
+
 class _OnChain(Standalone):
     """One certificate against one network."""
 
@@ -108,7 +129,7 @@ class _OnChain(Standalone):
             "model": self.registered_model,
             "logs": self.anchored_logs,
             "steps": self.logged_steps,
-            "messages": self.reconciled_messages,
+            "reconciliation": self.reconciled_logs,
         }
 
     @cached_property
@@ -130,6 +151,9 @@ class _OnChain(Standalone):
                 "a request key that the site held at the end or since",
             )
         return key.public_key
+
+    def receipt_keys(self) -> Keys:
+        return keys_on_chain(self.network, self.job, self.value["logs"])
 
     def agreement(self) -> tuple[str, dict[str, Any]]:
         job, uses = self.on_chain, self.network.jobs.uses(self.job)
@@ -166,10 +190,7 @@ class _OnChain(Standalone):
 
     def anchored(self, where: str, number: int) -> str:
         log = self.certificate.logs[number]
-        head = self.network.anchors.head_at(log.site, log.anchored.size)
-        require(f"{where}.root", log.anchored.root, head.root)
-        require(f"{where}.block", log.anchored.block, head.at_block)
-        require_anchored_by(self.network, log.site, head, log.anchored.tx_hash, f"{where}.txHash")
+        require_on_chain(self.network, log, where)
         return f"its anchored head; {self.cosigned(where, log)} cosigned it"
 
     def cosigned(self, where: str, log: LogPart) -> str:

@@ -1,8 +1,8 @@
 """What a certificate shows by itself: `verify_alone(bytes)` asks no chain and no node.
 
 It tells whether the file is whole, was signed by the keys that it names, and agrees with itself:
-the sections, signatures, specification, result, model, logs, steps and messages of the list in
-`chain.evidence`, in that order, with the same `where`. What only the chain can tell is named in
+the sections, signatures, specification, result, model, logs, steps and reconciliation of the list
+in `chain.evidence`, in that order, with the same `where`. What only the chain can tell is named in
 `ASK_THE_CHAIN`: anybody can make keys and a file that agrees with itself, so a certificate that
 holds here is worth what the reader knows of its keys, until `verify_certificate` asks the chain.
 
@@ -13,7 +13,7 @@ import base64
 import binascii
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -27,9 +27,9 @@ from chain.certificate import (
     MAX_BYTES,
     SECTIONS,
     Certificate,
+    LogPart,
     ModelPart,
     SignaturePart,
-    messages_section,
     model_digest,
     result_digest,
     section_digests,
@@ -37,6 +37,8 @@ from chain.certificate import (
 )
 from chain.entries import open_entry
 from chain.errors import ChainError, ChainUnavailable, VerificationFailed
+from chain.reconciliation import Keys, declared_in
+from chain.reconciliation import section as reconciliation_section
 
 MAX_DEPTH = 40
 """Levels of objects and lists; the format needs ten, specifications and entries have their own."""
@@ -49,6 +51,7 @@ ASK_THE_CHAIN: Mapping[str, str] = {
     "result": "that each party attested this result",
     "model": "that the model is registered as made by this job",
     "logs": "that each site anchored the head of its log, and these members cosigned it",
+    "reconciliation": "that the keys of the receipts were the sites' while the job ran",
 }
 """Subject → what a file cannot show of it."""
 
@@ -183,7 +186,7 @@ class Standalone:
             "model": self.registered_model,
             "logs": self.anchored_logs,
             "steps": self.logged_steps,
-            "messages": self.reconciled_messages,
+            "reconciliation": self.reconciled_logs,
         }
 
     # ── what the file says, and the chain knows better
@@ -203,6 +206,18 @@ class Standalone:
             part.key_id,
             "the site's request key in the file; whether it held another, the chain tells",
         )
+
+    def receipt_keys(self) -> Keys:
+        """The keys of receipts; raises VerificationFailed for one that is not the site's."""
+        of_parties = {party.site: party.request_key for party in self.certificate.parties}
+        for number, key in enumerate(self.certificate.reconciliation.keys):
+            where = f"$.reconciliation.keys[{number}]"
+            require_in(f"{where}.site", key.site, of_parties, "a party of the job")
+            stated = of_parties[key.site]
+            if key.id == stated.id:
+                require(f"{where}.publicKey", key.public_key, stated.public_key)
+        keys = self.certificate.reconciliation.keys
+        return {(key.site, key.id): key.public_key for key in keys}
 
     def agreement(self) -> tuple[str, dict[str, Any]]:
         """The digest of the specification, and what it must say."""
@@ -307,28 +322,8 @@ class Standalone:
             members = log.anchored.cosigners
             require(f"{where}.anchored.cosigners", members, sorted(set(members)))
             head = self.anchored(f"{where}.anchored", number)
-            for position in range(len(log.entries)):
-                self._included(f"{where}.entries[{position}]", number, position)
-            indices = [entry.index for entry in log.entries]
-            if indices != sorted(set(indices)):
-                raise VerificationFailed(f"{where}.entries", "out of order", "the log's order")
-            yield where, f"{len(indices)} entries of site {log.site} stand under {head}"
-
-    def _included(self, where: str, number: int, position: int) -> None:
-        log = self.certificate.logs[number]
-        part = log.entries[position]
-        told = open_entry(self._part(number, position), where)
-        merkle.require_inclusion(
-            _raw(log.anchored.root),
-            log.anchored.size,
-            part.index,
-            _raw(part.leaf_hash),
-            [_raw(sibling) for sibling in part.proof],
-            f"{where}.proof",
-        )
-        require(f"{where}.entry.source", part.entry.get("source"), log.site)
-        if self.job not in (part.entry.get("subject"), told.get("job")):
-            raise VerificationFailed(f"{where}.entry", "of something else", f"of job {self.job}")
+            require_entries(self.job, log, self.value["logs"][number]["entries"], where)
+            yield where, f"{len(log.entries)} entries of site {log.site} stand under {head}"
 
     def logged_steps(self) -> Iterator[tuple[str, str]]:
         for number, step in enumerate(self.certificate.steps):
@@ -340,12 +335,14 @@ class Standalone:
                 self._entry_of(site, FINISHED, at, **told)
             yield where, f"all parties' logs tell of the outputs of {step.step}"
 
-    def reconciled_messages(self) -> Iterator[tuple[str, str]]:
-        expected = messages_section(self.job, self.value["logs"])
-        require_same("$.messages", self.value["messages"], expected)
-        if len(self.sites) > 1 and not expected["count"]:
-            raise VerificationFailed("$.logs", "no message", "what the parties told each other")
-        yield "$.messages", f"{expected['count']} messages are told alike by both their ends"
+    def reconciled_logs(self) -> Iterator[tuple[str, str]]:
+        stated, logs = self.value["reconciliation"], self.value["logs"]
+        declared, attempt = declared_in(self.value), self.certificate.result.attempt
+        expected = reconciliation_section(self.job, logs, declared, self.receipt_keys(), attempt)
+        require_same("$.reconciliation", stated, expected)
+        told = ("messages", "approvals", "grantUses", "results")
+        counts = ", ".join(f"{expected[name]} {name}" for name in told)
+        yield "$.reconciliation", f"{counts} stand alike in both logs, with the receiver's receipt"
 
     @cached_property
     def _told(self) -> Mapping[tuple[str, str], list[dict[str, Any]]]:
@@ -372,6 +369,32 @@ class Standalone:
             if all(_same(data.get(name), value) for name, value in told.items()):
                 return
         raise VerificationFailed(where, f"no {kind} entry that tells it", f"one of site {site}")
+
+
+def require_entries(
+    job: str, log: LogPart, entries: Sequence[Mapping[str, Any]], where: str
+) -> None:
+    """That the entries are of the job, and stand under the head that the log names, in its order.
+
+    `entries` are those of `log` as they stand in the file. Raises VerificationFailed.
+    """
+    for position, (part, shown) in enumerate(zip(log.entries, entries, strict=True)):
+        at = f"{where}.entries[{position}]"
+        told = open_entry(shown, at)
+        merkle.require_inclusion(
+            _raw(log.anchored.root),
+            log.anchored.size,
+            part.index,
+            _raw(part.leaf_hash),
+            [_raw(sibling) for sibling in part.proof],
+            f"{at}.proof",
+        )
+        require(f"{at}.entry.source", part.entry.get("source"), log.site)
+        if job not in (part.entry.get("subject"), told.get("job")):
+            raise VerificationFailed(f"{at}.entry", "of something else", f"of job {job}")
+    indices = [entry.index for entry in log.entries]
+    if indices != sorted(set(indices)):
+        raise VerificationFailed(f"{where}.entries", "out of order", "the log's order")
 
 
 def require(where: str, found: Any, expected: Any) -> None:

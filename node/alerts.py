@@ -72,6 +72,8 @@ KINDS: Mapping[str, Kind] = {
     "grant.given": Kind("notice"),
     "grant.unexpected": Kind("warning"),
     "grant.revoked_in_use": Kind("warning", lasting=True),
+    # The logs of a job's parties, held against each other
+    "job.unreconciled": Kind("critical", lasting=True),
     # This node
     "chain.behind": Kind("warning", lasting=True),
     "own.damaged": Kind("critical"),

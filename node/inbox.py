@@ -22,8 +22,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from chain.reconciliation import DECLARATIONS
 from node.addresses import WireAddress
 from node.audit.transport import record_received, record_refused
+from node.double_entry import MAX_BYTES, declared_by
 from node.errors import (
     Conflict,
     Invalid,
@@ -76,7 +78,8 @@ class Inbox:
             self._arriving[sender.site] += sender.length
             try:
                 path = await self._stream(sender, address, stream)
-                return await in_thread(self._keep, sender, address, path)
+                declared = await in_thread(_declared, sender, address, path)
+                return await in_thread(self._keep, sender, address, path, declared)
             finally:
                 self._arriving[sender.site] -= sender.length
         except NodeError as refusal:
@@ -219,7 +222,13 @@ class Inbox:
             raise
         return path
 
-    def _keep(self, sender: VerifiedSender, address: WireAddress, path: Path) -> dict[str, Any]:
+    def _keep(
+        self,
+        sender: VerifiedSender,
+        address: WireAddress,
+        path: Path,
+        declared: dict[str, Any] | None,
+    ) -> dict[str, Any]:
         """Row and entry in one transaction, then the bell; the receipt is what the row holds."""
         site = self._site
         identity = site.identity
@@ -242,9 +251,8 @@ class Inbox:
                 _check_step(session, address)
                 session.add(row)
                 session.flush()
-                record_received(
-                    session, address, sender.digest, sender.length, sender.signature_text
-                )
+                told = (sender.digest, sender.length, sender.signature_text, declared)
+                record_received(session, address, *told)
         except IntegrityError:
             # The same message was put twice at once, and the other one was first.
             path.unlink(missing_ok=True)
@@ -272,6 +280,19 @@ class Inbox:
             return
         with self._site.store.begin() as session:
             record_refused(session, address, sender.site, sender.digest, refusal.code)
+
+
+def _declared(sender: VerifiedSender, address: WireAddress, path: Path) -> dict[str, Any] | None:
+    """What the body declares; a file that is refused is gone."""
+    if address.kind not in DECLARATIONS:
+        return None
+    try:
+        # One byte more than is allowed tells that it is too long.
+        with path.open("rb") as file:
+            return declared_by(address, file.read(MAX_BYTES + 1))
+    except NodeError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _check_step(session: Session, address: WireAddress) -> None:

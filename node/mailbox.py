@@ -25,6 +25,7 @@ from ml.errors import PartnerSilent
 from ml.federation import Address, Party
 from node.addresses import WireAddress
 from node.audit.transport import record_sent
+from node.double_entry import declared_by
 from node.errors import Conflict, Failed, NodeError, TooLarge, Unavailable
 from node.files import make_private, open_private
 from node.peers import site_client
@@ -78,6 +79,7 @@ class MailboxTransport:
                 found=len(body),
                 allowed=self._site.settings.max_message_bytes,
             )
+        declared = declared_by(wire, body)
         digest = await asyncio.to_thread(_digest, body)
         if await asyncio.to_thread(self._was_sent, wire, digest):
             return
@@ -89,7 +91,7 @@ class MailboxTransport:
         finally:
             if spooled is not None:
                 spooled.unlink(missing_ok=True)
-        await asyncio.to_thread(self._enter_sent, wire, digest, len(body), receipt)
+        await asyncio.to_thread(self._enter_sent, wire, digest, len(body), receipt, declared)
 
     async def _send(
         self, wire: WireAddress, body: bytes | Path, digest: str, size: int
@@ -127,11 +129,16 @@ class MailboxTransport:
         return found is not None
 
     def _enter_sent(
-        self, wire: WireAddress, digest: str, size: int, receipt: dict[str, Any]
+        self,
+        wire: WireAddress,
+        digest: str,
+        size: int,
+        receipt: dict[str, Any],
+        declared: dict[str, Any] | None,
     ) -> None:
         with self._site.store.begin() as session:
             session.add(OutMessage(**_columns(wire), digest=digest, size=size, receipt=receipt))
-            record_sent(session, wire, digest, size, receipt)
+            record_sent(session, wire, digest, size, receipt, declared)
 
     def _spool(self, body: bytes) -> Path:
         path = make_private(self._site.settings.spool / "out") / uuid.uuid4().hex

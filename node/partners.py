@@ -107,7 +107,7 @@ def release(site: Site, sender: str, job: str) -> None:
 
 def evidence(site: Site, sender: str, job: str) -> dict[str, Any]:
     """This site's own signed evidence for a job; for its parties and for auditors among members."""
-    from node.certificate import own_evidence
+    from node.evidence import own_evidence
 
     network = _network(site)
     parties = _parties_of(network, job)

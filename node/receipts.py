@@ -1,7 +1,7 @@
 """The receiver's word that it holds a message: signed over its address and digest.
 
-The sender enters the receipt's digest in its log, the receiver keeps the sender's signature; two
-logs that differ then convict somebody.
+The sender enters the receipt in its log, the receiver keeps the sender's signature; two logs that
+differ then convict somebody.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 from typing import Any
 
 from chain import canonical
+from chain.reconciliation import receipt_body
 from node.addresses import WireAddress
 from node.audit.entries import now
 from node.directory import Directory
@@ -25,15 +26,7 @@ def make_receipt(
     identity: Identity, key_id: str, address: WireAddress, digest: str, size: int
 ) -> dict[str, Any]:
     """A receipt for a body of ``size`` bytes with this 0x-hex SHA-256, signed now."""
-    receipt = {
-        "type": TYPE,
-        "address": address.to_json(),
-        "digest": digest,
-        "size": size,
-        "receiver": address.receiver,
-        "receivedAt": now(),
-        "keyId": key_id,
-    }
+    receipt = receipt_body(address.to_json(), digest, size, now(), key_id)
     signature = identity.sign(canonical.dumps(receipt))
     return receipt | {"signature": base64.b64encode(signature).decode()}
 
@@ -68,11 +61,6 @@ def verify_receipt(
     unsigned = {name: value for name, value in receipt.items() if name != "signature"}
     if not verify_bytes(key.public_key, receipt["signature"], canonical.dumps(unsigned)):
         raise _invalid(address, "its signature does not match")
-
-
-def receipt_digest(receipt: dict[str, Any]) -> str:
-    """SHA-256 of the canonical receipt, 0x-hex."""
-    return canonical.digest_of(receipt)
 
 
 def _invalid(address: WireAddress, detail: str) -> Failed:

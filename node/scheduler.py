@@ -4,7 +4,8 @@
     proposed to us  approve by a standing rule, or let it wait for a person
     approved        admission, slots reserved at ALL parties or none, then the start on the chain
     running         the next task READY and its bell rung; a failed task fails the job at all
-    succeeded       model registered, evidence exchanged and reconciled, certificate issued
+    ended           evidence of all parties collected and reconciled, by each party for itself
+    succeeded       model registered, certificate issued
 
 Partners are asked over the network, so ticks run beside the sync loop, never in it.  Slots are
 reserved by the guest's node, oldest job first, for a limited time, and given back whenever one
@@ -32,6 +33,7 @@ from node.facts import gather
 from node.jobs import deliver
 from node.lifecycle import move_task
 from node.partners import hold
+from node.reconciliation import due, reconcile_job
 from node.refusals import chain_errors
 from node.store import JobParty, LocalJob, Reservation, Task
 from node.waiting import WaitingList
@@ -87,6 +89,7 @@ class Scheduler:
         await self._start()
         self._advance()
         await self._finish()
+        await self._reconcile()
 
     @contextmanager
     def _apart(self, job_id: str) -> Iterator[None]:
@@ -293,7 +296,7 @@ class Scheduler:
     async def _finish_one(self, job: LocalJob) -> None:
         from node.certificate import issue
 
-        if job.certificate is not None:
+        if job.certificate is not None or not self._agrees(job):
             return
         if job.kind == "train" and job.model_id is None:
             self._register_model(job)
@@ -310,6 +313,29 @@ class Scheduler:
             self.pauses.succeeded(key)
         else:
             self.pauses.failed(key)
+
+    # ── Ended: all parties' logs against each other ──────────────────────────────────────────
+
+    def _agrees(self, job: LocalJob) -> bool:
+        """Not if the logs were found to differ: `_reconcile` asks the parties again."""
+        return job.reconciliation is None or bool(job.reconciliation["agrees"])
+
+    async def _reconcile(self) -> None:
+        for job in self._unpaused(due(self.site, time.time())):
+            with self._apart(job.id):
+                await self._reconcile_one(job)
+
+    async def _reconcile_one(self, job: LocalJob) -> None:
+        key = ("reconcile", job.id)
+        if not self.pauses.is_due(key):
+            return
+        try:
+            await reconcile_job(self.site, job.id)
+        except NodeError as problem:
+            log.info("reconciliation of %s: %s", job.id, problem)
+            self.pauses.failed(key)
+        else:
+            self.pauses.succeeded(key)
 
     def _register_model(self, job: LocalJob) -> None:
         from chain.certificate import model_digest

@@ -27,6 +27,8 @@ import rfc8785
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from chain.reconciliation import Declaration, declared_at_start
+from chain.reconciliation import result as declaration_of
 from ml import algorithm as catalogue
 from ml.federation import GUEST, HOST, Channel, Message, Party
 from ml.protocols import psi
@@ -35,6 +37,7 @@ from node.audit.entries import record
 from node.budget import ProductBudget
 from node.chain_tx import want
 from node.columns import Limits, limited
+from node.double_entry import declare
 from node.errors import Failed, Refused
 from node.files import make_private, write_private
 from node.privacy import released, require_rows
@@ -131,7 +134,11 @@ def files_digest(files: Mapping[str, bytes]) -> str:
 
 
 async def align(step: Step) -> Output:
-    """psi: which of this party's rows all parties have, in the common order."""
+    """psi: which of this party's rows all parties have, in the common order.
+
+    First of all each party tells what it approved, and under which grants its data is used.
+    """
+    await declare(step.channel, _agreed(step))
     table = local_table(step)
     least = step.site.settings.privacy_min_rows
     require_rows(len(table), least, "the dataset")
@@ -140,6 +147,11 @@ async def align(step: Step) -> Output:
     program = {GUEST: psi.guest, HOST: psi.host}[step.me.role]
     rows = await program(step.channel, params, table)
     return Output({"rows.npy": _array_bytes(rows)})
+
+
+def _agreed(step: Step) -> list[Declaration]:
+    with chain_errors():
+        return declared_at_start(step.site.network(), step.job_id)
 
 
 async def train(step: Step) -> Output:
@@ -215,7 +227,10 @@ async def predict(step: Step) -> Output:
 
 
 async def conclude(step: Step) -> Output:
-    """result: exchange salted digests and metrics, and attest the result that all arrive at."""
+    """result: exchange salted digests and metrics, and attest the result that all arrive at.
+
+    Each tells the others which it is before it attests.
+    """
     made_by = "train" if step.specification.kind == "train" else "predict"
     mine = salted_digest(step.read(made_by, "salt"), step.read(made_by, "part.bin"))
     metrics = await _agreed_metrics(step)
@@ -227,6 +242,9 @@ async def conclude(step: Step) -> Output:
         parts[party.site] = said.digest
     result = result_document(step.job_id, step.attempt, parts, metrics)
     digest = digest_of(rfc8785.dumps(result))
+    sites = [party.site for party in step.channel.parties]
+    arrived = [declaration_of(step.job_id, site, step.attempt, digest) for site in sites]
+    await declare(step.channel, arrived)
     with chain_errors():
         call = step.site.network().jobs.attest(step.job_id, step.me.site, digest)
 

@@ -159,6 +159,7 @@ class LocalJob(Base):
     result: Mapped[dict[str, Any] | None]  # {"digest", "parts", "metrics", "attempt"}
     model_id: Mapped[str | None] = mapped_column(String(66))
     certificate: Mapped[str | None]  # path below the home
+    reconciliation: Mapped[dict[str, Any] | None]  # the verdict of node.reconciliation
     created_at: Mapped[float] = mapped_column(default=time.time, index=True)
     started_at: Mapped[float | None]
     ended_at: Mapped[float | None]

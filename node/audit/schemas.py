@@ -105,6 +105,9 @@ MESSAGE = {
     "n": whole("number among those of its kind and direction"),
     "digest": text("SHA-256 of the body, the same at both ends"),
     "size": whole("bytes of the body"),
+    "declared": maybe(
+        Field(OBJECT, "the body, where it says what a party approved, had used, or arrived at")
+    ),
 }
 WHY = {
     "code": maybe(text("code of the reason")),
@@ -308,7 +311,7 @@ EVENTS: Mapping[str, Event] = {
         JOB,
         "a partner acknowledged a message of ours",
         **MESSAGE,
-        receipt=Field(OBJECT, "digest and key of its signed receipt"),
+        receipt=Field(OBJECT, "time, key and signature of the receipt that it signed"),
     ),
     "message.received": Event.of(
         JOB,
@@ -345,11 +348,15 @@ EVENTS: Mapping[str, Event] = {
         JOB,
         "the parties' logs of the job were held against each other",
         agrees=flag("whether they tell the same"),
-        count=maybe(whole("messages")),
-        bytes=maybe(whole("their bytes")),
-        reconciled=maybe(flag("as in the certificate")),
-        digest=maybe(text("SHA-256 over the messages")),
-        where=maybe(text("where they differ")),
+        messages=whole("messages that they tell alike"),
+        approvals=whole("approvals"),
+        grantUses=whole("uses of grants"),
+        results=whole("results"),
+        bytes=whole("bytes of all of them"),
+        digest=text("SHA-256 over all of them"),
+        differences=maybe(whole("lines that are missing or different")),
+        sites=maybe(Field(LIST, "sites in whose logs")),
+        where=maybe(text("the first of them, in words")),
     ),
     "job.certified": Event.of(
         JOB,

@@ -13,24 +13,36 @@ from sqlalchemy.orm import Session
 
 from node.addresses import WireAddress
 from node.audit.entries import record
-from node.receipts import receipt_digest
 
 
 def record_sent(
-    session: Session, address: WireAddress, digest: str, size: int, receipt: dict[str, Any]
+    session: Session,
+    address: WireAddress,
+    digest: str,
+    size: int,
+    receipt: dict[str, Any],
+    declared: dict[str, Any] | None = None,
 ) -> None:
-    """The receiver acknowledged a message of ours."""
-    told = {"digest": receipt_digest(receipt), "keyId": receipt["keyId"]}
-    data = _data(address, digest, size) | {"receipt": told}
+    """The receiver acknowledged a message of ours; ``declared`` is what it says, if that is told.
+
+    What the entry tells besides is the rest of the receipt, so it is kept whole.
+    """
+    signed = {name: receipt[name] for name in ("receivedAt", "keyId", "signature")}
+    data = _data(address, digest, size, declared) | {"receipt": signed}
     record(session, "message.sent", address.job, data, "worker")
 
 
 def record_received(
-    session: Session, address: WireAddress, digest: str, size: int, signature_text: str
+    session: Session,
+    address: WireAddress,
+    digest: str,
+    size: int,
+    signature_text: str,
+    declared: dict[str, Any] | None = None,
 ) -> None:
     """A message for us is on disk; its sender signed for it."""
     evidence = "0x" + hashlib.sha256(signature_text.encode()).hexdigest()
-    data = _data(address, digest, size) | {"signatureDigest": evidence}
+    data = _data(address, digest, size, declared) | {"signatureDigest": evidence}
     record(session, "message.received", address.job, data, address.sender)
 
 
@@ -42,9 +54,11 @@ def record_refused(
     record(session, "message.refused", address.job, data, site)
 
 
-def _data(address: WireAddress, digest: str, size: int) -> dict[str, Any]:
-    """The members by which two logs are held against each other."""
-    return {
+def _data(
+    address: WireAddress, digest: str, size: int, declared: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The members by which two logs are held against each other, and what is declared."""
+    told = {
         "job": address.job,
         "step": address.step,
         "attempt": address.attempt,
@@ -55,3 +69,4 @@ def _data(address: WireAddress, digest: str, size: int) -> dict[str, Any]:
         "digest": digest,
         "size": size,
     }
+    return told if declared is None else told | {"declared": declared}

@@ -128,11 +128,13 @@ def _people(story: Story) -> Table:
 
 
 def _evidence(outcome: Outcome) -> Table:
-    messages = outcome.messages
+    told = outcome.reconciliation
     checks = outcome.verification["checks"]
     table = _table("The evidence", "what", "found")
-    reconciled = "equal in both logs" if messages["reconciled"] else "[red]the logs differ[/]"
-    table.add_row("messages between the parties", f"{messages['count']:,}, {reconciled}")
+    table.add_row("messages in both logs", f"{told['messages']:,}, each with its receipt")
+    names = ("approvals", "grantUses", "results")
+    counts = " · ".join(f"{told[name]}" for name in names)
+    table.add_row("approvals · uses of grants · results in both logs", counts)
     verdict = "holds" if outcome.verification["ok"] else "[red]does not hold[/]"
     table.add_row("certificate, verified by Clear Audit", f"{verdict} ({len(checks)} checks)")
     table.add_row("the same in a browser, from a disk", _seen(outcome))

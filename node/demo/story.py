@@ -81,10 +81,10 @@ class Outcome:
     explorer: str = ""
 
     @property
-    def messages(self) -> dict[str, Any]:
-        """What the certificate says of the messages of both sides."""
+    def reconciliation(self) -> dict[str, Any]:
+        """What the certificate says that both logs tell alike."""
         assert self.certificate is not None
-        found: dict[str, Any] = json.loads(self.certificate.read_bytes())["messages"]
+        found: dict[str, Any] = json.loads(self.certificate.read_bytes())["reconciliation"]
         return found
 
     @property
@@ -397,7 +397,7 @@ def to_line(outcome: Outcome) -> str:
         "verified_in_browser": isinstance(outcome.seen, Seen) and not outcome.seen.failed,
         "removed_line_found_at": outcome.removal and outcome.removal.found[0]["index"],
         "job_seconds": round(outcome.job_seconds, 1),
-        "messages": outcome.messages["count"],
+        "messages": outcome.reconciliation["messages"],
         "gas": sum(outcome.gas.values()),
         "explorer": outcome.explorer,
     }

@@ -1316,6 +1316,14 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "code.DatabaseUnavailable": ("The database does not answer", "数据库无响应"),
     "code.ReconciliationFailed": ("The logs contradict each other", "日志相互矛盾"),
     "code.EvidenceInvalid": ("The evidence is invalid", "证据无效"),
+    "code.EvidencePending": (
+        "A party has not anchored its log after the end of the job",
+        "有参与方在任务结束后尚未锚定日志",
+    ),
+    "code.DeclarationDiffers": (
+        "A party declares something else than the chain",
+        "参与方的声明与链上不符",
+    ),
     "code.CertificateInvalid": ("The certificate is invalid", "证书无效"),
     "code.IdempotencyConflict": ("The key was used for another request", "幂等键已用于其他请求"),
     "code.InvalidRequest": ("The request is invalid", "请求无效"),
@@ -1675,6 +1683,15 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "alert.grant.unexpected.do": (
         "Ask who signed it; revoke it if nobody did.",
         "询问由谁签署；若无人签署，请撤销。",
+    ),
+    "alert.job.unreconciled": (
+        "The logs of a job's parties do not agree",
+        "任务各方的日志不一致",
+    ),
+    "alert.job.unreconciled.do": (
+        "See the job: it names the line and the site in whose log it is missing or different. "
+        "Ask that site; it is looked at again every hour.",
+        "请查看任务：其中列出缺失或不同的记录及所属站点。请询问该站点；系统每小时重新核对。",
     ),
     "alert.grant.revoked_in_use": (
         "A job runs on a grant that was revoked",

@@ -374,7 +374,7 @@ def test_what_only_the_chain_can_tell_is_said_in_full(reader: Reader) -> None:
 
 
 def test_nothing_that_a_failed_file_states_is_repeated_as_a_fact(reader: Reader) -> None:
-    reader.give(resealed(lambda body: body["messages"].update(count=99)))
+    reader.give(resealed(lambda body: body["reconciliation"].update(messages=99)))
     expect(reader.page.locator("#about")).to_be_hidden()
     expect(reader.page.locator("#open")).to_be_hidden()
 

@@ -4,6 +4,7 @@
 to find each of `LIES` at the same place.
 """
 
+import base64
 import copy
 import json
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chain import canonical, merkle
-from chain.certificate import SECTIONS, Signer, messages_section, result_digest, seal
-from chain.entries import commitment
+from chain.certificate import SECTIONS, Signer, result_digest, seal
+from chain.entries import commit, commitment, disclose
+from chain.reconciliation import receipt_body
 
 CERTIFICATE = (Path(__file__).parent.parent / "vectors" / "certificate.json").read_bytes()
 VALUE: dict[str, Any] = json.loads(CERTIFICATE)
@@ -45,12 +47,6 @@ def rewritten(change: Change) -> bytes:
     return canonical.dumps(value) + b"\n"
 
 
-def bracketed(body: dict[str, Any]) -> None:
-    """A specification with a long text of quotes, backslashes and brackets: no lie."""
-    body["specification"]["note"] = '[{\\"' * 300_000
-    body["job"]["specification"] = canonical.digest_of(body["specification"])
-
-
 def _drop(log: int, kind: str) -> Change:
     """The issuer leaves out the first entry of that kind."""
 
@@ -62,10 +58,81 @@ def _drop(log: int, kind: str) -> Change:
 
 
 def _drop_messages(body: dict[str, Any]) -> None:
-    """Of both logs, and states it."""
+    """Of both logs."""
     for log in body["logs"]:
         log["entries"] = [e for e in log["entries"] if ".message." not in e["entry"]["type"]]
-    body["messages"] = messages_section(body["job"]["id"], body["logs"])
+
+
+def _drop_line(kind: str, sender: int) -> Change:
+    """Both logs leave out what a party declared."""
+
+    def change(body: dict[str, Any]) -> None:
+        site = VALUE["parties"][sender]["site"]
+        for log in body["logs"]:
+            log["entries"] = [
+                part
+                for part in log["entries"]
+                if [part["disclosed"].get(name, ["", ""])[1] for name in ("messageKind", "sender")]
+                != [kind, site]
+            ]
+
+    return change
+
+
+def _drop_declaration(log: int, kind: str, what: str) -> Change:
+    """One log leaves out the first entry of that kind about a declaration."""
+
+    def change(body: dict[str, Any]) -> None:
+        entries = body["logs"][log]["entries"]
+        entries.remove(body["logs"][log]["entries"][entry_of(log, kind, what)])
+
+    return change
+
+
+def entry_of(log: int, kind: str, what: str) -> int:
+    """The first entry of a kind (sent, received) about a message of that kind."""
+    for position, part in enumerate(VALUE["logs"][log]["entries"]):
+        told = part["disclosed"].get("messageKind", ["", ""])[1]
+        if part["entry"]["type"] == f"fatechain.message.{kind}.v1" and told == what:
+            return position
+    raise LookupError(f"no {what} was {kind}")
+
+
+def _agreed(position: int, **changes: Any) -> Change:
+    """The bank tells another thing in an entry that it was sent, the shop the same, with a receipt.
+
+    With ``n`` it stands beside what was there.
+    """
+
+    def change(body: dict[str, Any]) -> None:
+        sent = body["logs"][0]["entries"][position]
+        told = {name: value for name, (_, value) in sent["disclosed"].items()} | changes
+        when, key_id = (told["receipt"][name] for name in ("receivedAt", "keyId"))
+        names = ("job", "step", "attempt", "sender", "receiver", "n")
+        address = {name: told[name] for name in names} | {"kind": told["messageKind"]}
+        signed = receipt_body(address, told["digest"], told["size"], when, key_id)
+        signature = base64.b64encode(signer(1).sign(canonical.dumps(signed))).decode()
+        receipt = {"receivedAt": when, "keyId": key_id, "signature": signature}
+        other = {name: value for name, value in told.items() if name != "receipt"}
+        for log, kind, data in (
+            (0, "sent", {**told, "receipt": receipt}),
+            (1, "received", {**other, "signatureDigest": "0x00"}),
+        ):
+            entries = body["logs"][log]["entries"]
+            at = position if log == 0 else entry_of(1, "received", told["messageKind"])
+            contents = {name: canonical.dumps(value) for name, value in data.items()}
+            salt = bytes(32)
+            part = copy.deepcopy(entries[at])
+            assert part["entry"]["type"] == f"fatechain.message.{kind}.v1"
+            part["entry"]["data"] = commit(salt, contents)
+            part["disclosed"] = disclose(salt, data)
+            part["leafHash"] = "0x" + merkle.leaf_hash(canonical.dumps(part["entry"])).hex()
+            if "n" in changes:
+                entries.append(part)
+            else:
+                entries[at] = part
+
+    return change
 
 
 def _other_metrics(body: dict[str, Any]) -> None:
@@ -73,23 +140,23 @@ def _other_metrics(body: dict[str, Any]) -> None:
     body["result"]["digest"] = result_digest(body["job"]["id"], body["result"])
 
 
-def _entry(body: dict[str, Any]) -> dict[str, Any]:
-    part: dict[str, Any] = body["logs"][0]["entries"][0]
+def _entry(body: dict[str, Any], log: int = 0, position: int = 0) -> dict[str, Any]:
+    part: dict[str, Any] = body["logs"][log]["entries"][position]
     return part
 
 
-def _retold(**changes: Any) -> Change:
-    """The site of the first log committed to something else in its first entry, and tells it."""
+def _retold(log: int = 0, position: int = 0, **changes: Any) -> Change:
+    """A site committed to something else in an entry (the first of the first log), and tells it."""
 
     def change(body: dict[str, Any]) -> None:
-        part = _entry(body)
+        part = _entry(body, log, position)
         for name, value in changes.items():
             salt = part["disclosed"][name][0]
             part["disclosed"][name] = [salt, value]
             content = canonical.dumps(value)
             part["entry"]["data"][name] = commitment(bytes.fromhex(salt), content)
 
-    return _regrown(change)
+    return _regrown(change, log)
 
 
 def _disclosing(name: str, disclosed: Any) -> Change:
@@ -110,12 +177,12 @@ def _salted(length: int) -> Change:
     return change
 
 
-def _regrown(change: Change) -> Change:
-    """The first log as it would stand had its site entered something else, and anchored that."""
+def _regrown(change: Change, number: int = 0) -> Change:
+    """A log as it would stand had its site entered something else, and anchored that."""
 
     def regrown(body: dict[str, Any]) -> None:
         change(body)
-        log = body["logs"][0]
+        log = body["logs"][number]
         leaves = [merkle.leaf_hash(canonical.dumps(part["entry"])) for part in log["entries"]]
         tree = merkle.Tree(leaves)
         log["anchored"]["root"] = "0x" + tree.root().hex()
@@ -124,6 +191,17 @@ def _regrown(change: Change) -> Change:
             part.update(leafHash="0x" + leaf.hex(), proof=proof)
 
     return regrown
+
+
+def bracketed(body: dict[str, Any]) -> None:
+    """An entry with a long text of quotes, backslashes and brackets: no lie."""
+
+    def change(body: dict[str, Any]) -> None:
+        part, salt, note = _entry(body, 0, 2), bytes(32), '[{\\"' * 300_000
+        part["entry"]["data"]["note"] = commitment(salt, canonical.dumps(note))
+        part["disclosed"]["note"] = [salt.hex(), note]
+
+    _regrown(change)(body)
 
 
 def _finished(body: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +239,7 @@ LIES: list[tuple[str, Change, str, str]] = [
     (
         "another job",
         lambda b: b["job"].update(id=OTHER),
-        "messages",
+        "reconciliation",
         "$.logs[0].entries[0].disclosed.job",
     ),
     (
@@ -297,56 +375,162 @@ LIES: list[tuple[str, Change, str, str]] = [
     ),
     (
         "more messages",
-        lambda b: b["messages"].update(count=99),
-        "messages",
-        "$.messages.count",
+        lambda b: b["reconciliation"].update(messages=99),
+        "reconciliation",
+        "$.reconciliation.messages",
+    ),
+    (
+        "more approvals",
+        lambda b: b["reconciliation"].update(approvals=3),
+        "reconciliation",
+        "$.reconciliation.approvals",
     ),
     (
         "other messages",
-        lambda b: b["messages"].update(digest=OTHER),
-        "messages",
-        "$.messages.digest",
+        lambda b: b["reconciliation"].update(digest=OTHER),
+        "reconciliation",
+        "$.reconciliation.digest",
     ),
     (
         "a message that was not sent",
         _drop(0, "message.sent"),
-        "messages",
+        "reconciliation",
         "$.logs[1].entries[0]",
     ),
     (
         "a message that was not received",
         _drop(1, "message.received"),
-        "messages",
+        "reconciliation",
         "$.logs[0].entries[0]",
     ),
-    (
-        "another message at one end",
-        _retold(digest=OTHER),
-        "messages",
-        "$.logs[0].entries[0].disclosed.digest",
+    *(
+        (
+            f"{what} that {('the bank', 'the shop')[log]} did not enter as {kind}",
+            _drop_declaration(log, kind, what),
+            "reconciliation",
+            f"$.logs[{1 - log}].entries[{entry_of(1 - log, other, what)}]",
+        )
+        for log, kind, other, what in (
+            (0, "sent", "received", "job.Approval"),
+            (0, "received", "sent", "job.Approval"),
+            (1, "received", "sent", "job.Approval"),
+            (1, "sent", "received", "job.GrantUse"),
+            (0, "received", "sent", "job.GrantUse"),
+            (0, "sent", "received", "job.Result"),
+            (1, "received", "sent", "job.Result"),
+        )
+    ),
+    *(
+        (
+            f"{what} that both logs leave out",
+            _drop_line(what, sender),
+            "reconciliation",
+            f"$.logs[{sender}]",
+        )
+        for what, sender in (
+            ("job.Approval", 0),
+            ("job.Approval", 1),
+            ("job.GrantUse", 1),
+            ("job.Result", 0),
+            ("job.Result", 1),
+        )
     ),
     (
-        "a longer message at one end",
+        "another approval that both logs tell alike",
+        _agreed(entry_of(0, "sent", "job.Approval"), digest=OTHER),
+        "reconciliation",
+        f"$.logs[0].entries[{entry_of(0, 'sent', 'job.Approval')}].disclosed.digest",
+    ),
+    (
+        "an approval too much that both logs tell alike",
+        _agreed(entry_of(0, "sent", "job.Approval"), n=1),
+        "reconciliation",
+        f"$.logs[0].entries[{len(VALUE['logs'][0]['entries'])}]",
+    ),
+    (
+        "another message than the receiver signed for",
+        _retold(digest=OTHER),
+        "reconciliation",
+        "$.logs[0].entries[0].disclosed.receipt",
+    ),
+    (
+        "a longer message than the receiver signed for",
         _retold(size=1001),
-        "messages",
-        "$.logs[0].entries[0].disclosed.size",
+        "reconciliation",
+        "$.logs[0].entries[0].disclosed.receipt",
+    ),
+    (
+        "another message at the receiver's end",
+        _retold(1, 0, digest=OTHER),
+        "reconciliation",
+        "$.logs[1].entries[0].disclosed.digest",
+    ),
+    (
+        "a longer message at the receiver's end",
+        _retold(1, 0, size=1001),
+        "reconciliation",
+        "$.logs[1].entries[0].disclosed.size",
+    ),
+    (
+        "the receipt of another message",
+        _retold(receipt=VALUE["logs"][0]["entries"][3]["disclosed"]["receipt"][1]),
+        "reconciliation",
+        "$.logs[0].entries[0].disclosed.receipt",
+    ),
+    (
+        "no receipt",
+        _retold(receipt=None),
+        "reconciliation",
+        "$.logs[0].entries[0].disclosed.receipt",
+    ),
+    (
+        "a receipt that is hidden",
+        lambda b: _entry(b)["disclosed"].pop("receipt"),
+        "reconciliation",
+        "$.logs[0].entries[0].disclosed.receipt",
+    ),
+    (
+        "a key of receipts left out",
+        lambda b: b["reconciliation"]["keys"].pop(1),
+        "reconciliation",
+        "$.logs[0].entries[0].disclosed.receipt",
+    ),
+    (
+        "a key of receipts too much",
+        lambda b: b["reconciliation"]["keys"].append(
+            {**b["reconciliation"]["keys"][0], "id": OTHER}
+        ),
+        "reconciliation",
+        "$.reconciliation.keys",
+    ),
+    (
+        "a key of receipts of a stranger",
+        lambda b: b["reconciliation"]["keys"][0].update(site=OTHER),
+        "reconciliation",
+        "$.reconciliation.keys[0].site",
+    ),
+    (
+        "another key of receipts",
+        lambda b: b["reconciliation"]["keys"][0].update(publicKey=OTHER),
+        "reconciliation",
+        "$.reconciliation.keys[0].publicKey",
     ),
     (
         "a message of a stranger",
         _retold(sender=OTHER),
-        "messages",
+        "reconciliation",
         "$.logs[0].entries[0].disclosed.sender",
     ),
     (
         "a message without its number",
         _retold(n="0"),
-        "messages",
+        "reconciliation",
         "$.logs[0].entries[0].disclosed",
     ),
     (
         "a message that hides its number",
         lambda b: _entry(b)["disclosed"].pop("n"),
-        "messages",
+        "reconciliation",
         "$.logs[0].entries[0].disclosed",
     ),
     (
@@ -397,10 +581,10 @@ LIES: list[tuple[str, Change, str, str]] = [
     (
         "an entry whose type is none",
         lambda b: _entry(b)["entry"].update(type=["fatechain.message.sent.v1"]),
-        "messages",
-        "$.messages",
+        "reconciliation",
+        "$.logs[1].entries[0]",
     ),
-    ("no message at all", _drop_messages, "messages", "$.logs"),
+    ("no message at all", _drop_messages, "reconciliation", "$.logs[0]"),
     ("an attestation left out", _drop(1, "result.attested"), "result", "$.result.digest"),
     (
         "a finished step left out",
@@ -487,15 +671,15 @@ FORGERIES: list[tuple[str, Change, str, str]] = [
     ),
     (
         "not reconciled",
-        lambda v: v["messages"].update(reconciled=False),
+        lambda v: v["reconciliation"].update(agrees=False),
         "format",
-        "$.messages.reconciled",
+        "$.reconciliation.agrees",
     ),
     (
         "a number for true",
-        lambda v: v["messages"].update(reconciled=1),
+        lambda v: v["reconciliation"].update(agrees=1),
         "format",
-        "$.messages.reconciled",
+        "$.reconciliation.agrees",
     ),
 ]
 """What is changed in a file that nobody signs again, how, which subject fails, and where."""
@@ -509,10 +693,10 @@ MALFORMED: list[tuple[str, bytes]] = [
     ("text", b"certificate\n"),
     ("no UTF-8", b"\xff\xfe\n"),
     ("a byte order mark", b"\xef\xbb\xbf" + CERTIFICATE),
-    ("spaces", CERTIFICATE.replace(b":2}", b": 2}")),
+    ("spaces", CERTIFICATE.replace(b":3}", b": 3}")),
     ("a key twice", b'{"a":1,"a":1}\n'),
     ("keys in another order", b'{"b":1,"a":1}\n'),
-    ("another way to write a number", CERTIFICATE.replace(b'"version":2}', b'"version":2.0}')),
+    ("another way to write a number", CERTIFICATE.replace(b'"version":3}', b'"version":3.0}')),
     ("a huge number", b'{"version":1' + b"0" * 5000 + b"}\n"),
     ("an integer that is not exact", b'{"version":9007199254740992}\n'),
     ("no number", b'{"version":NaN}\n'),

@@ -10,16 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chain import canonical, merkle
+from chain import canonical
 from chain.certificate import (
     SECTIONS,
     job_section,
-    messages_section,
     model_digest,
     parties_section,
     section_digests,
 )
-from chain.entries import commitment
 from chain.errors import ChainUnavailable, VerificationFailed
 from chain.evidence import Report, verify_certificate
 from chain.testing import InProcessChain
@@ -222,10 +220,18 @@ def test_no_change_of_a_value_makes_the_verifier_raise(
             "$.logs[1].entries[2].proof",
         ),
         (lambda b: b["logs"][0]["entries"].reverse(), "logs", "$.logs[0].entries"),
-        (lambda b: b["messages"].update(count=3), "messages", "$.messages.count"),
-        (lambda b: b["messages"].update(digest=OTHER), "messages", "$.messages.digest"),
-        (lambda b: _drop(b, 0, "message.sent"), "messages", "$.logs[1].entries"),
-        (lambda b: _drop(b, 1, "message.received"), "messages", "$.logs[0].entries"),
+        (
+            lambda b: b["reconciliation"].update(messages=3),
+            "reconciliation",
+            "$.reconciliation.messages",
+        ),
+        (
+            lambda b: b["reconciliation"]["keys"].pop(),
+            "reconciliation",
+            "$.reconciliation.keys",
+        ),
+        (lambda b: _drop(b, 0, "message.sent"), "reconciliation", "$.logs[1].entries"),
+        (lambda b: _drop(b, 1, "message.received"), "reconciliation", "$.logs[0].entries"),
         (lambda b: _drop(b, 1, "result.attested"), "result", "$.result.digest"),
         (lambda b: _drop(b, 1, "task.finished"), "steps", "$.steps[0].outputs"),
     ],
@@ -266,7 +272,7 @@ def test_certificate_of_another_consortium_is_refused(
 
 def test_seal_refuses_a_body_of_another_shape(done: World) -> None:
     body = done.body()
-    del body["messages"]
+    del body["reconciliation"]
     with pytest.raises(ValidationError):
         done.certificate(body)
 
@@ -344,31 +350,6 @@ def test_unreachable_chain_fails_the_checks(
     report = verify_certificate(certificate, done.network)
     assert not report.ok
     assert any("cannot be checked" in check.detail for check in report.failures)
-
-
-# ── messages
-
-
-def test_message_told_twice_counts_once(done: World) -> None:
-    logs = done.body()["logs"]
-    logs[0]["entries"].append(logs[0]["entries"][0])
-    assert messages_section(done.job, logs) == done.body()["messages"]
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("digest", OTHER), ("size", 1), ("job", OTHER), ("sender", OTHER), ("n", "0"), ("n", 1)],
-)
-def test_ends_that_tell_different_things_are_named(done: World, field: str, value: Any) -> None:
-    logs = json.loads(canonical.dumps(done.body()["logs"]))
-    shown = logs[0]["entries"][0]
-    shown["disclosed"][field][1] = value
-    salt = bytes.fromhex(shown["disclosed"][field][0])
-    shown["entry"]["data"][field] = commitment(salt, canonical.dumps(value))
-    shown["leafHash"] = "0x" + merkle.leaf_hash(canonical.dumps(shown["entry"])).hex()
-    with pytest.raises(VerificationFailed) as caught:
-        messages_section(done.job, logs)
-    assert caught.value.where.startswith("$.logs[0].entries[0]")
 
 
 def _drop(body: dict[str, Any], log: int, kind: str) -> None:

@@ -59,7 +59,7 @@ def test_subjects_are_checked_in_the_order_of_the_verification_on_chain() -> Non
         "model",
         "logs",
         "steps",
-        "messages",
+        "reconciliation",
     ]
 
 
@@ -152,7 +152,7 @@ def test_what_the_file_cannot_show_is_named() -> None:
 
 def test_the_vector_is_canonical() -> None:
     assert canonical.dumps(VALUE) + b"\n" == CERTIFICATE
-    assert json.loads(CERTIFICATE)["version"] == 2
+    assert json.loads(CERTIFICATE)["version"] == 3
 
 
 @pytest.mark.parametrize(("what", "data"), MALFORMED, ids=[what for what, _ in MALFORMED])

@@ -5,6 +5,7 @@ parties' audit logs anchored, and leaves what a certificate of it is made of.
 ``python -m tests.chain.world`` writes the vector of all verifiers.
 """
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -22,7 +23,6 @@ from chain.calls import Call, Receipt
 from chain.certificate import (
     Signer,
     job_section,
-    messages_section,
     model_digest,
     model_section,
     network_section,
@@ -39,6 +39,15 @@ from chain.jobs import JobParty, JobProposal, JobUse, job_id
 from chain.membership import member_id, sign_admission
 from chain.models import model_id
 from chain.network import Network
+from chain.reconciliation import (
+    Declaration,
+    declared_at_start,
+    declared_in,
+    keys_on_chain,
+    receipt_body,
+)
+from chain.reconciliation import result as declared_result
+from chain.reconciliation import section as reconciliation_section
 from chain.sites import (
     AUDIT,
     REQUEST,
@@ -284,12 +293,16 @@ class World:
         """From the proposal to the anchored logs of the job `self.job`."""
         self.job = self.start()
         self.converse()
+        self.declare("psi", declared_at_start(self.network, self.job))
         parts = [
             {"site": site, "digest": canonical.digest(f"part of {site}".encode())}
             for site in sorted(party.site for party in self.parties)
         ]
         stated = {"attempt": 1, "parts": parts, "metrics": {"joint": {"auc": 0.775}}}
         self.result = {"digest": result_digest(self.job, stated), **stated}
+        digest = self.result["digest"]
+        results = [declared_result(self.job, party.site, 1, digest) for party in self.parties]
+        self.declare("result", results)
         for party in self.parties:
             attest = self.network.jobs.attest(self.job, party.site, self.result["digest"])
             self.send(party.operator, attest)
@@ -303,22 +316,44 @@ class World:
         """Two steps in which each says something to the other, and both logs tell of it."""
         for step in ("psi", "train"):
             for sender, receiver in (self.parties, self.parties[::-1]):
-                said = {
-                    "job": self.job,
-                    "step": step,
-                    "attempt": 1,
-                    "sender": sender.site,
-                    "receiver": receiver.site,
-                    "messageKind": "psi.Blinded",
-                    "n": 0,
-                    "digest": canonical.digest(f"{step} of {sender.name}".encode()),
-                    "size": 1000,
-                }
-                sender.tell("message.sent", self.job, **said, receipt={"keyId": "0x00"})
-                receiver.tell("message.received", self.job, **said, signatureDigest="0x00")
+                digest = canonical.digest(f"{step} of {sender.name}".encode())
+                self.say(sender, receiver, step, "psi.Blinded", 0, digest, 1000)
             for party in self.parties:
                 output = canonical.digest(f"{step} at {party.name}".encode())
                 party.tell("task.finished", self.job, step=step, attempt=1, output=output)
+
+    def declare(self, step: str, declared: list[Declaration]) -> None:
+        """Each tells the other what it did."""
+        for said in declared:
+            for sender, receiver in (self.parties, self.parties[::-1]):
+                if sender.site == said.site:
+                    what = (said.kind, said.n, said.digest, len(said.content), dict(said.body))
+                    self.say(sender, receiver, step, *what)
+
+    def say(
+        self,
+        sender: Party,
+        receiver: Party,
+        step: str,
+        kind: str,
+        n: int,
+        digest: str,
+        size: int,
+        declared: dict[str, Any] | None = None,
+    ) -> None:
+        """A message that both logs tell of, with the receiver's receipt."""
+        ends = {"sender": sender.site, "receiver": receiver.site}
+        address = {"job": self.job, "step": step, "attempt": 1, **ends, "n": n}
+        when = f"2027-01-15T08:00:{len(receiver.entries):02d}Z"
+        key_id = self.request_key(receiver)
+        body = receipt_body({**address, "kind": kind}, digest, size, when, key_id)
+        signature = base64.b64encode(receiver.signing.sign(canonical.dumps(body))).decode()
+        told: dict[str, Any] = {**address, "messageKind": kind, "digest": digest, "size": size}
+        if declared is not None:
+            told["declared"] = declared
+        receipt = {"receivedAt": when, "keyId": key_id, "signature": signature}
+        sender.tell("message.sent", self.job, **told, receipt=receipt)
+        receiver.tell("message.received", self.job, **told, signatureDigest="0x00")
 
     def _register_model(self) -> None:
         self.model = self.register(model_digest(self.job, self.result["parts"]), 6)
@@ -357,8 +392,8 @@ class World:
     def body(self) -> dict[str, Any]:
         """What the bank's node states, before it is sealed."""
         logs = [self._log(party) for party in self.parties]
-        return {
-            "version": 2,
+        body: dict[str, Any] = {
+            "version": 3,
             "network": network_section(self.network),
             "job": job_section(self.network, self.job),
             "specification": self.specification,
@@ -379,12 +414,17 @@ class World:
                 for step in ("psi", "train")
             ],
             "logs": logs,
-            "messages": messages_section(self.job, logs),
             "issued": {
                 "by": self.bank.site,
                 "at": "2027-01-15T08:01:00Z",
                 "keyId": self.request_key(self.bank),
             },
+        }
+        declared = declared_in(body)
+        keys = keys_on_chain(self.network, self.job, logs)
+        return {
+            **body,
+            "reconciliation": reconciliation_section(self.job, logs, declared, keys, 1),
         }
 
     def _log(self, party: Party) -> dict[str, Any]:

@@ -15,19 +15,16 @@ from sqlalchemy.orm import Session
 from chain import canonical, merkle
 from chain.entries import SALT_BYTES, commit, disclose
 from chain.evidence import verify_certificate
+from chain.reconciliation import Declaration, declared_at_start
+from chain.reconciliation import result as declared_result
 from chain.standalone import verify_alone
 from node.addresses import WireAddress
 from node.api.views import messages
 from node.audit.entries import record
 from node.audit.transport import record_received, record_sent
-from node.certificate import (
-    certify,
-    check_evidence,
-    covers_end,
-    own_evidence,
-    read_certificate,
-)
+from node.certificate import certify, read_certificate
 from node.errors import NodeError
+from node.evidence import check_evidence, covers_end, own_evidence
 from node.receipts import make_receipt
 from node.scheduler import Scheduler
 from node.specification import digest_of
@@ -52,19 +49,46 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
 def say(world: Consortium, job: str, n: int, *, received: str | None = None) -> None:
     """The bank says something to the shop; ``received`` is what the shop claims to have read."""
     address = WireAddress(job, "psi", 1, world.bank.id, world.shop.id, "protocols.psi.Matched", n)
-    digest = digest_of(f"message {n}".encode())
-    receipt = make_receipt(world.shop.identity, world.shop.key_id(), address, digest, 9)
-    with world.bank.store.begin() as session:
-        record_sent(session, address, digest, 9, receipt)
-    with world.shop.store.begin() as session:
-        record_received(session, address, received or digest, 9, "signature")
+    enter(world, address, digest_of(f"message {n}".encode()), 9, received=received)
+
+
+def enter(
+    world: Consortium,
+    address: WireAddress,
+    digest: str,
+    size: int,
+    declared: dict[str, Any] | None = None,
+    *,
+    received: str | None = None,
+) -> None:
+    """A message as both its ends enter it."""
+    sites = {site.id: site for site in world.sites.values()}
+    sender, receiver = sites[address.sender], sites[address.receiver]
+    receipt = make_receipt(receiver.identity, receiver.key_id(), address, digest, size)
+    with sender.store.begin() as session:
+        record_sent(session, address, digest, size, receipt, declared)
+    with receiver.store.begin() as session:
+        record_received(session, address, received or digest, size, "signature", declared)
+
+
+def declare(world: Consortium, job: str, step: str, declared: list[Declaration]) -> None:
+    """Every party tells the other what it did."""
+    ids = [site.id for site in world.sites.values()]
+    for said in declared:
+        for other in ids:
+            if other != said.site:
+                address = WireAddress(job, step, 1, said.site, other, said.kind, said.n)
+                enter(world, address, said.digest, len(said.content), dict(said.body))
 
 
 def conclude(world: Consortium, job: str) -> None:
-    """Both parties finish their tasks and attest one result."""
+    """Both parties finish their tasks, declare what they did and attest one result."""
+    declare(world, job, "psi", declared_at_start(world.network, job))
     parts = {site.id: an_id(number) for number, site in enumerate(world.sites.values(), 100)}
     result = result_document(job, 1, parts, {"joint": {"auc": 0.75}})
     digest = digest_of(rfc8785.dumps(result))
+    results = [declared_result(job, site.id, 1, digest) for site in world.sites.values()]
+    declare(world, job, "result", results)
     for name, site in world.sites.items():
         with site.store.begin() as session:
             finish_tasks(session, job)
@@ -243,7 +267,7 @@ def test_a_certificate_of_a_whole_job_is_issued_and_verifies(world: Consortium, 
     assert report.ok, report.failures
     assert verify_alone(content).ok
     found = json.loads(content)
-    assert found["messages"]["count"] == 3
+    assert found["reconciliation"]["messages"] == 3
     assert [step["step"] for step in found["steps"]] == ["psi", "train", "evaluate", "result"]
     assert found["model"]["id"] == world.job("bank", job).model_id
     assert read_certificate(world.bank, job) == content
@@ -295,5 +319,6 @@ def test_evidence_that_the_chain_does_not_bear_out_yields_no_certificate(
     lied = {**shop, "anchored": {**shop["anchored"], "root": an_id(5)}}
     with pytest.raises(NodeError) as refusal:
         certify(world.bank, job, [bank, resigned(world.shop, lied)])
-    assert refusal.value.code == "CertificateInvalid"
+    assert refusal.value.code == "ReconciliationFailed"
+    assert refusal.value.found == world.shop.id
     assert "$.logs[1]" in refusal.value.detail

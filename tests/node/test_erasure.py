@@ -20,9 +20,10 @@ from chain.evidence import verify_certificate
 from chain.standalone import verify_alone
 from node.audit.entries import acting_as, record
 from node.audit.erasure import EVIDENCE_SECONDS, MAX_REASON, Erased, erase, receipts
-from node.certificate import certify, check_evidence, own_evidence
+from node.certificate import certify
 from node.cli.verification import verify_file_alone
 from node.errors import NodeError
+from node.evidence import check_evidence, own_evidence
 from node.store import AuditEntry, AuditPayload, LocalJob, PayloadKey
 from tests.node import consortium
 from tests.node.consortium import ChainSite, Consortium

@@ -16,11 +16,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select, update
 
+from chain import canonical
+from chain.reconciliation import APPROVAL, Line, is_receipt
 from ml.errors import PartnerSilent
 from ml.federation import GUEST, HOST, Address, Channel, Message
 from node import doorbell, inbox, mailbox
 from node.addresses import WireAddress
-from node.audit.reconcile import reconcile
 from node.directory import JobOnChain
 from node.errors import Failed, NodeError, Refused, Unavailable
 from node.peers import site_client
@@ -114,10 +115,32 @@ async def test_a_message_arrives_and_both_sides_can_prove_it(pair: Pair, job: st
 
     sent = recorded(pair.guest, job, "message.sent")
     received = recorded(pair.host, job, "message.received")
-    verdict = reconcile(pair.guest.id, sent, pair.host.id, received)
-    assert verdict.agrees
-    assert verdict.count == 1
-    assert verdict.bytes == len(b"how are you")
+    line = Line.model_validate(sent[0]["data"])
+    assert line == Line.model_validate(received[0]["data"])
+    assert line.size == len(b"how are you")
+    held = (pair.host.id, pair.host.key_id())
+    keys = {held: "0x" + pair.host.identity.request_public.hex()}
+    receipt = sent[0]["data"]["receipt"]
+    assert is_receipt(line, receipt, keys)
+    assert not is_receipt(line, receipt, {held: "0x" + pair.guest.identity.request_public.hex()})
+
+
+async def test_a_declaration_is_entered_with_what_it_says_and_refused_if_it_is_none(
+    pair: Pair, job: str
+) -> None:
+    transport = pair.transport(pair.guest, job)
+    declared = {"declares": "approval", "job": job}
+    at = Address(pair.guest_party, pair.host_party, APPROVAL, 0)
+    await transport.put(at, canonical.dumps(declared))
+    for site, kind in ((pair.guest, "message.sent"), (pair.host, "message.received")):
+        assert recorded(site, job, kind)[0]["data"]["declared"] == declared
+
+    await transport.aclose()
+    wire = replace(address(pair, job), kind=APPROVAL, n=1)
+    for body in (b'{"b":1, "a":2}', b"[]", canonical.dumps({"x": "y" * 3000})):
+        answer = await asyncio.to_thread(send, signed(pair, wire, body))
+        assert code_of(answer) == (422, "InvalidRequest")
+    assert len(recorded(pair.host, job, "message.received")) == 1
 
 
 async def test_the_sender_keeps_the_receipt_and_the_receiver_the_signature(

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 import rfc8785
 from sqlalchemy import select
 
+from chain.reconciliation import Declaration
 from ml.federation import Channel, InMemoryTransport, Message, Party, Role
 from node import steps
 from node.budget import ProductBudget
@@ -32,7 +33,7 @@ from node.steps import (
     result_document,
     salted_digest,
 )
-from node.store import LocalDataset, LocalJob, LocalModel, Metric
+from node.store import LocalDataset, LocalModel, Metric
 from tests.node import consortium
 from tests.node.consortium import Consortium
 from tests.node.test_specification import an_id
@@ -364,10 +365,7 @@ async def test_a_model_scores_rows_at_the_guest_alone(
     assert trained is not None
     changes = {"kind": "predict", "model": an_id(60), "holdout": None}
     spec = Specification.model_validate(trained.to_document() | changes)
-    job = an_id(61)
-    for name in NAMES:
-        with world.sites[name].store.begin() as session:
-            session.add(LocalJob(id=job, specification_digest=spec.digest, proposer=an_id(1)))
+    job = world.start(params=PARAMS)  # what it declares comes from the chain
     await run_step(world, job, "psi", spec)
     outputs = await run_step(world, job, "predict", spec)
     lines = outputs["bank"].files["predictions.csv"].decode().splitlines()
@@ -380,3 +378,48 @@ async def test_a_model_scores_rows_at_the_guest_alone(
 
 def test_the_folder_of_a_step_is_below_the_jobs_folder(tmp_path: Path) -> None:
     assert steps.folder_of(tmp_path, "0x01", 2, "psi") == tmp_path / "0x01" / "2" / "psi"
+
+
+async def test_parties_that_read_other_things_from_the_chain_do_not_go_on(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.start(params=PARAMS)
+    true = steps._agreed
+
+    def lying(step: Step) -> list[Declaration]:
+        declared = true(step)
+        if step.site is not world.shop:
+            return declared
+        return [
+            replace(said, body={**said.body, "block": 1}) if said.site == world.shop.id else said
+            for said in declared
+        ]
+
+    monkeypatch.setattr(steps, "_agreed", lying)
+    ends = conversation(world, job, "psi")
+    tasks = [asyncio.create_task(PROGRAMS["psi"](ends[site])) for site in NAMES]  # type: ignore[arg-type]
+    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    for task in waiting:
+        task.cancel()
+    refusals = [task.exception() for task in done]
+    assert [str(found).partition(":")[0] for found in refusals] == ["DeclarationDiffers"]
+
+
+async def test_what_the_parties_declare_goes_to_every_other_one(world: Consortium) -> None:
+    job = world.start(params=PARAMS)
+    ends = conversation(world, job, "psi")
+    await asyncio.gather(*(PROGRAMS["psi"](ends[site]) for site in NAMES))
+    transport = ends["bank"].channel.transport
+    assert isinstance(transport, InMemoryTransport)
+    said = [
+        (told.address.sender.site, told.address.kind)
+        for told in transport.transcript
+        if told.address.kind.startswith("job.")
+    ]
+    assert sorted(said) == sorted(
+        [
+            (world.bank.id, "job.Approval"),
+            (world.shop.id, "job.Approval"),
+            (world.shop.id, "job.GrantUse"),
+        ]
+    )

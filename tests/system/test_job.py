@@ -53,7 +53,9 @@ def test_both_sides_entered_the_same_messages(finished: Story) -> None:
 
     assert entered("sent", bank) == entered("received", retailer) != set()
     assert entered("sent", retailer) == entered("received", bank) != set()
-    assert finished.outcome.messages["reconciled"] is True
+    told = finished.outcome.reconciliation
+    assert told["agrees"] is True
+    assert [told[name] for name in ("approvals", "grantUses", "results")] == [2, 1, 2]
 
 
 def test_the_auditor_sees_the_job_and_verifies_its_certificate_in_a_browser(

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from chain.certificate import RECEIVED, SENT, is_message
 from chain.entries import open_entry
+from chain.reconciliation import RECEIVED, SENT, is_line
 from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views import jobs
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
-from node.certificate import covers_end
+from node.evidence import covers_end
 from node.store import InMessage, OutMessage, PeerEvidence
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ def _partners(session: Session, id: str) -> tuple[dict[Address, dict[str, Any]],
     for shown in session.scalars(select(PeerEvidence).where(PeerEvidence.job_id == id)):
         said = [part for part in shown.evidence["entries"] if _is_of_kind(part)]
         opened = [(part["entry"]["type"], open_entry(part)) for part in said]
-        if covers_end(shown.evidence) and all(is_message(data) for _, data in opened):
+        if covers_end(shown.evidence) and all(is_line(data) for _, data in opened):
             told.add(shown.site)
         for kind, data in opened:
-            if not is_message(data):
+            if not is_line(data):
                 continue  # hidden, erased at the partner before it showed its log, or of no shape
             address = (
                 data["step"],

@@ -7,8 +7,8 @@ import { openEntry } from "./entries.js";
 import { Failure, say } from "./failure.js";
 import { certificateShape, SECTIONS } from "./format.js";
 import { verifyInclusion } from "./merkle.js";
-import { messagesSection } from "./messages.js";
 import { lookAtPack, PACK } from "./pack.js";
+import { reconciliationSection } from "./reconciliation.js";
 import { isSigned } from "./signature.js";
 
 const FINISHED = "fatechain.task.finished.v1";
@@ -16,7 +16,7 @@ const ATTESTED = "fatechain.result.attested.v1";
 
 const AT_ONCE = 256; // entries: WebCrypto answers each digest later, but many at a time
 
-const LOOKS = { sections, signatures, specification, result, model, logs, steps, messages };
+const LOOKS = { sections, signatures, specification, result, model, logs, steps, reconciliation };
 
 /** What only the chain can tell of a certificate, by subject. */
 export const ASK_THE_CHAIN = [
@@ -27,6 +27,7 @@ export const ASK_THE_CHAIN = [
   "result",
   "model",
   "logs",
+  "reconciliation",
 ];
 
 /**
@@ -131,7 +132,7 @@ async function* signatures(certificate) {
   if (new Set(signedBy).size !== signedBy.length) {
     throw new Failure("$.signatures", say("signatures.twice"), say("signatures.once"));
   }
-  const payload = canonicalBytes({ sections: certificate.sections, version: 2 });
+  const payload = canonicalBytes({ sections: certificate.sections, version: 3 });
   for (const [number, part] of certificate.signatures.entries()) {
     const where = `$.signatures[${number}]`;
     if (!sitesOf(certificate).includes(part.site)) {
@@ -253,13 +254,10 @@ async function* steps(certificate) {
   }
 }
 
-async function* messages(certificate) {
-  const expected = await messagesSection(certificate.job.id, certificate.logs);
-  requireSame("$.messages", certificate.messages, expected);
-  if (certificate.parties.length > 1 && expected.count === 0) {
-    throw new Failure("$.logs", say("messages.none"), say("messages.some"));
-  }
-  yield ["$.messages", say("messages.holds", expected)];
+async function* reconciliation(certificate) {
+  const expected = await reconciliationSection(certificate);
+  requireSame("$.reconciliation", certificate.reconciliation, expected);
+  yield ["$.reconciliation", say("reconciliation.holds", expected)];
 }
 
 /** Some entry of that kind in the site's log tells exactly this. */

@@ -25,7 +25,7 @@ export const SECTIONS = [
   "model",
   "steps",
   "logs",
-  "messages",
+  "reconciliation",
   "issued",
 ];
 
@@ -93,7 +93,7 @@ const LOG = record({
 
 /** Throws Failure at the first place where a value is no certificate. */
 export const certificateShape = record({
-  version: exactly(2),
+  version: exactly(3),
   network: record({ chainId: POSITIVE, consortium: ADDRESS, jobRegistry: ADDRESS }),
   job: record({
     id: HASH,
@@ -128,7 +128,16 @@ export const certificateShape = record({
     1,
   ),
   logs: list(LOG),
-  messages: record({ count: NUMBER, bytes: NUMBER, reconciled: exactly(true), digest: HASH }),
+  reconciliation: record({
+    agrees: exactly(true),
+    messages: NUMBER,
+    approvals: NUMBER,
+    grantUses: NUMBER,
+    results: NUMBER,
+    bytes: NUMBER,
+    digest: HASH,
+    keys: list(record({ site: HASH, id: HASH, publicKey: PUBLIC_KEY }), 0, 1000),
+  }),
   issued: record({ by: HASH, at: TIME, keyId: HASH }),
   sections: record(Object.fromEntries(SECTIONS.map((name) => [name, HASH]))),
   signatures: list(record({ site: HASH, keyId: HASH, signature: BASE64 }), 1, 16),

@@ -66,6 +66,10 @@ export const WORDS = {
     "that each site anchored the head of its log, and these members cosigned it",
     "每个站点都锚定了其日志的头部，且所列成员联署了它",
   ],
+  "open.reconciliation": [
+    "that the keys of the receipts were the sites' while the job ran",
+    "任务运行期间回执密钥确属各站点",
+  ],
 
   "about.site": ["Site of the log", "日志所属站点"],
   "about.period": ["Period", "期间"],
@@ -107,7 +111,7 @@ export const WORDS = {
   "name.model": ["Model", "模型"],
   "name.logs": ["Audit logs", "审计日志"],
   "name.steps": ["Steps", "步骤"],
-  "name.messages": ["Messages", "消息"],
+  "name.reconciliation": ["Reconciliation of the logs", "日志对账"],
   "name.network": ["Network", "网络"],
   "name.job": ["Job", "任务"],
   "name.parties": ["Parties", "参与方"],
@@ -213,17 +217,35 @@ export const WORDS = {
     "all parties' logs tell of the outputs of {step}",
     "各方日志都记录了 {step} 的输出",
   ],
-  "messages.holds": [
-    "{count} messages are told alike by both their ends",
-    "{count} 条消息的两端记录一致",
+  "reconciliation.holds": [
+    "{messages} messages, {approvals} approvals, {grantUses} uses of grants and {results} results stand alike in both logs, with the receiver's receipt",
+    "{messages} 条消息、{approvals} 次批准、{grantUses} 次授权使用和 {results} 个结果在双方日志中一致，并有接收方回执",
   ],
-  "messages.none": ["no message", "没有消息"],
-  "messages.some": ["what the parties told each other", "参与方之间的消息"],
-  "message.not.received": ["no entry that it was received", "没有接收记录"],
-  "message.not.sent": ["no entry that it was sent", "没有发送记录"],
-  "message.both": ["one at each end", "两端各一条"],
-  "message.no.data": ["not a message's data", "不是消息的数据"],
-  "message.fields": ["its fields", "消息的字段"],
+  "line.not.received": [
+    "no entry in the log of site {site} that it was received",
+    "站点 {site} 的日志没有接收记录",
+  ],
+  "line.not.sent": [
+    "no entry in the log of site {site} that it was sent",
+    "站点 {site} 的日志没有发送记录",
+  ],
+  "line.both": ["one at each end", "两端各一条"],
+  "line.no.data": ["not a message's data", "不是消息的数据"],
+  "line.fields": ["its fields", "消息的字段"],
+  "line.no.receipt": [
+    "no receipt that holds in the log of site {site}",
+    "站点 {site} 的日志没有有效回执",
+  ],
+  "line.receipt": ["one by who received it", "接收方签署的回执"],
+  "line.not.declared": [
+    "no {kind} in the log of site {site} for site {receiver}",
+    "站点 {site} 的日志没有给站点 {receiver} 的 {kind}",
+  ],
+  "line.undeclared": [
+    "a declaration of site {site} of what did not happen",
+    "站点 {site} 声明了未发生的事项",
+  ],
+  "line.happened": ["what the file says of the chain", "文件所载的链上事实"],
   "no.entry": ["no {kind} entry that tells it", "没有说明它的 {kind} 记录"],
   "an.entry": ["one of site {site}", "站点 {site} 的记录"],
 };

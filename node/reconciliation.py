@@ -1,0 +1,221 @@
+"""Every party holds the logs of all parties of a job against each other, by itself, at its end.
+
+It collects what all of them show of their logs (`node.evidence`), each under a head that it
+anchored after the job ended, looks whether that stands under these heads and these on the chain,
+and keeps the verdict of `chain.reconciliation` with the job, in its log, and as an alert where a
+line is missing or different.  A log can be completed, not changed: the parties are asked again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from node import alerts
+from node.audit.entries import record
+from node.errors import Conflict, Failed, NotFound, Unavailable
+from node.evidence import check_evidence, covers_end, log_part, own_evidence
+from node.lifecycle import JOB_ENDS
+from node.refusals import chain_errors
+from node.store import JobParty, LocalJob, PeerEvidence
+
+if TYPE_CHECKING:
+    from chain.network import Network
+    from chain.reconciliation import Declaration, Difference, Reconciliation
+    from node.site import Site
+
+ALERT = "job.unreconciled"
+AGAIN_SECONDS = 3600.0  # a log is asked again whether it has what it lacked
+OWED_SECONDS = 7 * 24 * 3600.0  # a party that is silent for longer is asked no more
+MAX_DIFFERENCES = 100  # that are kept of a job; the number of all of them is told
+
+
+async def reconcile_job(site: Site, job_id: str) -> dict[str, Any]:
+    """Collect, hold against each other, keep; the verdict.
+
+    Raises `NotFound`, `Conflict` for a job that has not run and ended, `Unavailable`
+    (``EvidencePending``) as long as a party has not anchored its log after the end, `Failed`
+    (``EvidenceInvalid``) and partners' refusals.
+    """
+    _require_ended(site, job_id)
+    evidence = await collect(site, job_id)
+    if evidence is None:
+        raise Unavailable(
+            "EvidencePending",
+            "not every party has anchored its log after the end of the job",
+            hint="ask again in a minute",
+        )
+    return settle(site, job_id, evidence)
+
+
+async def collect(site: Site, job_id: str) -> list[dict[str, Any]] | None:
+    """What all parties show of their logs, in the order of the parties; our own is the first.
+
+    None as long as one of them has not anchored its log after the end of the job.
+    """
+    evidence = [own_evidence(site, job_id)]
+    if not covers_end(evidence[0]):
+        return None
+    for partner in _partners(site, job_id):
+        found = check_evidence(site, job_id, partner, await site.peers.evidence(partner, job_id))
+        if not covers_end(found):
+            return None
+        with site.store.begin() as session:
+            # The partner signed it: should it ever say something else, this convicts it.
+            session.merge(PeerEvidence(job_id=job_id, site=partner, evidence=found))
+        evidence.append(found)
+    return evidence
+
+
+def settle(site: Site, job_id: str, evidence: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Hold the logs against each other and keep the verdict, which is entered where it is new."""
+    with chain_errors():
+        network = site.network()
+        found, unproven = _verdict(network, job_id, [log_part(part) for part in evidence])
+    differences = [*unproven, *found.differences]
+    verdict = {
+        **found.to_json(),
+        "agrees": not differences,
+        "at": time.time(),
+        "open": found.open,
+        "count": len(differences),
+        "differences": [told.to_json() for told in differences[:MAX_DIFFERENCES]],
+        "heads": [
+            {
+                "site": part["site"],
+                "size": part["anchored"]["size"],
+                "root": part["anchored"]["root"],
+            }
+            for part in evidence
+        ],
+    }
+    _keep(site, job_id, verdict)
+    return verdict
+
+
+def _verdict(
+    network: Network, job_id: str, logs: Sequence[Mapping[str, Any]]
+) -> tuple[Reconciliation, list[Difference]]:
+    """What the logs tell, and which of them do not stand where they are said to stand."""
+    from chain.errors import ContractRefused, VerificationFailed
+    from chain.evidence import require_shown
+    from chain.jobs import JobState
+    from chain.reconciliation import Difference, declared_at_start, keys_on_chain, reconcile
+
+    is_whole = network.jobs.state(job_id) is JobState.SUCCEEDED
+    declared = [*declared_at_start(network, job_id), *_results(network, job_id, logs)]
+    keys = keys_on_chain(network, job_id, logs)
+    found = reconcile(job_id, logs, declared, keys, is_whole=is_whole)
+    unproven = []
+    for number, log in enumerate(logs):
+        where = f"$.logs[{number}]"
+        try:
+            require_shown(network, job_id, log, where)
+        except VerificationFailed as failure:
+            said, expected = str(failure.found), str(failure.expected)
+            place = failure.where
+        except ContractRefused as refusal:
+            said, expected, place = str(refusal), "a head that it anchored", f"{where}.anchored"
+        else:
+            continue
+        unproven.append(Difference(log["site"], "unproven", "message", None, place, said, expected))
+    return found, unproven
+
+
+def _results(network: Network, job_id: str, logs: Sequence[Mapping[str, Any]]) -> list[Declaration]:
+    """What each party attested on the chain."""
+    from chain.reconciliation import result
+
+    attested = [(log["site"], network.jobs.attestation(job_id, log["site"])) for log in logs]
+    return [result(job_id, site, 1, said.result) for site, said in attested if said is not None]
+
+
+def refusal_of(verdict: Mapping[str, Any]) -> Failed:
+    """Why there is no certificate: the first difference, and how many there are."""
+    first = verdict["differences"][0]
+    more = verdict["count"] - 1
+    return Failed(
+        "ReconciliationFailed",
+        f"{first['line']} {first['what']}: {first['detail']}"
+        + (f"; and {more} more" if more else ""),
+        found=first["site"],
+        hint="ask that site; its log and the receipts of the others say what happened",
+    )
+
+
+def _keep(site: Site, job_id: str, verdict: dict[str, Any]) -> None:
+    from chain import canonical
+
+    told = {name: value for name, value in verdict.items() if name not in ("at", "heads")}
+    with site.store.begin() as session:
+        job = session.get_one(LocalJob, job_id)
+        before = job.reconciliation or {}
+        is_new = told != {name: before.get(name) for name in told}
+        job.reconciliation = verdict
+        if is_new:
+            names = ("agrees", "messages", "approvals", "grantUses", "results", "bytes", "digest")
+            data = {name: verdict[name] for name in names}
+            if not verdict["agrees"]:
+                data["differences"] = verdict["count"]
+                data["sites"] = sorted({told["site"] for told in verdict["differences"]})
+                data["where"] = str(refusal_of(verdict).detail)[:400]
+            record(session, "reconciliation.made", job_id, data, "sync")
+        if verdict["agrees"]:
+            alerts.end(session, ALERT, job_id)
+        for difference in verdict["differences"]:
+            about = canonical.digest_of(
+                {name: difference[name] for name in ("site", "what", "line", "address")}
+            )
+            evidence = {name: difference[name] for name in ("site", "what", "line", "detail")}
+            alerts.see(session, ALERT, job_id, evidence, about=about)
+
+
+def due(site: Site, now: float) -> list[LocalJob]:
+    """Jobs that ran here and ended, to be held against the other parties' logs, oldest first.
+
+    Those that were not yet, and once an hour those whose logs did not agree.  Their guest does it
+    for what succeeded when it makes the certificate.
+    """
+    of_party = select(JobParty.job_id).where(JobParty.site == site.id)
+    query = select(LocalJob).where(
+        LocalJob.state.in_(JOB_ENDS),
+        LocalJob.started_at.is_not(None),
+        LocalJob.ended_at > now - OWED_SECONDS,
+        LocalJob.id.in_(of_party),
+    )
+    with site.store.read() as session:
+        differ = LocalJob.id.in_(alerts.subjects(session, ALERT))
+        chosen = query.where(LocalJob.reconciliation.is_(None) | differ)
+        jobs = list(session.scalars(chosen.order_by(LocalJob.ended_at, LocalJob.id)))
+    return [job for job in jobs if _is_due(job, now)]
+
+
+def _is_due(job: LocalJob, now: float) -> bool:
+    if job.reconciliation is None:
+        return not (job.mine and job.state == "SUCCEEDED")
+    at: float = job.reconciliation["at"]
+    return now - at >= AGAIN_SECONDS
+
+
+def _require_ended(site: Site, job_id: str) -> None:
+    with site.store.read() as session:
+        job = session.get(LocalJob, job_id)
+        is_party = session.get(JobParty, (job_id, site.id)) is not None
+    if job is None or not is_party:
+        raise NotFound("NotFound", f"this site is no party of a job {job_id}", found=job_id)
+    if job.state not in JOB_ENDS or job.started_at is None:
+        raise Conflict(
+            "Conflict",
+            f"job {job_id} is {job.state}; logs are held against each other when it ran and ended",
+            found=job.state,
+            allowed=sorted(JOB_ENDS),
+        )
+
+
+def _partners(site: Site, job_id: str) -> list[str]:
+    query = select(JobParty.site).where(JobParty.job_id == job_id, JobParty.site != site.id)
+    with site.store.read() as session:
+        return list(session.scalars(query.order_by(JobParty.position)))
