@@ -72,6 +72,7 @@ KINDS: Mapping[str, Kind] = {
     "grant.given": Kind("notice"),
     "grant.unexpected": Kind("warning"),
     "grant.revoked_in_use": Kind("warning", lasting=True),
+    "statement.made": Kind("notice"),
     # The logs of a job's parties, held against each other
     "job.unreconciled": Kind("critical", lasting=True),
     # This node

@@ -1,8 +1,8 @@
 """The monthly data-use statement of this site's member, signed with the audit key.
 
-`chain.statement` has the format.  A statement is made when it is asked for: what it tells follows
-from the chain up to the month's last block, so it can be made again at any time, and nobody has to
-be awake at midnight.
+`chain.statement` has the format.  What a statement tells follows from the chain up to the month's
+last block, so it can be made again at any time, and nobody has to be awake at midnight;
+`node.monthly` makes and keeps that of each month that ended.
 """
 
 from __future__ import annotations

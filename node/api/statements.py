@@ -9,6 +9,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from node.api.auth import require
 from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute
+from node.api.views.statements import StatementShown, every
+from node.monthly import kept_statement
 from node.ui.statement import render
 from node.use_statement import content_of, statement
 
@@ -22,6 +24,11 @@ router = APIRouter(
 Month = Annotated[str, Path(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", examples=["2026-10"])]
 
 
+@router.get("", summary="Statements that were made by themselves when their months were over")
+def list_statements(request: Request) -> list[StatementShown]:
+    return every(request.app.state.site)
+
+
 @router.get("/{month}", summary="The data-use statement of a month, byte for byte")
 def show_statement(
     request: Request,
@@ -32,7 +39,8 @@ def show_statement(
     format: Literal["json", "html"] = "json",
     language: Annotated[Literal["en", "zh"], Query(description="Of the HTML.")] = "en",
 ) -> Response:
-    found = statement(request.app.state.site, month, provisional=provisional)
+    site = request.app.state.site
+    found = kept_statement(site, month) or statement(site, month, provisional=provisional)
     if format == "html":
         body, kind = render(found, language).encode(), "text/html; charset=utf-8"
     else:

@@ -473,6 +473,13 @@ EVENTS: Mapping[str, Event] = {
         site=text("that was asked"),
         until=whole("block time in Unix seconds, by which it had to answer"),
     ),
+    "statement.made": Event.of(
+        SITE,
+        "the data-use statement of a month that ended was made and kept",
+        month=text("like 2026-10"),
+        digest=text("SHA-256 of the file"),
+        uses=whole("of this member's data, that it tells of"),
+    ),
     "anchor.made": Event.of(
         SITE,
         "a head of this log stands on the chain",

@@ -981,6 +981,9 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     ),
     "statements.month": ("Month", "月份"),
     "statements.provisional": ("not over yet", "尚未结束"),
+    "statements.kept": ("Kept", "已存档"),
+    "statements.on_demand": ("made when it is asked for", "按需生成"),
+    "statements.uses": ("Uses", "使用次数"),
     "statements.read": ("to read and print", "阅读与打印"),
     "statements.signed": ("signed", "签名文件"),
     "packs.title": ("Evidence pack", "证据包"),
@@ -1673,6 +1676,14 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "alert.site.unexpected.do": (
         "Somebody holds this site's account: recover it, and set endpoint and roles again.",
         "有人掌握本站点账户：请恢复账户，并重新设置端点与角色。",
+    ),
+    "alert.statement.made": (
+        "The data-use statement of a month was made",
+        "上月的数据使用声明已生成",
+    ),
+    "alert.statement.made.do": (
+        "Read it on the page of statements: it says who used this member's data, and for what.",
+        "请在“使用声明”页面查看：谁使用了本成员的数据，用于何种目的。",
     ),
     "alert.grant.given": ("A grant of this site's data was recorded", "本站点数据的授权已登记"),
     "alert.grant.given.do": ("Nothing: this node recorded it.", "无需处理：由本节点登记。"),

@@ -36,6 +36,7 @@ from node.api.views import (
     witness,
 )
 from node.api.views import proposals as proposals_view
+from node.api.views import statements as kept_statements
 from node.api.views import transactions as transactions_view
 from node.api.views.badge import Badge
 from node.api.views.jobs import Curve
@@ -242,7 +243,9 @@ def statements_page(request: Request) -> dict[str, Any]:
     now = datetime.now(UTC)
     first = now.year * 12 + now.month - 1
     months = [divmod(first - back, 12) for back in range(MONTHS)]
-    return {"months": [f"{year:04}-{month + 1:02}" for year, month in months]}
+    kept = {made.month: made for made in kept_statements.every(site_of(request))}
+    shown = {f"{year:04}-{month + 1:02}" for year, month in months} | kept.keys()
+    return {"months": sorted(shown, reverse=True), "kept": kept}
 
 
 def datasets_page(request: Request) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from tests.node.face import make_site, new_id
 
 READ = (
     "/v1/lineage/{id}",
+    "/v1/statements",
     "/v1/statements/{month}",
     "/v1/packs",
     "/index.json",

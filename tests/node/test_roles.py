@@ -85,6 +85,7 @@ MAY: dict[str, tuple[str, ...]] = {
     "POST /v1/audits/{id}/answer": (*OPERATOR, *DELEGATE),
     "GET /v1/audits/{id}/pack": (*OPERATOR, "auditor"),
     "GET /v1/audits/{id}/question": (*OPERATOR, "auditor"),
+    "GET /v1/statements": (*OPERATOR, *OWNER, "auditor"),
     "GET /v1/statements/{month}": (*OPERATOR, *OWNER, "auditor"),
     "POST /v1/views": EVERYBODY,
     "POST /v1/views/{id}/remove": EVERYBODY,
