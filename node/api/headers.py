@@ -11,6 +11,9 @@ CONTENT_SECURITY_POLICY = (
 )
 """Own style sheets and forms; no script at all, nothing from elsewhere."""
 
+WITH_CHARTS = CONTENT_SECURITY_POLICY + "; script-src 'self'"
+"""For pages with charts: our own modules, which ask for nothing."""
+
 WITH_WALLET = CONTENT_SECURITY_POLICY + "; script-src 'self'; connect-src 'self'"
 """For pages that speak to a wallet: our own module, no word of script in the page itself."""
 

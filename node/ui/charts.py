@@ -1,18 +1,34 @@
-"""Curves as inline SVG: no script, no style attribute, colours from the style sheet."""
+"""Charts as options of Apache ECharts: plain data that static/charts.js draws in the page.
+
+An option holds no code.  A colour is the name of one of the style sheet's ("$accent"), so that a
+chart follows the reader's scheme.  Every chart says in words what it shows, and stands beside a
+table or list of the same, for who sees no drawing and for browsers without scripts.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-WIDTH, HEIGHT = 640, 260
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 16, 36
-TICKS = 5
-TINY = 1e-9  # below this, and between values closer than this share, nothing is told apart
-COLOURS = 6  # classes curve-0 … curve-5 of the style sheet
+Option = dict[str, Any]
+
+COLOURS = ("$accent", "$curve-1", "$curve-2", "$curve-3", "$curve-4", "$curve-5")
+MOST_MARKED = 60  # points of a line that are marked each
+QUIET = {"color": "$quiet", "fontSize": 12}
+TOOLTIP = {
+    # Drawn, not written as HTML: the policy of the pages lets no script put styles into markup.
+    "renderMode": "richText",
+    "confine": True,
+    "backgroundColor": "$paper",
+    "borderColor": "$line",
+    "textStyle": {"color": "$ink", "fontSize": 12},
+}
+FINE = {"lineStyle": {"color": "$line"}}
 
 
 @dataclass(frozen=True)
@@ -23,48 +39,116 @@ class Line:
     points: Sequence[tuple[int, float]]
 
 
-def line_chart(lines: Sequence[Line], *, title: str, x_label: str) -> Markup:
-    """A chart of all lines on common axes; empty where no line has a finite point.
+def figure(option: Option | None, *, label: str, height: int, width: int | None = None) -> Markup:
+    """The place of a chart, in CSS pixels; as wide as its frame unless `width` is given.
 
-    The title and each line's last value are text, for those who do not see the drawing.
+    Hidden until it is drawn; empty for no option.
     """
-    drawn = [Line(line.name, [p for p in line.points if math.isfinite(p[1])]) for line in lines]
-    drawn = [line for line in drawn if line.points]
-    if not drawn:
+    if option is None:
         return Markup("")
-    xs = [x for line in drawn for x, _ in line.points]
-    ys = [y for line in drawn for _, y in line.points]
-    x_ticks, y_ticks = whole_ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
-    x_low, x_high = min(xs), max(max(xs), min(xs) + 1)
-    y_low, y_high = y_ticks[0], y_ticks[-1]
+    return Markup(
+        '<figure class="chart" role="img" aria-label="{}" data-chart="{}" data-height="{}"{} '
+        "hidden></figure>"
+    ).format(
+        label,
+        json.dumps(option, ensure_ascii=False, separators=(",", ":")),
+        height,
+        "" if width is None else Markup(' data-width="{}"').format(width),
+    )
 
-    def at(x: float, y: float) -> tuple[float, float]:
-        across = (x - x_low) / (x_high - x_low)
-        up = (y - y_low) / (y_high - y_low)
-        return (
-            LEFT + across * (WIDTH - LEFT - RIGHT),
-            HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM),
-        )
 
-    told = "; ".join(f"{line.name}: {_number(line.points[-1][1])}" for line in drawn)
-    parts = [
-        Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}. {}">').format(
-            WIDTH, HEIGHT, title, told
-        )
-    ]
-    for value in y_ticks:
-        x, y = at(x_low, value)
-        parts.append(_grid(LEFT, y, WIDTH - RIGHT, y))
-        parts.append(_text(x - 8, y + 4, _number(value), "end"))
-    for value in x_ticks:
-        x, y = at(value, y_low)
-        parts.append(_text(x, y + 18, str(value), "middle"))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 2, x_label, "middle"))
-    for number, line in enumerate(drawn):
-        places = [at(x, y) for x, y in line.points]
-        parts.append(_curve(places, f"curve-{number % COLOURS}"))
-    parts.append(Markup("</svg>"))
-    return Markup("").join([*parts, _legend(drawn)])
+def base(label: str) -> Option:
+    """What all charts have in common."""
+    return {
+        "animation": False,
+        "aria": {"enabled": True, "label": {"description": label}},
+        "textStyle": {"color": "$ink"},
+        "tooltip": TOOLTIP,
+    }
+
+
+def told(lines: Sequence[Line], title: str) -> str:
+    """The lines in words: each one's last value."""
+    last = "; ".join(f"{line.name}: {number(line.points[-1][1])}" for line in lines)
+    return f"{title}. {last}"
+
+
+def finite(lines: Sequence[Line]) -> list[Line]:
+    """Lines without their points that are no numbers, and only those that have a point left."""
+    drawn = [Line(line.name, [p for p in line.points if math.isfinite(p[1])]) for line in lines]
+    return [line for line in drawn if line.points]
+
+
+def line_chart(lines: Sequence[Line], *, title: str, x_label: str) -> Option | None:
+    """All lines on common axes; None where no line has a finite point."""
+    drawn = finite(lines)
+    if not drawn:
+        return None
+    return base(told(drawn, title)) | {
+        "color": list(COLOURS),
+        "tooltip": TOOLTIP | {"trigger": "axis"},
+        "legend": {"top": 0, "textStyle": QUIET | {"color": "$ink"}, "itemWidth": 18},
+        "grid": {"left": 8, "right": 18, "top": 36, "bottom": 24, "containLabel": True},
+        "xAxis": {
+            "type": "value",
+            "name": x_label,
+            "nameLocation": "middle",
+            "nameGap": 26,
+            "nameTextStyle": QUIET,
+            "min": "dataMin",
+            "max": "dataMax",
+            "minInterval": 1,
+            "axisLabel": QUIET | {"hideOverlap": True},
+            "splitLine": {"show": False},
+            "axisLine": FINE,
+        },
+        "yAxis": {"type": "value", "scale": True, "axisLabel": QUIET, "splitLine": FINE},
+        "series": [
+            {
+                "type": "line",
+                "name": line.name,
+                "data": [[x, y] for x, y in line.points],
+                "showSymbol": len(line.points) <= MOST_MARKED,
+                "symbol": "circle",
+                "symbolSize": 6,
+            }
+            for line in drawn
+        ],
+    }
+
+
+def bar_chart(
+    counts: Sequence[tuple[str, int]], *, title: str, colours: Mapping[str, str] | None = None
+) -> Option | None:
+    """A bar for each name in the order given; None where there is nothing but zeros."""
+    if not any(count for _, count in counts):
+        return None
+    label = f"{title}. " + "; ".join(f"{name}: {count:,}" for name, count in counts)
+    colour = colours or {}
+    return base(label) | {
+        "tooltip": TOOLTIP | {"trigger": "axis", "axisPointer": {"type": "shadow"}},
+        "grid": {"left": 8, "right": 12, "top": 16, "bottom": 4, "containLabel": True},
+        "xAxis": {
+            "type": "category",
+            "data": [name for name, _ in counts],
+            "axisLabel": QUIET | {"hideOverlap": True},
+            "axisLine": FINE,
+            "axisTick": {"show": False},
+        },
+        "yAxis": {"type": "value", "minInterval": 1, "axisLabel": QUIET, "splitLine": FINE},
+        "series": [
+            {
+                "type": "bar",
+                "name": title,
+                "barMaxWidth": 42,
+                "itemStyle": {"borderRadius": [3, 3, 0, 0]},
+                "data": [
+                    {"value": count, "itemStyle": {"color": colour.get(name, "$accent")}}
+                    for name, count in counts
+                ],
+            }
+        ],
+    }
 
 
 BAR_WIDTH, BAR_HEIGHT = 400, 20
@@ -104,62 +188,5 @@ def tally_bar(counts: Mapping[str, int], quorum: int | None, *, title: str) -> M
     return Markup("").join([*parts, Markup("</svg>")])
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """Round values that enclose [low, high], about `TICKS` of them, at least two."""
-    scale = max(abs(low), abs(high))
-    if scale < TINY or high - low < TINY * scale:
-        half = 0.5 * scale if scale >= TINY else 0.5
-        low, high = low - half, high + half
-    step = _round_up((high - low) / (TICKS - 1))
-    first = math.floor(low / step + 1e-9)
-    last = math.ceil(high / step - 1e-9)
-    return [number * step for number in range(first, last + 1)]
-
-
-def whole_ticks(low: int, high: int) -> list[int]:
-    """Whole values in [low, high], about `TICKS` of them."""
-    step = max(1, round(_round_up(max(high - low, 1) / (TICKS - 1))))
-    return list(range(low, high + 1, step))
-
-
-def _round_up(value: float) -> float:
-    """The next of 1, 2, 2.5, 5 times a power of ten."""
-    power = 10.0 ** math.floor(math.log10(value))
-    for factor in (1.0, 2.0, 2.5, 5.0, 10.0):
-        if value <= factor * power * (1 + 1e-9):
-            return factor * power
-    return 10.0 * power
-
-
-def _curve(places: Sequence[tuple[float, float]], colour: str) -> Markup:
-    dots = Markup("").join(
-        Markup('<circle cx="{:.1f}" cy="{:.1f}" r="3"/>').format(x, y) for x, y in places
-    )
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    return Markup('<g class="curve {}"><polyline points="{}"/>{}</g>').format(colour, path, dots)
-
-
-def _grid(x1: float, y1: float, x2: float, y2: float) -> Markup:
-    return Markup('<line class="grid" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(
-        x1, y1, x2, y2
-    )
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
-        x, y, anchor, text
-    )
-
-
-def _legend(lines: Sequence[Line]) -> Markup:
-    items = Markup("").join(
-        Markup('<li class="curve-{}"><span></span>{} <b>{}</b></li>').format(
-            number % COLOURS, escape(line.name), _number(line.points[-1][1])
-        )
-        for number, line in enumerate(lines)
-    )
-    return Markup('<ul class="legend">{}</ul>').format(items)
-
-
-def _number(value: float) -> str:
+def number(value: float) -> str:
     return f"{value:.4g}"

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from node.api.auth import require_actor
 from node.api.evidence import enter_reading
-from node.api.headers import WITH_WALLET
+from node.api.headers import WITH_CHARTS, WITH_WALLET
 from node.api.problems import problem_response
 from node.api.views import waiting
 from node.api.views.badge import Badge
@@ -30,11 +30,12 @@ from node.pause import paused_until
 from node.staleness import Behind, behind, silent_seconds
 from node.ui import affairs, audits, pages, phrases, session
 from node.ui.asked import LANGUAGE_COOKIE, language_of
-from node.ui.charts import line_chart, tally_bar
+from node.ui.charts import bar_chart, figure, line_chart, tally_bar
 from node.ui.export import FORMATS, export
+from node.ui.graph import graph, size_of
 from node.ui.messages import LANGUAGES, MESSAGES, Language, translate, translate_state
 from node.ui.proofs import drawing
-from node.ui.timeline import timeline
+from node.ui.timeline import height_of, timeline
 from node.ui.verifier import page as verifier_page
 from node.ui.verifier import policy as verifier_policy
 from node.ui.written import duration, short, when
@@ -65,6 +66,10 @@ SCRIPTS: Mapping[str, tuple[str, ...]] = {
     "waiting": ("wallet.js", "countdown.js"),
 }
 """Section → the modules of static/ that its pages load; the others have no script."""
+
+CHARTED = frozenset({"overview.html", "job.html", "lineage.html"})
+CHARTING = ("echarts.js", "charts.js")
+"""Pages that have charts, and the modules that they load first, in this order."""
 
 EVIDENCE = frozenset(
     {"overview", "jobs", "log", "anchors", "audits", "lineage", "statements", "search"}
@@ -281,6 +286,21 @@ def wallet() -> Response:
     return _static("wallet.js", "text/javascript")
 
 
+@router.get("/static/charts.js")
+def charts() -> Response:
+    return _static("charts.js", "text/javascript")
+
+
+@router.get("/static/echarts.js")
+def echarts() -> Response:
+    return _static("echarts.js", "text/javascript")
+
+
+@router.get("/static/echarts.LICENSE.txt")
+def echarts_licence() -> Response:
+    return _static("echarts.LICENSE.txt", "text/plain")
+
+
 @router.get("/static/countdown.js")
 def countdown() -> Response:
     return _static("countdown.js", "text/javascript")
@@ -319,14 +339,20 @@ def render(
     theme = next((one for one in wanted if one in THEMES), THEMES[0])
     settings = request.app.state.site.settings
     actor = session.reader(request)
-    scripts = SCRIPTS.get(section, ())
+    acting = SCRIPTS.get(section, ())
+    scripts = (*CHARTING, *acting) if template in CHARTED else acting
     text = (
         _environment()
         .get_template(template)
         .render(
             values,
+            chart=figure,
             line_chart=line_chart,
+            bar_chart=bar_chart,
             timeline=timeline,
+            height_of=height_of,
+            graph=graph,
+            size_of=size_of,
             tally_bar=tally_bar,
             effect_rows=pages.effect_rows,
             catalogue=MESSAGES,
@@ -373,12 +399,12 @@ def render(
             style=_address("explorer.css"),
             icon=_address("icon.svg"),
             scripts=[_address(name) for name in scripts],
-            words=words(language) if scripts else {},
+            words=words(language) if acting else {},
         )
     )
     answer = HTMLResponse(text, status)
     if scripts:
-        answer.headers["Content-Security-Policy"] = WITH_WALLET
+        answer.headers["Content-Security-Policy"] = WITH_WALLET if acting else WITH_CHARTS
     answer.headers["Content-Language"] = language
     answer.headers["Vary"] = "Accept-Language, Cookie"
     if asked in LANGUAGES:

@@ -1,14 +1,15 @@
-"""The lineage of a thing as a drawing: things in columns, what led to what from left to right."""
+"""The lineage of a thing as a chart: things in columns, what led to what from left to right."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from markupsafe import Markup
+from typing import Any
 
 from node.api.views.lineage import LineageShown, ThingShown
+from node.ui.charts import TOOLTIP, Option, base
+from node.ui.written import short
 
-COLUMN, ROW, WIDTH, HEIGHT, EDGE = 200, 56, 160, 40, 16
+COLUMN, ROW, WIDTH, HEIGHT, EDGE = 225, 60, 170, 38, 20
 MOST = 60  # things that a drawing can tell apart; the list beside it has all
 PAGES: Mapping[str, str] = {
     "dataset": "datasets",
@@ -16,32 +17,64 @@ PAGES: Mapping[str, str] = {
     "job": "jobs",
     "model": "models",
 }
+GROUNDS: Mapping[str, str] = {
+    "dataset": "$plain-ground",
+    "grant": "$wait-ground",
+    "job": "$busy-ground",
+    "model": "$good-ground",
+}
 
 
-def graph(found: LineageShown) -> Markup:
-    """Each thing a link to its page; empty where there are too many to draw."""
+def size_of(option: Option) -> tuple[int, int]:
+    """Width and height of a drawing in which nothing touches, in CSS pixels."""
+    columns = option["xAxis"]["max"] + 0.5
+    rows = option["yAxis"]["max"] + 0.5
+    return round(columns * COLUMN + 2 * EDGE), round(rows * ROW + 2 * EDGE)
+
+
+def graph(found: LineageShown, *, title: str) -> Option | None:
+    """Each thing leads to its page; None where there are too many to draw."""
     things = {thing.id: thing for thing in found.things}
     if len(things) > MOST:
-        return Markup("")
+        return None
     columns = _columns(found)
-    places: dict[str, tuple[int, int]] = {}
     heights: dict[int, int] = {}
+    places: dict[str, tuple[int, int]] = {}
     for id in things:
         column = columns[id]
-        row = heights[column] = heights.get(column, 0) + 1
-        places[id] = (EDGE + column * COLUMN, EDGE + (row - 1) * ROW)
-    width = EDGE * 2 + (max(columns.values(), default=0)) * COLUMN + WIDTH
-    height = EDGE * 2 + max(heights.values(), default=1) * ROW
-    parts = [
-        Markup('<svg class="lineage" viewBox="0 0 {0} {1}" width="{0}" height="{1}">').format(
-            width, height
-        )
-    ]
-    for edge in found.edges:
-        if edge.source in places and edge.target in places:
-            parts.append(_edge(places[edge.source], places[edge.target], edge.what))
-    parts += [_thing(things[id], place, id == found.root) for id, place in places.items()]
-    return Markup("").join([*parts, Markup("</svg>")])
+        places[id] = (column, heights.get(column, 0))
+        heights[column] = places[id][1] + 1
+    hidden = {"show": False, "type": "value", "min": -0.5}
+    return base(title) | {
+        "tooltip": TOOLTIP | {"formatter": "{b}"},
+        "grid": {"left": EDGE, "right": EDGE, "top": EDGE, "bottom": EDGE},
+        "xAxis": hidden | {"max": max(columns.values(), default=0) + 0.5},
+        "yAxis": hidden | {"max": max(heights.values(), default=1) - 0.5, "inverse": True},
+        "series": [
+            {
+                "type": "lines",
+                "coordinateSystem": "cartesian2d",
+                "symbol": ["none", "arrow"],
+                "symbolSize": 9,
+                "lineStyle": {"color": "$quiet", "width": 1.5, "opacity": 0.8},
+                "data": [
+                    _edge(edge.what, places[edge.source], places[edge.target])
+                    for edge in found.edges
+                    if edge.source in places and edge.target in places
+                ],
+            },
+            {
+                "type": "scatter",
+                "symbol": "rect",
+                "symbolSize": [WIDTH, HEIGHT],
+                "itemStyle": {"color": "transparent", "opacity": 1},  # the box is the label's
+                "emphasis": {"disabled": True},
+                "data": [
+                    _thing(things[id], place, id == found.root) for id, place in places.items()
+                ],
+            },
+        ],
+    }
 
 
 def _columns(found: LineageShown) -> dict[str, int]:
@@ -61,33 +94,39 @@ def _columns(found: LineageShown) -> dict[str, int]:
     return columns
 
 
-def _edge(source: tuple[int, int], target: tuple[int, int], what: str) -> Markup:
-    x1, y1 = source[0] + WIDTH, source[1] + HEIGHT // 2
-    x2, y2 = target[0], target[1] + HEIGHT // 2
-    middle = (x1 + x2) // 2
-    return Markup(
-        '<path class="edge {}" d="M{} {} C{} {} {} {} {} {}"><title>{}</title></path>'
-    ).format(what, x1, y1, middle, y1, middle, y2, x2, y2, what)
+def _edge(what: str, source: tuple[int, int], target: tuple[int, int]) -> dict[str, Any]:
+    """From the right side of a box to the left of another, or back where it goes in a circle."""
+    half = WIDTH / 2 / COLUMN
+    way = 1 if target[0] > source[0] else -1
+    line = {"curveness": 0.0 if source[1] == target[1] else 0.06}
+    return {
+        "name": what,
+        "coords": [[source[0] + way * half, source[1]], [target[0] - way * half, target[1]]],
+        # Not there yet, as long as the job was only asked for.
+        "lineStyle": line | ({"type": "dashed"} if what == "asked" else {}),
+    }
 
 
-def _thing(thing: ThingShown, place: tuple[int, int], is_root: bool) -> Markup:
-    x, y = place
-    name = thing.name or thing.purpose or f"{thing.id[:8]}…{thing.id[-4:]}"
-    marks = f"{thing.kind}{' root' if is_root else ''}{' affected' if thing.affected else ''}"
-    return Markup(
-        '<a href="/{}/{}"><g class="{}"><title>{}</title>'
-        '<rect x="{}" y="{}" width="{}" height="{}" rx="6"/>'
-        '<text x="{}" y="{}" text-anchor="middle">{}</text></g></a>'
-    ).format(
-        PAGES.get(thing.kind, "search"),
-        thing.id,
-        marks,
-        f"{thing.kind} {thing.id}",
-        x,
-        y,
-        WIDTH,
-        HEIGHT,
-        x + WIDTH // 2,
-        y + HEIGHT // 2 + 5,
-        name if len(name) <= 20 else f"{name[:19]}…",
-    )
+def _thing(thing: ThingShown, place: tuple[int, int], is_root: bool) -> dict[str, Any]:
+    name = thing.name or thing.purpose or short(thing.id)
+    tone = "$bad" if thing.affected else "$accent" if is_root else "$line"
+    return {
+        "name": f"{thing.kind} {name}\n{thing.id}",
+        "value": list(place),
+        "link": f"/{PAGES.get(thing.kind, 'search')}/{thing.id}",
+        "label": {
+            "show": True,
+            "formatter": name.replace("{", "(").replace("}", ")"),  # braces mean something there
+            "color": "$ink",
+            "backgroundColor": GROUNDS.get(thing.kind, "$plain-ground"),
+            "borderColor": tone,
+            "borderWidth": 2 if is_root or thing.affected else 1,
+            "borderRadius": 6,
+            "padding": [0, 8],
+            "width": WIDTH - 16,
+            "height": HEIGHT,
+            "lineHeight": HEIGHT,
+            "align": "center",
+            "overflow": "truncate",
+        },
+    }

@@ -17,6 +17,7 @@ from sqlalchemy import select
 from node import governance, people, saved_views
 from node.api.pages import MAX_LIMIT, Page
 from node.api.views import (
+    activity,
     datasets,
     dossiers,
     entries,
@@ -24,6 +25,7 @@ from node.api.views import (
     health,
     history,
     jobs,
+    life,
     lineage,
     messages,
     models,
@@ -40,6 +42,7 @@ from node.api.views import statements as kept_statements
 from node.api.views import transactions as transactions_view
 from node.api.views.badge import Badge
 from node.api.views.jobs import Curve
+from node.api.views.life import Moment
 from node.api.views.model import ID_PATTERN
 from node.api.views.people import key_shown, person_shown
 from node.api.views.proposals import EffectShown
@@ -47,7 +50,7 @@ from node.api.views.transactions import Transaction
 from node.errors import NodeError, NotFound
 from node.lifecycle import JOB_MOVES
 from node.store import ChainEvent
-from node.ui import affairs
+from node.ui import affairs, phrases
 from node.ui import session as access
 from node.ui.asked import (
     choice_of,
@@ -59,7 +62,6 @@ from node.ui.asked import (
     site_of,
 )
 from node.ui.charts import Line
-from node.ui.graph import graph
 from node.ui.lists import (
     AGREEMENTS,
     ALERT_STATES,
@@ -77,12 +79,14 @@ from node.ui.lists import (
     transaction_told,
 )
 from node.ui.proofs import steps
+from node.ui.timeline import Row
 
 Read = Callable[[Request], dict[str, Any]]
 
 PAGE = 50
 ON_OVERVIEW = 8
 MESSAGES_ON_JOB = 20
+MOMENTS = 80  # of a job's life, on a page
 MONTHS = 13  # this one, which is provisional, and a year
 PARAM = "p."  # before the names of a proposal's parameters in an address
 
@@ -91,8 +95,10 @@ def overview(request: Request) -> dict[str, Any]:
     site, names = site_of(request), names_of(request)
     with site.store.read() as session:
         latest = entries.page(session, limit=ON_OVERVIEW)
+        happened = activity.show(session, datetime.now(UTC).timestamp())
     return {
         **badge_of(request),
+        "activity": happened,
         "health": health.show(site),
         "jobs": jobs.page(site, names, limit=ON_OVERVIEW),
         "entries": latest,
@@ -114,7 +120,7 @@ def jobs_page(request: Request) -> dict[str, Any]:
 
 def job_page(request: Request) -> dict[str, Any]:
     """With ``check=1`` the certificate is held against the chain; with ``messages=all`` all are
-    shown, in pages."""
+    shown, in pages; ``life`` is where the timeline goes on."""
     site, names, id = site_of(request), names_of(request), id_of(request)
     job = jobs.show(site, names, id)
     all_messages = request.query_params.get("messages") == "all"
@@ -137,7 +143,38 @@ def job_page(request: Request) -> dict[str, Any]:
         "certificate": check,
         "entries": told,
         "curves": lines(job.curves),
+        "life": life_of(request, id),
     }
+
+
+def life_of(request: Request, id: str) -> dict[str, Any]:
+    """What happened in the job, at all its parties and on the chain, in words."""
+    site, language = site_of(request), language_of(request)
+    found = life.show(
+        site, names_of(request), id, limit=MOMENTS, cursor=request.query_params.get("life")
+    )
+    with site.store.read() as session:
+        known = known_of(request).learn(session)
+    own = next((lane.site.id for lane in found.lanes if lane.mine), None)
+    return {
+        "lanes": found.lanes,
+        "rows": [
+            Row(moment, phrases.moment(language, moment, known), _link_of(moment, own))
+            for moment in found.moments.items
+        ],
+        "next": found.moments.next,
+        "count": found.count,
+        "unread": found.behind,
+    }
+
+
+def _link_of(moment: Moment, own: str | None) -> str | None:
+    """The page of what tells of it; of an entry in another site's log there is none here."""
+    if (event := moment.event) is not None:
+        return f"/events?block={event.block}#e{event.block}-{event.log_index}"
+    if moment.site is not None and moment.site.id == own and moment.entry is not None:
+        return f"/log/{moment.entry}"
+    return None
 
 
 def lines(curves: list[Curve]) -> list[Line]:
@@ -234,8 +271,7 @@ def alerts_page(request: Request) -> dict[str, Any]:
 
 
 def lineage_page(request: Request) -> dict[str, Any]:
-    found = lineage.show(site_of(request), names_of(request), id_of(request))
-    return {"lineage": found, "drawing_of": graph(found)}
+    return {"lineage": lineage.show(site_of(request), names_of(request), id_of(request))}
 
 
 def statements_page(request: Request) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from string import Formatter
 from typing import Any, Protocol
 
 from node.api.views.known import Known
+from node.api.views.life import Moment
 from node.api.views.proposals import ActionShown
 from node.index.documents import link_of
 from node.ui.messages import MESSAGES, Language, translate
@@ -73,6 +74,19 @@ def event(
     if key not in MESSAGES:
         key = "event.other"
     return _filled(language, key, contract, {**args, "name": args.get("name", name)}, known)
+
+
+def moment(language: Language, told: Moment, known: Known) -> str:
+    """What happened in a job, as one line."""
+    if told.event is not None:
+        found = told.event
+        return text_of(event(language, found.contract, found.name, found.args, known))
+    key = f"life.{told.kind}"
+    if told.message is not None and key not in MESSAGES:
+        name = told.kind.rpartition(".")[2]
+        return translate(language, "life.message", kind=name, n=told.message.n)
+    said = translate(language, key) if key in MESSAGES else told.kind
+    return f"{said} · {told.detail}" if told.detail and told.message is None else said
 
 
 def transaction(

@@ -6,7 +6,6 @@ import ast
 import re
 from collections.abc import AsyncIterator, Iterator
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,9 +20,6 @@ from hypothesis import strategies as st
 from chain import merkle
 from node.api.app import create_app
 from node.api.auth import COOKIE
-from node.api.views.lineage import LineageShown
-from node.api.views.messages import MessageShown
-from node.api.views.names import Named
 from node.api.views.proposals import ActionShown
 from node.api.views.search import search
 from node.api.views.sites import chosen_of
@@ -36,12 +32,10 @@ from node.rules import Mismatch
 from node.site import Site
 from node.store import Anchor, ChainEvent, ChainTx, Proposal, StopReceipt
 from node.ui import explorer, phrases
-from node.ui.charts import Line, line_chart, tally_bar, ticks, whole_ticks
-from node.ui.graph import graph
+from node.ui.charts import tally_bar
 from node.ui.messages import LANGUAGES, MESSAGES, choose, translate, translate_state
 from node.ui.proofs import drawing, steps
 from node.ui.session import own_path
-from node.ui.timeline import timeline
 from tests.node.crowd import add, key_for, program
 from tests.node.face import (
     OWN,
@@ -241,7 +235,8 @@ async def test_pages_need_nothing_from_elsewhere_and_have_no_script_but_the_live
     assert answer.status_code in (200, 303)
     page = _Page(answer.text)
     scripts = [script["src"] or "" for script in page.all("script")]
-    assert [src.partition("?")[0] for src in scripts] == ["/static/live.js"] * (path in LIVE)
+    ours = ["echarts.js", "charts.js"] * (path == "/") + ["live.js"] * (path in LIVE)
+    assert [src.partition("?")[0] for src in scripts] == [f"/static/{name}" for name in ours]
     assert not page.all("style")
     assert all("style" not in attributes for _, attributes in page.tags)
     for _, attributes in page.tags:
@@ -359,7 +354,7 @@ async def test_a_job_shows_steps_curve_messages_and_result(
     text = (await browser.get(f"/jobs/{id}")).text
     page = _Page(text)
     assert [bar["value"] for bar in page.all("progress")] == ["1", "2"]
-    assert any(svg.get("class") == "chart" for svg in page.all("svg"))
+    assert "chart" in [figure["class"] for figure in page.all("figure")]
     marks = [cell["title"] for cell in page.all("td") if "mark" in (cell.get("class") or "")]
     assert marks == ["agree", "DIFFER"]
     assert "0.775" in text
@@ -583,6 +578,7 @@ def test_no_text_is_without_a_use() -> None:
         "anchor.",
         "audits.kind.",
         "mark.",
+        "life.",
     )
     put_together = {f"proposals.{deed}" for deed in ("withdraw", "queue", "execute")}
     put_together |= {"log.left", "log.right", "job.train", "job.predict"}
@@ -624,20 +620,6 @@ async def test_a_chosen_language_is_kept(browser: httpx.AsyncClient) -> None:
 # ── Drawings ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_curve_has_a_point_for_each_value_within_its_frame() -> None:
-    chart = line_chart([Line("loss", [(1, 0.7), (2, 0.5), (3, 0.4)])], title="Loss", x_label="tree")
-    svg = ElementTree.fromstring(str(chart).split("</svg>")[0] + "</svg>")
-    dots = svg.findall(".//circle")
-    assert len(dots) == 3
-    heights = [float(dot.attrib["cy"]) for dot in dots]
-    assert heights == sorted(heights)  # down the page: the loss falls
-    width, height = (float(n) for n in svg.attrib["viewBox"].split()[2:])
-    for dot in dots:
-        assert 0 <= float(dot.attrib["cx"]) <= width
-        assert 0 <= float(dot.attrib["cy"]) <= height
-    assert "loss: 0.4" in svg.attrib["aria-label"]
-
-
 def test_a_tally_shows_each_vote_and_the_quorum_in_proportion() -> None:
     bar = tally_bar({"for": 3, "abstain": 0, "against": 1}, 2, title="Votes")
     svg = ElementTree.fromstring(str(bar))
@@ -653,44 +635,6 @@ def test_a_tally_of_no_votes_is_an_empty_bar() -> None:
     svg = ElementTree.fromstring(str(tally_bar({"for": 0}, None, title=HOSTILE)))
     assert [rect.attrib["class"] for rect in svg.findall("rect")] == ["ground"]
     assert svg.find("line") is None
-
-
-def test_a_chart_of_nothing_is_nothing() -> None:
-    assert line_chart([], title="t", x_label="x") == ""
-    assert line_chart([Line("a", [(1, float("nan"))])], title="t", x_label="x") == ""
-
-
-@pytest.mark.parametrize("points", [[(0, 0.5)], [(3, 1.0), (4, 1.0)], [(0, -5.0), (9, 1e9)]])
-def test_a_chart_of_any_values_is_drawn(points: list[tuple[int, float]]) -> None:
-    assert "<svg" in line_chart([Line("a", points)], title="t", x_label="x")
-
-
-def test_names_in_a_chart_stay_text() -> None:
-    chart = line_chart([Line(HOSTILE, [(1, 1.0)])], title=HOSTILE, x_label=HOSTILE)
-    assert "<script>" not in chart
-
-
-finite = st.floats(-1e12, 1e12)
-
-
-@given(finite, finite)
-def test_ticks_are_round_and_enclose_the_values(one: float, two: float) -> None:
-    low, high = min(one, two), max(one, two)
-    marks = ticks(low, high)
-    assert 2 <= len(marks) <= 12
-    assert marks == sorted(set(marks))
-    span = marks[-1] - marks[0]
-    assert marks[0] <= low + 1e-6 * span
-    assert marks[-1] >= high - 1e-6 * span
-
-
-@given(st.integers(0, 10**6), st.integers(0, 10**6))
-def test_whole_ticks_stay_among_the_values(one: int, two: int) -> None:
-    low, high = min(one, two), max(one, two)
-    marks = whole_ticks(low, high)
-    assert marks[0] == low
-    assert all(low <= mark <= high for mark in marks)
-    assert len(marks) <= 12
 
 
 @given(st.integers(1, 70), st.data())
@@ -709,76 +653,6 @@ def test_a_path_of_another_length_is_no_proof() -> None:
     for path in ([], ["0x" + "00" * 32] * 4):
         with pytest.raises(ValueError, match="path"):
             steps(1, 5, "0x" + "00" * 32, path)
-
-
-# ── Drawings of talk and lineage ─────────────────────────────────────────────────────────────
-
-
-def _message(agree: bool | None, sent: str | None, received: str | None, n: int) -> MessageShown:
-    sender, receiver = Named(id=OWN, name="bank"), Named(id=new_id(), name=HOSTILE)
-    facts = {"step": "train", "attempt": 1, "kind": "vertical.Said", "size": 3, "at": None}
-    ends = {"sent": sent, "received": received, "sender": sender, "receiver": receiver}
-    return MessageShown(**facts, **ends, n=n, has_receipt=False, agree=agree)
-
-
-def test_a_message_is_drawn_with_what_both_ends_entered() -> None:
-    messages = [
-        _message(True, "0x01", "0x01", 1),
-        _message(False, "0x01", "0x02", 2),
-        _message(None, "0x01", None, 3),
-    ]
-    words: dict[bool | None, str] = {True: "agree", False: "differ", None: "one side"}
-    drawn = ElementTree.fromstring(str(timeline(messages, words, title="Talk")))
-    arrows = [g for g in drawn.findall("g") if g.get("class") != "lane"]
-    assert [arrow.get("class") for arrow in arrows] == ["good", "bad", "wait"]
-    ends = [[mark.get("class") for mark in arrow.findall("circle")] for arrow in arrows]
-    assert ends == [["entered", "entered"], ["entered", "entered"], ["entered", "unknown"]]
-    assert len([g for g in drawn.findall("g") if g.get("class") == "lane"]) == 4
-    assert timeline([], words, title="Talk") == ""
-
-
-def test_a_lineage_is_drawn_from_what_was_used_to_what_came_of_it() -> None:
-    ids = {kind: new_id() for kind in ("dataset", "grant", "job", "model")}
-    fact = {"block": 1, "tx_hash": "0x"}
-    thing = dict.fromkeys(
-        ("state", "site", "member", "purpose", "does", "started", "ended", "reason", "scores")
-    )
-    things = [
-        {
-            **thing,
-            "id": id,
-            "kind": kind,
-            "name": HOSTILE,
-            "sites": [],
-            "fact": fact,
-            "affected": [],
-        }
-        for kind, id in reversed(ids.items())
-    ]
-    path = list(ids.values())
-    edges = [
-        {"source": one, "target": other, "what": "used", "version": None, "fact": fact}
-        for one, other in [*pairwise(path), (path[3], path[2])]  # the last goes in a circle
-    ]
-    found = LineageShown.model_validate(
-        {
-            "root": path[0],
-            "block": 1,
-            "things": things,
-            "edges": edges,
-            "hidden": [],
-            "complete": True,
-        }
-    )
-    drawn = ElementTree.fromstring(str(graph(found)))
-    places = {
-        link.get("href"): int(link.find("g/rect").get("x"))  # type: ignore[union-attr, arg-type]
-        for link in drawn.findall("a")
-    }
-    assert len(drawn.findall("path")) == 4
-    assert (
-        places[f"/datasets/{path[0]}"] < places[f"/grants/{path[1]}"] < places[f"/jobs/{path[2]}"]
-    )
 
 
 # ── Search ───────────────────────────────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ where it was fetched: without it a message stands with one side only and is neit
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -31,7 +32,8 @@ Address = tuple[str, int, str, str, str, int]
 class MessageShown(Shown):
     """`agree`: both ends entered the same digest; null as long as one end is not known.
 
-    `sent` and `received` are the digests that sender and receiver entered.
+    `sent` and `received` are the digests that sender and receiver entered, `sent_at` and
+    `received_at` when they did, by their own clocks; `at` is this site's time where it is an end.
     """
 
     step: str
@@ -46,6 +48,8 @@ class MessageShown(Shown):
     has_receipt: bool
     agree: bool | None
     at: float | None
+    sent_at: float | None
+    received_at: float | None
 
 
 def page(
@@ -54,27 +58,31 @@ def page(
     """In the order in which this site sent and received; what only a partner has comes last."""
     position = from_cursor(cursor, int)
     start = max(0, int(position[0])) if position else 0
+    end = start + limit
     with site.store.read() as session:
         jobs.find(session, id)
-        own = _own(session, id)
-        partner, told = _partners(session, id)
+        found = every(session, names, id)
+    return Page(items=found[start:end], next=to_cursor(end) if end < len(found) else None)
+
+
+def every(session: Session, names: Names, id: str) -> list[MessageShown]:
+    """In the order in which this site sent and received; what only a partner has comes last."""
+    own = _own(session, id)
+    partner, told = _partners(session, id)
     addresses = [*own, *(address for address in partner if address not in own)]
-    chosen = addresses[start : start + limit]
-    end = start + limit
-    return Page(
-        items=[_shown(address, own, partner, told, names) for address in chosen],
-        next=to_cursor(end) if end < len(addresses) else None,
-    )
+    return [_shown(address, own, partner, told, names) for address in addresses]
 
 
 def _own(session: Session, id: str) -> dict[Address, dict[str, Any]]:
     rows: list[tuple[float, Address, dict[str, Any]]] = []
     for sent in session.scalars(select(OutMessage).where(OutMessage.job_id == id)):
         facts = {"sent": sent.digest, "size": sent.size, "receipt": sent.receipt is not None}
-        rows.append((sent.sent_at, _address(sent), facts | {"at": sent.sent_at}))
+        times = {"at": sent.sent_at, "sent_at": sent.sent_at}
+        rows.append((sent.sent_at, _address(sent), facts | times))
     for got in session.scalars(select(InMessage).where(InMessage.job_id == id)):
         facts = {"received": got.digest, "size": got.size, "receipt": True}
-        rows.append((got.received_at, _address(got), facts | {"at": got.received_at}))
+        times = {"at": got.received_at, "received_at": got.received_at}
+        rows.append((got.received_at, _address(got), facts | times))
     return {address: facts for _, address, facts in sorted(rows, key=lambda row: row[0])}
 
 
@@ -85,9 +93,10 @@ def _partners(session: Session, id: str) -> tuple[dict[Address, dict[str, Any]],
     for shown in session.scalars(select(PeerEvidence).where(PeerEvidence.job_id == id)):
         said = [part for part in shown.evidence["entries"] if _is_of_kind(part)]
         opened = [(part["entry"]["type"], open_entry(part)) for part in said]
+        times = [_seconds(part["entry"].get("time")) for part in said]
         if covers_end(shown.evidence) and all(is_line(data) for _, data in opened):
             told.add(shown.site)
-        for kind, data in opened:
+        for (kind, data), at in zip(opened, times, strict=True):
             if not is_line(data):
                 continue  # hidden, erased at the partner before it showed its log, or of no shape
             address = (
@@ -99,8 +108,17 @@ def _partners(session: Session, id: str) -> tuple[dict[Address, dict[str, Any]],
                 data["n"],
             )
             side = "sent" if kind == SENT else "received"
-            entered.setdefault(address, {"size": data["size"]})[side] = data["digest"]
+            facts = entered.setdefault(address, {"size": data["size"]})
+            facts |= {side: data["digest"], f"{side}_at": at}
     return entered, told
+
+
+def _seconds(time: Any) -> float | None:
+    """Of a time that a partner's entry tells, which may be anything."""
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _is_of_kind(part: Mapping[str, Any]) -> bool:
@@ -138,5 +156,7 @@ def _shown(
         received=received,
         has_receipt=bool(facts.get("receipt")),
         agree=agree,
-        at=facts.get("at"),
+        at=facts.get("at") or facts.get("sent_at") or facts.get("received_at"),
+        sent_at=facts.get("sent_at"),
+        received_at=facts.get("received_at"),
     )
