@@ -15,12 +15,14 @@ from node.api.auth import require
 from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
-from node.api.views import entries, jobs, messages
+from node.api.views import entries, jobs, messages, reconciliation
 from node.api.views.entries import EntryShown
 from node.api.views.jobs import CertificateReport, JobShown, JobSummary
 from node.api.views.messages import MessageShown
 from node.api.views.model import EXAMPLE_DIGEST, EXAMPLE_ID, Asked, IdInPath, Shown
+from node.api.views.reconciliation import ReconciliationShown
 from node.jobs import JobRequest
+from node.reconciliation import reconcile_job
 from node.submission import Submitted
 
 router = APIRouter(prefix="/jobs", tags=["work"], route_class=OperatorRoute)
@@ -204,6 +206,27 @@ def job_messages(
 ) -> Page[MessageShown]:
     app = request.app.state
     return messages.page(app.site, app.names, id, limit=limit, cursor=cursor)
+
+
+@router.get(
+    "/{id}/reconciliation",
+    dependencies=[EVIDENCE],
+    summary="Whether the logs of all parties agree, and what is missing or different in whose",
+)
+def job_reconciliation(request: Request, id: IdInPath) -> ReconciliationShown:
+    app = request.app.state
+    return reconciliation.show(app.site, app.names, id)
+
+
+@router.post(
+    "/{id}/reconciliation",
+    summary="Ask all parties for their logs again, and hold them against each other",
+    dependencies=[Depends(require("data-scientist", "data-owner", "auditor"))],
+)
+async def reconcile(request: Request, id: IdInPath) -> ReconciliationShown:
+    app = request.app.state
+    await reconcile_job(app.site, id)
+    return await run_sync(reconciliation.show, app.site, app.names, id)
 
 
 @router.get("/{id}/certificate", dependencies=[EVIDENCE], summary="The certificate, byte for byte")

@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
     command(job, "specification")(specification)
     command(job, "messages")(messages)
     command(job, "logs")(logs)
+    command(job, "reconcile")(reconcile)
     command(job, "certificate")(certificate)
     command(model, "list")(list_models)
     command(model, "show")(show_model)
@@ -226,6 +227,23 @@ def logs(
     place.show(found, lambda: rows(found, columns, title="Log"))
 
 
+def reconcile(
+    place: Place,
+    id: Id,
+    again: Annotated[bool, typer.Option("--again", help="Ask all parties now.")] = False,
+) -> None:
+    """Whether the logs of all parties of a job agree, and what is missing in whose.
+
+    Exits with 1 where they do not.
+    """
+    path = f"/v1/jobs/{id}/reconciliation"
+    with place.client() as node:
+        found = node.post(path, {}) if again else node.get(path)
+    place.show(found, lambda: _reconciliation(found))
+    if not found["agrees"]:
+        raise typer.Exit(1)
+
+
 def certificate(
     place: Place,
     id: Id,
@@ -381,6 +399,30 @@ def _job(found: dict[str, Any]) -> Group:
             ("receipt", lambda s: "signed" if s["receipt"] else "to come"),
         )
         shown.append(rows(found["stops"], stops, title="Stops"))
+    return Group(*shown)
+
+
+def _reconciliation(found: dict[str, Any]) -> Group:
+    told = {
+        "the logs": "agree" if found["agrees"] else f"differ in {found['count']} lines",
+        "done": at(found["at"]),
+        "messages": found["messages"],
+        "approvals": found["approvals"],
+        "uses of grants": found["grant_uses"],
+        "results": found["results"],
+        "without a receipt": found["open"],
+        "digest": found["digest"],
+    }
+    columns = (
+        ("in the log of", lambda d: d["site"]["name"] or short(d["site"]["id"])),
+        ("line", lambda d: d["line"]),
+        ("is", lambda d: d["what"]),
+        ("message", lambda d: f"{d['step']} {d['kind']} {'' if d['n'] is None else d['n']}"),
+        ("detail", lambda d: d["detail"]),
+    )
+    shown = [facts(told)]
+    if found["differences"]:
+        shown.append(rows(found["differences"], columns, title="Differences"))
     return Group(*shown)
 
 

@@ -33,6 +33,7 @@ from tests.node.face import (
     token_of,
     told_message,
 )
+from tests.node.test_reconciliation_shown import missing, verdict
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 NETWORK = NetworkFile(31337, "0x5FbDB2315678afecb367f032d93F642f64180aa3", 4)
@@ -238,6 +239,18 @@ def test_messages_tell_whether_both_ends_agree(run: Run, at: tuple[str, ...], si
     add_evidence(site, job, told_message("received", 0, digest))
     found = run("job", "messages", job, *at, "--json").json
     assert [message["agree"] for message in found] == [True]
+
+
+def test_logs_that_differ_are_told_with_the_site_and_end_with_one(
+    run: Run, at: tuple[str, ...], site: Site
+) -> None:
+    good = add_job(site, "SUCCEEDED", reconciliation=verdict())
+    bad = add_job(site, "SUCCEEDED", reconciliation=verdict(missing()))
+    assert run("job", "reconcile", good, *at).code == 0
+    told = run("job", "reconcile", bad, *at)
+    assert told.code == 1
+    assert "approval" in told.out
+    assert "missing" in told.out
 
 
 def test_a_specification_is_written_in_its_canonical_bytes(

@@ -48,6 +48,7 @@ MAY: dict[str, tuple[str, ...]] = {
     "POST /v1/jobs/{id}/reject": OWNER,
     "POST /v1/jobs/{id}/cancel": SCIENTIST + OWNER,
     "POST /v1/jobs/{id}/deliver": SCIENTIST,
+    "POST /v1/jobs/{id}/reconciliation": (*SCIENTIST, *OWNER, "auditor"),
     "POST /v1/predictions": SCIENTIST,
     "POST /v1/proposals": DELEGATE,
     "POST /v1/proposals/preview": DELEGATE,

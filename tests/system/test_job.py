@@ -58,6 +58,17 @@ def test_both_sides_entered_the_same_messages(finished: Story) -> None:
     assert [told[name] for name in ("approvals", "grantUses", "results")] == [2, 1, 2]
 
 
+def test_every_party_reconciled_all_logs_by_itself(finished: Story) -> None:
+    path = f"/v1/jobs/{finished.outcome.job['id']}"
+    for name in ("bank", "retailer"):
+        node = finished.institution(name).api
+        found = finished.stage.until(
+            "reconciliation", lambda node=node: node.get(path)["reconciliation"]
+        )
+        assert found["agrees"], found["differences"]
+        assert found["digest"] == finished.outcome.reconciliation["digest"]
+
+
 def test_the_auditor_sees_the_job_and_verifies_its_certificate_in_a_browser(
     finished: Story,
 ) -> None:

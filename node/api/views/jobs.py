@@ -12,8 +12,10 @@ from node.api.views import grants, transactions
 from node.api.views.grants import GrantShown
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
+from node.api.views.reconciliation import ReconciliationShown, shown
 from node.api.views.transactions import Transaction
 from node.errors import NodeError, NotFound
+from node.reconciliation import refusal_of
 from node.store import (
     Anchor,
     Approval,
@@ -189,6 +191,7 @@ class JobShown(JobSummary):
     messages_received: int
     bytes_sent: int
     bytes_received: int
+    reconciliation: ReconciliationShown | None
     anchors: list[AnchorShown]
     transactions: list[Transaction]
 
@@ -239,6 +242,7 @@ def show(site: Site, names: Names, id: str) -> JobShown:
             "stops": _stops(session, site, names, id),
             "tasks": _tasks(session, id),
             "curves": _curves(session, id),
+            "reconciliation": shown(row, names),
             "anchors": _anchors(session, row),
             "transactions": transactions.page(session, limit=50, subject=id).items,
             **_traffic(session, id),
@@ -270,10 +274,17 @@ def find(session: Session, id: str) -> LocalJob:
 
 
 def certificate_bytes(site: Site, id: str) -> bytes:
-    """The file as it was issued.  Raises `NotFound` where there is none (yet)."""
+    """The file as it was issued.
+
+    Raises `NotFound` where there is none (yet), `Failed` (``ReconciliationFailed``) where the
+    parties' logs do not agree.
+    """
     with site.store.read() as session:
-        path = find(session, id).certificate
+        row = find(session, id)
+    path = row.certificate
     if path is None:
+        if row.reconciliation is not None and not row.reconciliation["agrees"]:
+            raise refusal_of(row.reconciliation)
         raise NotFound(
             "NotFound",
             "this job has no certificate at this site",
