@@ -77,6 +77,7 @@ KINDS: Mapping[str, Kind] = {
     "job.unreconciled": Kind("critical", lasting=True),
     # This node
     "chain.behind": Kind("warning", lasting=True),
+    "view.new": Kind("notice"),
     "own.damaged": Kind("critical"),
     "mirror.damaged": Kind("critical"),
     "mirror.full": Kind("warning", lasting=True),

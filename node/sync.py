@@ -53,6 +53,7 @@ from node.scheduler import Scheduler
 from node.site import Site
 from node.store import ChainTx
 from node.takeover import TakeOver
+from node.watching import Watching
 from node.webhook import Webhook
 from node.withdrawal import Watch
 
@@ -304,7 +305,8 @@ class Process:
         async def run() -> None:
             site = self.site
             parts = Monitor(site), Webhook(site), Auditing(site), Monthly(site)
-            await asyncio.gather(*(part.run(self.ending) for part in parts))
+            beside = (*parts, Watching(self.site))
+            await asyncio.gather(*(part.run(self.ending) for part in beside))
 
         with asyncio.Runner() as runner:
             runner.run(run())

@@ -41,9 +41,7 @@ class NewView(Asked):
 @router.get("", summary="One's own saved views")
 def list_views(request: Request, actor: Anybody) -> Page[SavedShown]:
     with request.app.state.site.store.read() as session:
-        return Page(
-            items=[view.show(each) for each in saved_views.of(session, actor.id)], next=None
-        )
+        return Page(items=view.of(session, actor.id), next=None)
 
 
 @router.post("", status_code=201, summary="Save a list with its filter")
@@ -54,6 +52,22 @@ async def save_view(request: Request, actor: Anybody, body: NewView) -> SavedSho
         return view.show(kept)
 
     return await run_sync(save)
+
+
+@router.post("/{id}/watch", summary="Raise an alert when the list of a view has something new")
+async def watch_view(request: Request, actor: Anybody, id: ViewId) -> Page[SavedShown]:
+    """One's own views as they are then."""
+    store = request.app.state.site.store
+    await run_sync(saved_views.watch, store, actor.id, id)
+    return await run_sync(list_views, request, actor)
+
+
+@router.post("/{id}/unwatch", summary="Raise none any more")
+async def unwatch_view(request: Request, actor: Anybody, id: ViewId) -> Page[SavedShown]:
+    """One's own views as they are then."""
+    store = request.app.state.site.store
+    await run_sync(saved_views.unwatch, store, actor.id, id)
+    return await run_sync(list_views, request, actor)
 
 
 @router.post("/{id}/remove", summary="Remove one of one's own views")

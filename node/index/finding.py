@@ -72,11 +72,11 @@ def find(
     asked = _known(session, without_fillers(terms_of(question))[:MOST_TERMS], meaning)
     terms = []
     for term in asked:
-        numbers = _numbers(session, term, last=term == asked[-1])
+        tokens = _numbers(session, term, last=term == asked[-1])
         if len(asked) > 1:
-            numbers += _ids_of(session, numbers)
-        numbers += _meant(session, meaning(term))
-        terms.append(list(dict.fromkeys(numbers))[:MOST_WORDS])
+            tokens += _ids_of(session, tokens)
+        tokens += _meant(session, meaning(term))
+        terms.append(list(dict.fromkeys(tokens))[:MOST_WORDS])
     if not terms or not all(terms):
         return []
     if len(terms) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 from fastapi import Request
 
@@ -29,6 +30,21 @@ def names_of(request: Request) -> Names:
 def known_of(request: Request) -> Known:
     known: Known = request.app.state.known
     return known
+
+
+def asking(site: Site, path: str, query: str) -> Request:
+    """As somebody who is not signed in asks for a list: without a browser, from within the node."""
+    held = SimpleNamespace(site=site, names=Names(site.network), known=Known())
+    return Request(
+        {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [],
+            "app": SimpleNamespace(state=held),
+        }
+    )
 
 
 def cursor_of(request: Request) -> str | None:

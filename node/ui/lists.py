@@ -76,12 +76,13 @@ Read = Callable[[Request, int, str | None], Page[Any]]
 @dataclass(frozen=True)
 class Listing:
     """``read`` takes the request with its filters, how many, and a cursor; ``filters`` names what
-    of the address it looks at."""
+    of the address it looks at; ``key`` tells an item from all others of the list."""
 
     item: type[Shown]
     read: Read
     filters: tuple[str, ...] = ()
     is_evidence: bool = False
+    key: Callable[[Any], str] = lambda item: str(item.id)
 
 
 def _jobs(request: Request, limit: int, cursor: str | None) -> Page[jobs.JobSummary]:
@@ -282,6 +283,28 @@ def _alerts(request: Request, limit: int, cursor: str | None) -> Page[alerts.Ale
     )
 
 
+def _index(entry: entries.EntryShown) -> str:
+    return str(entry.index)
+
+
+def _place(event: EventShown) -> str:
+    return f"{event.block}.{event.log_index}.{event.tx_hash}"
+
+
+def _size(head: anchoring.AnchoredHead) -> str:
+    return str(head.size)
+
+
+def _part(model: models.ModelShown) -> str:
+    return f"{model.job_id} {model.role}"
+
+
+def _address(one: messages.MessageShown) -> str:
+    ends = f"{one.sender.id} {one.receiver.id}"
+    # What of a message is new is also that the other end has shown it.
+    return f"{one.step} {one.attempt} {ends} {one.kind} {one.n} {one.agree}"
+
+
 def is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 16
 
@@ -289,24 +312,26 @@ def is_number(text: str) -> bool:
 LISTS: Mapping[str, Listing] = {
     "jobs": Listing(jobs.JobSummary, _jobs, ("state", "kind", "party")),
     "log": Listing(
-        entries.EntryShown, _log, ("type", "subject", "since", "until"), is_evidence=True
+        entries.EntryShown,
+        _log,
+        ("type", "subject", "since", "until"),
+        is_evidence=True,
+        key=_index,
     ),
-    "messages": Listing(
-        messages.MessageShown, _messages, ("job", "agree"), is_evidence=True
-    ),
-    "anchors": Listing(anchoring.AnchoredHead, _anchors, ("state",), is_evidence=True),
+    "messages": Listing(messages.MessageShown, _messages, ("job", "agree"), True, _address),
+    "anchors": Listing(anchoring.AnchoredHead, _anchors, ("state",), True, _size),
     "alerts": Listing(alerts.AlertShown, _alerts, ("state", "kind"), is_evidence=True),
     "datasets": Listing(datasets.DatasetShown, _datasets),
     "grants": Listing(grants.GrantShown, _grants, ("state", "whose")),
-    "models": Listing(models.ModelShown, _models),
+    "models": Listing(models.ModelShown, _models, key=_part),
     "sites": Listing(sites.SiteShown, _sites),
     "members": Listing(sites.Member, _members, ("state",)),
-    "history": Listing(HistoryTold, _history, ("area",)),
+    "history": Listing(HistoryTold, _history, ("area",), key=_place),
     "proposals": Listing(proposals.ProposalSummary, _proposals, ("state",)),
     "disputes": Listing(disputes.DisputeShown, _disputes, ("state",)),
     "audits": Listing(audits.AuditShown, _audits, ("state", "site"), is_evidence=True),
     "emergencies": Listing(emergencies.EmergencyShown, _emergencies, ("state",)),
-    "events": Listing(EventTold, _events, ("contract", "name", "block", "tx")),
+    "events": Listing(EventTold, _events, ("contract", "name", "block", "tx"), key=_place),
     "transactions": Listing(TransactionTold, _transactions, ("state",)),
 }
 """By the first part of their address."""

@@ -1186,6 +1186,10 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "views.link": ("Views", "视图"),
     "views.save": ("Save this view", "保存此视图"),
     "views.remove": ("Remove", "移除"),
+    "views.tells": ("Alert", "提醒"),
+    "views.watch": ("Tell me what is new", "有新内容时提醒"),
+    "views.unwatch": ("Tell no more", "不再提醒"),
+    "views.found": ("{count} new", "新增 {count} 项"),
     "views.list": ("List", "列表"),
     "filter.state": ("state", "状态"),
     "filter.kind": ("kind", "类型"),
@@ -1694,6 +1698,11 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "alert.site.challenged.do": (
         "If it is this site, see GET /v1/witness: without an answer in time it is marked.",
         "若为本站点，请查看 GET /v1/witness：逾期未答复将被标记。",
+    ),
+    "alert.view.new": ("A saved view has something new", "已保存的视图有新内容"),
+    "alert.view.new.do": (
+        "Open the view and look; who keeps it may let it tell no more.",
+        "打开该视图查看；保存者可取消提醒。",
     ),
     "alert.audit.silent": ("An audit was not answered in time", "审计请求逾期未答复"),
     "alert.audit.silent.do": (

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 from sqlalchemy import select
 
-from node import governance, people, saved_views
+from node import governance, people
 from node.api.pages import MAX_LIMIT, Page
 from node.api.views import (
     activity,
@@ -235,9 +235,9 @@ def views_page(request: Request) -> dict[str, Any]:
     given = dict(parse_qsl(asked.get("query", "")))
     filters = {} if listing is None else {n: given[n] for n in listing.filters if given.get(n)}
     with site_of(request).store.read() as session:
-        kept = [] if actor is None else saved_views.of(session, actor.id)
+        kept = [] if actor is None else saved.of(session, actor.id)
     return {
-        "views": [saved.show(view) for view in kept],
+        "views": kept,
         "list": None if listing is None else asked["list"],
         "filters": filters,
     }

@@ -90,6 +90,8 @@ MAY: dict[str, tuple[str, ...]] = {
     "GET /v1/statements/{month}": (*OPERATOR, *OWNER, "auditor"),
     "POST /v1/views": EVERYBODY,
     "POST /v1/views/{id}/remove": EVERYBODY,
+    "POST /v1/views/{id}/watch": EVERYBODY,
+    "POST /v1/views/{id}/unwatch": EVERYBODY,
     "GET /v1/alerts/webhook": OPERATOR,
     "POST /v1/alerts/webhook/test": OPERATOR,
     "POST /v1/alerts/{id}/acknowledge": OPERATOR + OWNER,

@@ -132,7 +132,7 @@ def _shown(row: Alert, names: Names, language: Language) -> AlertShown:
         severity=KINDS[row.kind].severity,
         open=is_open(row),
         subject=row.subject,
-        name=names.site(row.subject).name if row.kind.startswith(_OF_SITES) else None,
+        name=_name(row, names),
         title=translate(language, f"alert.{row.kind}"),
         todo=translate(language, f"alert.{row.kind}.do"),
         evidence=row.evidence,
@@ -143,6 +143,12 @@ def _shown(row: Alert, names: Names, language: Language) -> AlertShown:
         acknowledged_at=row.acknowledged_at,
         acknowledged_by=row.acknowledged_by,
     )
+
+
+def _name(row: Alert, names: Names) -> str | None:
+    if row.kind == "view.new":
+        return str(row.evidence.get("view", ""))
+    return names.site(row.subject).name if row.kind.startswith(_OF_SITES) else None
 
 
 _OF_SITES = ("log.", "anchor.", "site.", "key.", "operator.", "mirror.", "own.", "chain.")
