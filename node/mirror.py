@@ -39,6 +39,7 @@ MAX_CONFLICTS = 10  # kept of one log
 FREE_BYTES = 256 << 20  # of the disk are left to the node's own work
 NOTED_EVERY = 32  # bundles: what was not noted before a kill is fetched once more
 TIME_SLACK_SECONDS = 300.0  # entries of parallel work may be so much out of order
+PLACED_SLACK_SECONDS = 3600.0  # they may wait so long for a place, and for a head that covers them
 
 
 class CopyDiffers(Invalid):
@@ -55,6 +56,7 @@ class Mirror:
     def __init__(self, site: Site, log_id: str, clock: Callable[[], float] = time.time) -> None:
         self.site, self.log_id, self.clock = site, log_id, clock
         self.folder = site.settings.mirror_folder / log_id
+        self._end_seen = (0, 0.0)  # the log ended with so many entries as late as this
 
     # ── What is kept ─────────────────────────────────────────────────────────────────────────
 
@@ -184,12 +186,17 @@ class Mirror:
                 self.state(entries=done, last_time=last, withheld="")
 
     def _hold_to_time(self, first: int, entries: list[bytes], last: float) -> float:
-        """The latest time that entries tell; one long before those before it was dated back."""
+        """The latest time that entries tell; one long before those before it was dated back, and
+        so was one long before this site saw the log end without it."""
+        end, seen = self._end_seen
         for index, entry in enumerate(entries, first):
             told = time_of(entry)
             ahead = told is not None and told > self.clock() + TIME_SLACK_SECONDS
-            if told is None or ahead or told < last - TIME_SLACK_SECONDS:
+            late = index >= end and told is not None and told < seen - PLACED_SLACK_SECONDS
+            if told is None or ahead or late or told < last - TIME_SLACK_SECONDS:
                 evidence = {"index": index, "time": told, "after": last, "now": self.clock()}
+                if late:
+                    evidence["missing_at"] = seen
                 self.alert("log.time_order", evidence, about=str(index))
             if told is not None and not ahead:
                 last = max(last, told)
@@ -205,6 +212,7 @@ class Mirror:
         kept = self.note()
         if kept is None or (told := Note.parse(shown)).text != (whole := Note.parse(kept)).text:
             return
+        self._end_seen = self.head().size, self.clock()
         directory, origin = self.site.directory, origin_of(self.log_id)
         keys: list[NoteKey] = [Ed25519Key(origin, key) for key in directory.audit_keys(self.log_id)]
         for other in directory.sites():
@@ -248,6 +256,8 @@ class Mirror:
                 TileReader(fetch, tree.size, tree.root)
             except NotFound as missing:
                 raise _missing(f"tiles of {tree.size} entries") from missing
+            if tree.size % WIDTH and row.entries == tree.size:
+                self._compare_entries(tree, fetch, end)
             self.state(reread=0, reread_at=self.clock())
 
     def due_again(self, within: float) -> int:
@@ -281,10 +291,11 @@ class Mirror:
 
     def _compare_entries(self, tree: TileReader, fetch: Fetch, number: int) -> None:
         with _as_damage():
-            kept = bundle(tree.bundle(number))
-        path = tile_path(None, number)
+            entries = tree.bundle(number)
+        kept, width = bundle(entries), len(entries)
+        path = tile_path(None, number, width)
         try:
-            served = fetch(None, number, WIDTH)
+            served = fetch(None, number, width)
         except (Unauthenticated, Refused):
             return  # shown to us no more, which is the log's right
         except NotFound as missing:

@@ -305,6 +305,26 @@ def test_a_tile_that_is_not_served_any_more_is_told(
         mirror.reread(log.fetch, REREAD)
 
 
+def test_entries_that_fill_no_bundle_yet_are_read_again_too(
+    site: Site, partner: Site, mirror: Mirror
+) -> None:
+    log = LyingLog(entries(700))
+    cosigned(site, partner, log)
+    mirror.copy(log.fetch)
+    path = tile_path(None, 2, 188)
+    for lie, code in (
+        (NotFound("NotFound", "gone"), "TileMissing"),
+        (bundle([b"never said", *log.leaves[513:700]]), "TileChanged"),
+    ):
+        log.lies[path] = lie
+        with pytest.raises(Invalid, match=code):
+            mirror.reread(log.fetch, REREAD)
+        assert mirror.state().reread_at is None
+    log.lies.clear()
+    mirror.reread(log.fetch, REREAD)
+    assert mirror.state().reread_at == NOW
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
@@ -411,6 +431,40 @@ def test_entries_dated_back_after_the_copy_was_made_are_told_with_their_place(
     cosigned(site, partner, log)
     mirror.copy(log.fetch)
     assert alerts_of(site) == ["log.time_order"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kinds"),
+    [(START + 10, ["log.time_order"]), (NOW - 3700, ["log.time_order"]), (NOW - 1800, [])],
+)
+def test_an_entry_dated_before_the_log_was_seen_to_end_without_it_is_told(
+    site: Site, partner: Site, mirror: Mirror, seconds: float, kinds: list[str]
+) -> None:
+    """Nothing was entered for a day: the order of times alone would let it pass."""
+    log = LyingLog(entries(8))
+    cosigned(site, partner, log)
+    mirror.copy(log.fetch)
+    mirror.add_cosignatures(log.note(partner.identity, PARTNER))
+    grown = LyingLog([*log.leaves, entry(8, seconds)])
+    cosigned(site, partner, grown)
+    mirror.copy(grown.fetch)
+    assert alerts_of(site) == kinds
+    if kinds:
+        with site.store.read() as session:
+            (alert,) = session.scalars(select(Alert))
+        assert alert.evidence["missing_at"] == NOW
+
+
+def test_a_log_that_was_seen_longer_than_its_copy_is_held_to_no_time_of_that_look(
+    site: Site, partner: Site, mirror: Mirror
+) -> None:
+    log, grown = LyingLog(entries(8)), LyingLog([*entries(8), entry(8, START + 10)])
+    cosigned(site, partner, log)
+    mirror.copy(log.fetch)
+    mirror.add_cosignatures(grown.note(partner.identity, PARTNER))
+    cosigned(site, partner, grown)
+    mirror.copy(grown.fetch)
+    assert alerts_of(site) == []
 
 
 # ── Limits ───────────────────────────────────────────────────────────────────────────────────
