@@ -27,17 +27,12 @@ if TYPE_CHECKING:
     from node.site import Site
 
 
-async def issue(site: Site, job_id: str) -> bool:
+async def issue(site: Site, job_id: str) -> None:
     """Collect all parties' evidence of a job that this site proposed, and `certify` it.
 
-    False as long as a party has not anchored its log after the end of the job.  Raises `Failed`
-    (``EvidenceInvalid`` and what `certify` raises) and partners' refusals.
+    Raises what `node.reconciliation.collect` and `certify` raise.
     """
-    evidence = await collect(site, job_id)
-    if evidence is None:
-        return False
-    certify(site, job_id, evidence)
-    return True
+    certify(site, job_id, await collect(site, job_id))
 
 
 def certify(site: Site, job_id: str, evidence: Sequence[Mapping[str, Any]]) -> bytes:

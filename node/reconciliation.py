@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from node import alerts
 from node.audit.entries import record
-from node.errors import Conflict, Failed, NotFound, Unavailable
+from node.errors import Conflict, Failed, NodeError, NotFound, Unavailable
 from node.evidence import check_evidence, covers_end, log_part, own_evidence
 from node.lifecycle import JOB_ENDS
 from node.refusals import chain_errors
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ALERT = "job.unreconciled"
 AGAIN_SECONDS = 3600.0  # a log is asked again whether it has what it lacked
+SILENT_SECONDS = 24 * 3600.0  # from the end of a job, after which silence is told
 OWED_SECONDS = 7 * 24 * 3600.0  # a party that is silent for longer is asked no more
 MAX_DIFFERENCES = 100  # that are kept of a job; the number of all of them is told
 
@@ -41,33 +42,43 @@ async def reconcile_job(site: Site, job_id: str) -> dict[str, Any]:
     (``EvidenceInvalid``) and partners' refusals.
     """
     _require_ended(site, job_id)
-    evidence = await collect(site, job_id)
-    if evidence is None:
-        raise Unavailable(
-            "EvidencePending",
-            "not every party has anchored its log after the end of the job",
-            hint="ask again in a minute",
-        )
-    return settle(site, job_id, evidence)
+    return settle(site, job_id, await collect(site, job_id))
 
 
-async def collect(site: Site, job_id: str) -> list[dict[str, Any]] | None:
-    """What all parties show of their logs, in the order of the parties; our own is the first.
+async def collect(site: Site, job_id: str) -> list[dict[str, Any]]:
+    """What all parties show of their logs: our own first, then in the order of the parties.
 
-    None as long as one of them has not anchored its log after the end of the job.
+    Raises `Unavailable` (``EvidencePending``) as long as one of them has not anchored its log
+    after the end of the job, `Failed` (``EvidenceInvalid``) and partners' refusals.
     """
     evidence = [own_evidence(site, job_id)]
-    if not covers_end(evidence[0]):
-        return None
+    _require_end(evidence[0])
     for partner in _partners(site, job_id):
         found = check_evidence(site, job_id, partner, await site.peers.evidence(partner, job_id))
-        if not covers_end(found):
-            return None
+        _require_end(found)
         with site.store.begin() as session:
             # The partner signed it: should it ever say something else, this convicts it.
             session.merge(PeerEvidence(job_id=job_id, site=partner, evidence=found))
         evidence.append(found)
     return evidence
+
+
+def _require_end(evidence: Mapping[str, Any]) -> None:
+    if not covers_end(evidence):
+        raise Unavailable(
+            "EvidencePending",
+            f"site {evidence['site']} has not anchored its log after the end of the job",
+            found=evidence["site"],
+            hint="ask again in a minute",
+        )
+
+
+def tell_silence(site: Site, job: LocalJob, problem: NodeError, now: float) -> None:
+    """Raise an alert where a party has shown nothing that can be used for a day."""
+    if job.reconciliation is None and now - (job.ended_at or now) >= SILENT_SECONDS:
+        evidence = {"what": "silent", "code": problem.code, "detail": problem.detail}
+        with site.store.begin() as session:
+            alerts.see(session, ALERT, job.id, evidence, about="silent", now=now)
 
 
 def settle(site: Site, job_id: str, evidence: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

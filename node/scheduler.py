@@ -33,7 +33,7 @@ from node.facts import gather
 from node.jobs import deliver
 from node.lifecycle import move_task
 from node.partners import hold
-from node.reconciliation import due, reconcile_job
+from node.reconciliation import due, reconcile_job, tell_silence
 from node.refusals import chain_errors
 from node.store import JobParty, LocalJob, Reservation, Task
 from node.waiting import WaitingList
@@ -305,14 +305,14 @@ class Scheduler:
         if not self.pauses.is_due(key):
             return
         try:
-            issued = await issue(self.site, job.id)
+            await issue(self.site, job.id)
         except NodeError as problem:
-            log.warning("certificate of %s: %s", job.id, problem)
-            issued = False
-        if issued:
-            self.pauses.succeeded(key)
-        else:
+            level = logging.INFO if problem.code == "EvidencePending" else logging.WARNING
+            log.log(level, "certificate of %s: %s", job.id, problem)
+            tell_silence(self.site, job, problem, time.time())
             self.pauses.failed(key)
+        else:
+            self.pauses.succeeded(key)
 
     # ── Ended: all parties' logs against each other ──────────────────────────────────────────
 
@@ -333,6 +333,7 @@ class Scheduler:
             await reconcile_job(self.site, job.id)
         except NodeError as problem:
             log.info("reconciliation of %s: %s", job.id, problem)
+            tell_silence(self.site, job, problem, time.time())
             self.pauses.failed(key)
         else:
             self.pauses.succeeded(key)

@@ -12,9 +12,9 @@ from sqlalchemy import select
 
 from node import reconciliation
 from node.certificate import certify, read_certificate
-from node.errors import NodeError
+from node.errors import NodeError, Unavailable
 from node.evidence import own_evidence
-from node.reconciliation import AGAIN_SECONDS, ALERT, due, reconcile_job, settle
+from node.reconciliation import AGAIN_SECONDS, ALERT, SILENT_SECONDS, due, reconcile_job, settle
 from node.scheduler import Scheduler
 from node.store import Alert, LocalJob, PeerEvidence
 from tests.node import consortium
@@ -203,6 +203,38 @@ async def test_a_job_that_runs_is_not_reconciled_yet(world: Consortium, partners
     with pytest.raises(NodeError) as refusal:
         await reconcile_job(world.bank, job)
     assert refusal.value.code == "EvidencePending"
+
+
+@pytest.mark.parametrize("name", ["bank", "shop"])
+async def test_a_party_that_shows_nothing_for_a_day_is_told(
+    world: Consortium, partners: Partners, name: str
+) -> None:
+    job, site = succeeded(world), world.sites[name]
+    problem = Unavailable("PartnerUnreachable", "no answer")
+    monkeypatch = pytest.MonkeyPatch()
+
+    async def silent(*_: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(partners, "evidence", silent)
+    scheduler = Scheduler(site)
+    await scheduler._finish()
+    await scheduler._reconcile()
+    assert open_alerts(site, job) == []
+
+    with site.store.begin() as session:
+        row = session.get_one(LocalJob, job)
+        assert row.ended_at is not None
+        row.ended_at -= SILENT_SECONDS
+    scheduler = Scheduler(site)
+    await scheduler._finish()
+    await scheduler._reconcile()
+    [alert] = open_alerts(site, job)
+    assert (alert.evidence["what"], alert.evidence["code"]) == ("silent", "PartnerUnreachable")
+
+    monkeypatch.undo()
+    await reconcile_job(site, job)
+    assert open_alerts(site, job) == []
 
 
 def test_a_job_whose_parties_declared_nothing_is_certified_by_nobody(world: Consortium) -> None:
