@@ -7,8 +7,8 @@ two sides, as a file of canonical JSON and a newline:
     network         chainId and consortium
     site            of which it is asked
     asker           the site that asks
-    scope           as of a pack: from and until (RFC 3339, until exclusive, or null), site and
-                    dataset (an id or null)
+    scope           as of a pack: from and until (RFC 3339, until exclusive, or null), site, dataset
+                    and job (an id or null)
     text            what for, in words
     nonce           32 random bytes: so the digest on the chain tells nobody what is asked
 
@@ -40,9 +40,9 @@ VERSION = 1
 MAX_BYTES = 64 * 1024
 MAX_TEXT = 2000
 FIELDS = ("type", "version", "network", "site", "asker", "scope", "text", "nonce")
-SCOPE = ("from", "until", "site", "dataset")
+SCOPE = ("from", "until", "site", "dataset", "job")
 
-Kind = Literal["everything", "period", "site", "dataset"]
+Kind = Literal["everything", "period", "site", "dataset", "job"]
 
 
 class _Part(BaseModel):
@@ -59,6 +59,7 @@ class ScopePart(_Part):
     until: Moment | None
     site: Hash | None
     dataset: Hash | None
+    job: Hash | None
 
 
 class _Question(_Part):
@@ -93,6 +94,8 @@ class Question:
 
 def kind_of(scope: dict[str, str | None]) -> Kind:
     """What a scope is about: the narrowest thing that it names."""
+    if scope["job"] is not None:
+        return "job"
     if scope["dataset"] is not None:
         return "dataset"
     if scope["site"] is not None:

@@ -1,12 +1,12 @@
-"""The evidence pack: what one site shows a regulator of a period, a site or a dataset: one file.
+"""The evidence pack: what one site shows a regulator of a period or a thing: one file.
 
 The file is canonical JSON and a newline; forms are those of a certificate (`chain.certificate`) and
 of a data-use statement (`chain.statement`).
 
     type, version   "evidence-pack", 1
     network         chainId, consortium, jobRegistry
-    scope           from and until (RFC 3339, until exclusive, or null), site and dataset (an id or
-                    null), firstBlock and lastBlock, redacted {fields, kinds}
+    scope           from and until (RFC 3339, until exclusive, or null), site, dataset and job (an
+                    id or null), firstBlock and lastBlock, redacted {fields, kinds}
     log             the issuer's audit log: site; anchored {size, root, block, txHash}; first and
                     end; entries: every leaf of [first, end) in the log's order, as
                     {index, leafHash, entry, disclosed, erased} or, where it is not of the scope or
@@ -153,6 +153,7 @@ class ScopePart(_Part):
     until: Moment | None
     site: Hash | None
     dataset: Hash | None
+    job: Hash | None
     first_block: Number
     last_block: Annotated[int, Field(ge=-1, le=MAX_INTEGER)]
     redacted: RedactedPart
@@ -293,7 +294,7 @@ class Chosen:
 
     def __init__(self, agreed: Agreed, ledger: Ledger, scope: Mapping[str, Any]) -> None:
         self.ledger, self.first = ledger, scope["firstBlock"]
-        self.site, self.dataset = scope["site"], scope["dataset"]
+        self.site, self.dataset, self.job = scope["site"], scope["dataset"], scope["job"]
         under_way = [
             job
             for job in ledger.jobs.values()
@@ -321,17 +322,17 @@ class Chosen:
         """The ids that entries of the scope are about."""
         jobs = {job.id for job in self._jobs}
         models = {m.id for m in self.ledger.models.values() if m.job in jobs}
-        named = {id for id in (self.site, self.dataset) if id is not None}
+        named = {id for id in (self.site, self.dataset, self.job) if id is not None}
         return jobs | models | named | self.grants(self._jobs)
 
     @property
     def is_whole(self) -> bool:
         """Whether only a period was asked for."""
-        return self.site is None and self.dataset is None
+        return self.site is None and self.dataset is None and self.job is None
 
     def concerns(self, args: Mapping[str, Any]) -> bool:
-        """Whether a decision names the site, its member, the dataset or its owner."""
-        named = {self.site, self.dataset, self.ledger.members.get(self.site or "")}
+        """Whether a decision names the site, its member, the dataset, its owner or the job."""
+        named = {self.site, self.dataset, self.job, self.ledger.members.get(self.site or "")}
         if (data := self.ledger.datasets.get(self.dataset or "")) is not None:
             named |= {data.owner, data.site}
         return self.is_whole or any(
@@ -343,7 +344,7 @@ class Chosen:
         with_data = self.dataset is None or any(
             use.dataset_id == self.dataset for use in self.uses[job.id]
         )
-        return with_site and with_data
+        return with_site and with_data and self.job in (None, job.id)
 
     def _site_of(self, dataset: str) -> str | None:
         found = self.ledger.datasets.get(dataset)
@@ -541,8 +542,8 @@ def _log(value: dict[str, Any], pack: Pack) -> Iterator[tuple[str, str]]:
 
 def _is_everything(scope: ScopePart) -> bool:
     """Whether nothing is a reason to hide a whole entry."""
-    asked = (scope.from_, scope.until, scope.site, scope.dataset)
-    return asked == (None,) * 4 and not scope.redacted.kinds
+    asked = (scope.from_, scope.until, scope.site, scope.dataset, scope.job)
+    return asked == (None,) * 5 and not scope.redacted.kinds
 
 
 def _receipted(value: dict[str, Any], pack: Pack) -> set[int]:

@@ -51,7 +51,7 @@ UNCHECKED = "cannot be checked"  # begins the detail where the chain fell silent
 
 @dataclass(frozen=True)
 class Asked:
-    """Of ``site``, by id or unique name: the evidence of a period, about a site, of a dataset."""
+    """Of ``site``, by id or unique name: evidence of a period, about a site, a dataset or a job."""
 
     site: str
     text: str
@@ -59,6 +59,7 @@ class Asked:
     until: datetime | None = None
     about: str | None = None
     dataset: str | None = None
+    job: str | None = None
 
 
 # ── Who asks
@@ -81,7 +82,8 @@ def ask(
         )
     with site.store.read() as session:
         ledger = read_ledger(session)
-    require_known(Wanted(asked.since, asked.until, asked.about, asked.dataset), ledger)
+    wanted = Wanted(asked.since, asked.until, asked.about, asked.dataset, asked.job)
+    require_known(wanted, ledger)
     with chain_errors():
         network = site.network()
         nonce = new_nonce() if key is None else nonce_of(key)
@@ -104,6 +106,7 @@ def _written(site: Site, network: Network, asked: Asked) -> Question:
         "until": moment_text(asked.until),
         "site": asked.about,
         "dataset": asked.dataset,
+        "job": asked.job,
     }
     try:
         return write_question(
@@ -270,7 +273,7 @@ def wanted_of(question: Question, redacted: tuple[str, ...] = ()) -> Wanted:
     """The pack that a question asks for."""
     scope = question.scope
     since, until = moment_of(scope["from"]), moment_of(scope["until"])
-    return Wanted(since, until, scope["site"], scope["dataset"], redacted)
+    return Wanted(since, until, scope["site"], scope["dataset"], scope["job"], redacted)
 
 
 def hand_over(site: Site, sender: str, id: str) -> Path:

@@ -58,6 +58,7 @@ class Wanted:
     until: datetime | None = None
     site: str | None = None
     dataset: str | None = None
+    job: str | None = None
     redacted: tuple[str, ...] = ()
 
     @property
@@ -76,8 +77,8 @@ class Wanted:
 def pack(site: Site, wanted: Wanted) -> bytes:
     """The file.
 
-    Raises `Invalid` for a scope that is none, `NotFound` for a site or dataset that the chain does
-    not know, `Unavailable` (``NotAnchored``, ``ChainUnavailable``) and `TooLarge`.
+    Raises `Invalid` for a scope that is none, `NotFound` for a thing that the chain does not know,
+    `Unavailable` (``NotAnchored``, ``ChainUnavailable``) and `TooLarge`.
     """
     if named := sorted(KEPT.intersection(wanted.fields)):
         raise Invalid(
@@ -132,11 +133,16 @@ def _made(site: Site, wanted: Wanted, anchor: Anchor, ledger: Ledger) -> bytes:
 
 
 def require_known(wanted: Wanted, ledger: Ledger) -> None:
-    """Raises `NotFound` for a site or dataset that the chain does not know, `Invalid` for a period
-    that is none."""
-    for id, known in ((wanted.site, ledger.members), (wanted.dataset, ledger.datasets)):
+    """Raises `NotFound` for a site, dataset or job that the chain does not know, `Invalid` for a
+    period that is none."""
+    things = (
+        (wanted.site, ledger.members),
+        (wanted.dataset, ledger.datasets),
+        (wanted.job, ledger.jobs),
+    )
+    for id, known in things:
         if id is not None and id not in known:
-            raise NotFound("NotFound", "the chain knows no such site or dataset", found=id)
+            raise NotFound("NotFound", "the chain knows no such site, dataset or job", found=id)
     if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
         raise Invalid("InvalidRequest", "the period ends before it begins")
 
@@ -150,6 +156,7 @@ def _scope(network: Network, wanted: Wanted, ledger: Ledger) -> dict[str, Any]:
         "until": moment_text(wanted.until),
         "site": wanted.site,
         "dataset": wanted.dataset,
+        "job": wanted.job,
         "firstBlock": 0 if wanted.since is None else block_from(wanted.since),
         "lastBlock": ledger.block if wanted.until is None else block_from(wanted.until) - 1,
         "redacted": {"fields": wanted.fields, "kinds": wanted.kinds},

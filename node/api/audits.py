@@ -35,8 +35,8 @@ Name = Annotated[str, Field(min_length=1, max_length=60)]
 
 
 class NewAudit(Asked):
-    """What is asked of `site`: its evidence of a period, about a site (`about`), of a dataset, or
-    with none of them all of it.  Only its digest goes on the chain."""
+    """What is asked of `site`: its evidence of a period, about a site (`about`), a dataset or a
+    job, or with none of them all of it.  Only its digest goes on the chain."""
 
     site: str = Field(min_length=1, max_length=120, description="By id or by name.")
     text: str = Field(min_length=1, max_length=MAX_TEXT, description="What for. Name no person.")
@@ -44,6 +44,7 @@ class NewAudit(Asked):
     until: datetime | None = Field(None, description="In UTC, exclusive; not in the future.")
     about: Id | None = None
     dataset: Id | None = None
+    job: Id | None = None
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",

@@ -24,19 +24,20 @@ Id = Annotated[str | None, Query(pattern=ID_PATTERN)]
 Name = Annotated[str, Query(min_length=1, max_length=60)]
 
 
-@router.get("", summary="An evidence pack of a period, a site or a dataset")
+@router.get("", summary="An evidence pack of a period, a site, a dataset or a job")
 def show_pack(
     request: Request,
     since: Annotated[datetime | None, Query(alias="from", description="In UTC.")] = None,
     until: Annotated[datetime | None, Query(description="In UTC, exclusive.")] = None,
     site: Id = None,
     dataset: Id = None,
+    job: Id = None,
     redact: Annotated[
         list[Name],
         Query(max_length=100, description="Fields of entries, or kinds (with a dot), to hide."),
     ] = [],  # noqa: B006 - FastAPI copies it
 ) -> Response:
-    wanted = Wanted(_utc(since), _utc(until), site, dataset, tuple(redact))
+    wanted = Wanted(_utc(since), _utc(until), site, dataset, job, tuple(redact))
     content = pack(request.app.state.site, wanted)
     headers = {"Content-Disposition": 'attachment; filename="evidence-pack.json"'}
     return Response(content, media_type="application/json", headers=headers)

@@ -427,7 +427,7 @@ EVENTS: Mapping[str, Event] = {
         "this site asked another to show evidence",
         **ASKED,
         site=text("that is asked"),
-        askedFor=text("everything, period, site or dataset"),
+        askedFor=text("everything, period, site, dataset or job"),
         question=text("SHA-256 of the question"),
     ),
     "audit.requested": Event.of(

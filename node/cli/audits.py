@@ -66,10 +66,11 @@ def ask(
     until: Annotated[str | None, typer.Option(help="RFC 3339 in UTC, exclusive.")] = None,
     about: Annotated[str | None, typer.Option(help="Only what concerns this site, by id.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only what concerns this dataset.")] = None,
+    job: Annotated[str | None, typer.Option(help="Only what concerns this job.")] = None,
     wait: Wait = DEFAULT_WAIT,
 ) -> None:
     """Ask a site of another member for evidence. It answers by a deadline, or is silent."""
-    asked = {"from": since, "until": until, "about": about, "dataset": dataset}
+    asked = {"from": since, "until": until, "about": about, "dataset": dataset, "job": job}
     body = {"site": site, "text": text, **{name: v for name, v in asked.items() if v is not None}}
     submit(place, "/v1/audits", body, wait, "The request is filed")
 

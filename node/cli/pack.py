@@ -21,13 +21,15 @@ def pack(
     until: Annotated[str | None, typer.Option(help="RFC 3339 in UTC, exclusive.")] = None,
     site: Annotated[str | None, typer.Option(help="Only what concerns this site.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only what concerns this dataset.")] = None,
+    job: Annotated[str | None, typer.Option(help="Only what concerns this job.")] = None,
     redact: Annotated[
         list[str] | None,
         typer.Option(help="A field of entries, or a kind like message.sent, to hide. Repeatable."),
     ] = None,
 ) -> None:
-    """Write an evidence pack of a period, a site or a dataset."""
-    asked = {"from": since, "until": until, "site": site, "dataset": dataset, "redact": redact}
+    """Write an evidence pack of a period, a site, a dataset or a job."""
+    scope = {"from": since, "until": until, "site": site, "dataset": dataset, "job": job}
+    asked = {**scope, "redact": redact}
     with place.client(timeout_seconds=300) as node:
         content = node.download("/v1/packs", **asked)
     out.write_bytes(content)

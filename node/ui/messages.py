@@ -774,6 +774,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "audits.about": ("About", "关于"),
     "audits.about.site": ("About a site", "关于某站点"),
     "audits.about.dataset": ("About a dataset", "关于某数据集"),
+    "audits.about.job": ("About a job", "关于某任务"),
     "audits.until": ("Deadline", "期限"),
     "audits.text": ("What for", "目的"),
     "audits.text.where": (
@@ -784,6 +785,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "audits.kind.period": ("a period", "一段时间"),
     "audits.kind.site": ("a site", "站点"),
     "audits.kind.dataset": ("a dataset", "数据集"),
+    "audits.kind.job": ("a job", "任务"),
     "audit.title": ("Audit {id}", "审计 {id}"),
     "audit.silent": (
         "The site did not answer by the deadline. The chain shows its silence to everybody.",

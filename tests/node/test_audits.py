@@ -180,6 +180,18 @@ async def test_a_request_is_brought_answered_fetched_and_holds(world: World) -> 
     assert checked["data"]["holds"] is True
 
 
+async def test_evidence_of_a_job_is_asked_for_by_its_id(world: World) -> None:
+    job = world.founded.propose()
+    id = await world.asked(job=job)
+    assert world.shown(world.shop, id).kind == "job"
+    await world.answered(id)
+    found = world.shown(world.bank, id)
+    assert found.verdict is not None
+    assert found.verdict.failures == []
+    pack = json.loads(audit_requests.answer_file(world.bank, row_of(world.bank, id)).read_bytes())
+    assert [each["id"] for each in pack["jobs"]] == [job]
+
+
 async def test_what_an_answer_hides_it_says(world: World) -> None:
     id = await world.asked()
     await world.answered(id, ("name", "message.sent"))
@@ -196,7 +208,7 @@ async def test_the_digest_on_the_chain_does_not_tell_what_is_asked(world: World)
     parts: dict[str, Any] = {
         "site": world.shop.id,
         "asker": world.bank.id,
-        "scope": dict.fromkeys(("from", "until", "site", "dataset")),
+        "scope": dict.fromkeys(("from", "until", "site", "dataset", "job")),
         "text": WHY,
     }
     first = await world.asked()
@@ -409,7 +421,7 @@ def test_a_file_that_is_no_question_is_refused_at_its_place(
         "network": {"chainId": 1, "consortium": "0x" + "00" * 20},
         "site": NOBODY,
         "asker": NOBODY,
-        "scope": {"from": None, "until": None, "site": None, "dataset": None},
+        "scope": {"from": None, "until": None, "site": None, "dataset": None, "job": None},
         "text": WHY,
         "nonce": NOBODY,
     }

@@ -120,6 +120,20 @@ def test_a_pack_of_a_site_has_its_jobs_and_what_was_decided_of_it(world: Consort
     assert made["governance"]
 
 
+def test_a_pack_of_a_job_shows_what_is_about_it_and_hides_the_rest(world: Consortium) -> None:
+    everything = json.loads(pack(world.bank, Wanted()))
+    job = everything["jobs"][0]["id"]
+    made = json.loads(pack(world.bank, Wanted(job=job)))
+    assert verify_pack(content(made), world.network).failures == ()
+    assert made["scope"]["job"] == job
+    subjects = {part["entry"]["subject"] for _, part in shown(made)}
+    assert job in subjects
+    assert subjects <= {job, made["models"][0]["id"], world.grant}
+    assert len(shown(made)) < len(made["log"]["entries"])
+    assert [each["job"] for each in made["certificates"]] == [job]
+    assert job in made["report"]["en"]
+
+
 def test_a_pack_of_a_period_begins_and_ends_with_it(
     world: Consortium, made: dict[str, Any]
 ) -> None:
@@ -157,6 +171,7 @@ def test_what_cannot_be_asked_for_is_refused(world: Consortium) -> None:
         (Wanted(redacted=("no.kind",)), "InvalidRequest"),
         (Wanted(site=an_id(7)), "NotFound"),
         (Wanted(dataset=an_id(7)), "NotFound"),
+        (Wanted(job=an_id(7)), "NotFound"),
         (Wanted(since=now, until=now), "InvalidRequest"),
     ):
         with pytest.raises(NodeError) as refusal:

@@ -62,12 +62,13 @@ class Verdict(Shown):
 
 
 class ScopeAsked(Shown):
-    """What a question is about: a period in UTC (its end exclusive), a site, a dataset."""
+    """What a question is about: a period in UTC (its end exclusive), a site, a dataset, a job."""
 
     since: str | None
     until: str | None
     site: Named | None
     dataset: Named | None
+    job: str | None
 
 
 class AuditDetails(AuditShown):
@@ -150,6 +151,7 @@ def show(site: Site, names: Names, id: str) -> AuditDetails:
             until=scope["until"],
             site=None if scope["site"] is None else names.site(scope["site"]),
             dataset=None if scope["dataset"] is None else names.dataset(scope["dataset"]),
+            job=scope["job"],
         ),
         brought_at=asked.brought_at,
         problem=asked.problem or None,

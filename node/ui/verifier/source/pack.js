@@ -66,6 +66,7 @@ const packShape = record({
     until: orNull(MOMENT),
     site: orNull(HASH),
     dataset: orNull(HASH),
+    job: orNull(HASH),
     firstBlock: NUMBER,
     lastBlock: whole(-1),
     redacted: record({ fields: list(TEXT, 0, 100), kinds: list(TEXT, 0, 100) }),
@@ -183,7 +184,7 @@ async function* log(pack) {
 
 /** Nothing is a reason to hide a whole entry where everything was asked for. */
 async function hiddenLeafOf({ scope: asked }, part, where) {
-  const limits = [asked.from, asked.until, asked.site, asked.dataset];
+  const limits = [asked.from, asked.until, asked.site, asked.dataset, asked.job];
   if (limits.every((limit) => limit === null) && asked.redacted.kinds.length === 0) {
     throw new Failure(where, say("pack.bare"), say("pack.an.entry"));
   }

@@ -132,13 +132,13 @@ function facts({ network, job, parties, result, issued }) {
 }
 
 function packFacts({ network, scope, log, issued, jobs }) {
-  const { from, until, site, dataset, redacted } = scope;
+  const { from, until, site, dataset, job, redacted } = scope;
   return [
     ["about.site", log.site],
     ["about.chain", String(network.chainId)],
     ["about.consortium", network.consortium],
     ["about.period", `${from ?? "…"} – ${until ?? "…"}`],
-    ["about.scope", [site, dataset].filter((id) => id !== null).join(", ") || "–"],
+    ["about.scope", [site, dataset, job].filter((id) => id !== null).join(", ") || "–"],
     ["about.redacted", [...redacted.fields, ...redacted.kinds].join(", ") || "–"],
     ["about.jobs", String(jobs.length)],
     ["about.issued", issued.at],
