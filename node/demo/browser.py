@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eth_account.messages import encode_defunct
+
 from node.errors import Failed, Unavailable
+from node.siwe import Message, written
 
 if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
     from playwright.sync_api import Page
 
 SIZE = {"width": 1280, "height": 1600}
@@ -32,8 +37,12 @@ class NoBrowser(Unavailable):
 
 @dataclass(frozen=True)
 class Seen:
-    """What the auditor saw: the headline of the job's page, and the verdict of the verifier's."""
+    """What the auditor saw: the headline of the job's page, and the verdict of the verifier's.
 
+    ``roles`` are those with which the node let him in.
+    """
+
+    roles: tuple[str, ...]
     headline: str
     verdict: str
     checks: int
@@ -63,12 +72,43 @@ def browser_page() -> Iterator[Page]:
             browser.close()
 
 
-def look(job_page: str, verifier: Path, certificate: Path, pictures: Path) -> Seen:
-    """Open the page of a job, then hand the certificate to the verifier page from the disk.
+def sign_in(page: Page, node: str, person: LocalAccount) -> tuple[str, ...]:
+    """Sign in at a node with a wallet (ERC-4361), as its page does; the roles of the person.
+
+    Raises `Failed` where the node does not let him in.
+    """
+    asks = page.context.request
+    terms = asks.get(f"{node}/v1/sign-in/nonce").json()
+    message = Message(
+        domain=terms["domain"],
+        address=person.address,
+        uri=terms["uri"],
+        chain_id=terms["chain_id"],
+        nonce=terms["nonce"],
+        issued_at=written(time.time()),
+        statement=terms["statement"],
+    ).text()
+    signature = person.sign_message(encode_defunct(text=message)).signature
+    answer = asks.post(
+        f"{node}/v1/sign-in",
+        data={"message": message, "signature": "0x" + bytes(signature).hex()},
+        headers={"Origin": node, "X-FateChain-Request": "1"},
+    )
+    if not answer.ok:
+        raise Failed("PageNotShown", f"the sign-in answers {answer.status}", found=answer.status)
+    return tuple(answer.json()["roles"])
+
+
+def look(
+    node: str, job: str, person: LocalAccount, verifier: Path, certificate: Path, pictures: Path
+) -> Seen:
+    """Sign in, open the page of a job, then hand the certificate to a verifier from the disk.
 
     ``pictures`` is a folder.  Raises `NoBrowser`, and `Failed` where the node shows no such page.
     """
     with browser_page() as page:
+        roles = sign_in(page, node, person)
+        job_page = f"{node}/jobs/{job}"
         answer = page.goto(job_page)
         if answer is None or not answer.ok:
             code = None if answer is None else answer.status
@@ -85,4 +125,4 @@ def look(job_page: str, verifier: Path, certificate: Path, pictures: Path) -> Se
         verified = pictures / "certificate.png"
         page.screenshot(path=verified)
         verdict = said.inner_text().strip()
-        return Seen(headline, verdict, checks.count(), wrong.count(), (shown, verified))
+        return Seen(roles, headline, verdict, checks.count(), wrong.count(), (shown, verified))

@@ -140,8 +140,10 @@ def _evidence(outcome: Outcome) -> Table:
     table.add_row("the same in a browser, from a disk", _seen(outcome))
     if outcome.removal is not None:
         first = outcome.removal.found[0]
-        told = f"found: {first['what']}, at line {first['index']:,}"
-        table.add_row(f"line {outcome.removal.index:,} of the retailer's log, removed", told)
+        what = f"found: {first['what']}, at line {first['index']:,}"
+        table.add_row(f"line {outcome.removal.index:,} of the retailer's log, removed", what)
+        place = outcome.removal.alert["evidence"]["place"]
+        table.add_row("the same, by First Bank's node", f"found: {place} is served no more")
     table.add_row("model on the chain", str(outcome.job["model_id"]))
     return table
 

@@ -19,10 +19,13 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from eth_account import Account
+
 from node.demo.browser import NoBrowser, Seen, look
 from node.demo.stage import Institution, Stage
 from node.errors import Failed, NodeError
 
+NOTICE_SECONDS = 300.0  # for another node to read a log again
 JOB_SECONDS = 900.0  # given up after; the job takes a few minutes
 PARAMS = {"n_estimators": 7, "max_depth": 4, "learning_rate": 0.5, "max_bins": 32}
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "REJECTED", "EXPIRED", "REFUSED")
@@ -58,11 +61,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Removal:
-    """A line that was taken out of a log by hand, and what the log's verification said."""
+    """A line that was taken out of a log by hand, what the log's own verification said, and the
+    alert that another site's node raised, which has a copy."""
 
     index: int
     kind: str
     found: list[dict[str, Any]]
+    alert: dict[str, Any]
 
 
 @dataclass
@@ -149,8 +154,12 @@ class Story:
         stage.settle_in(NEWCOMER)
 
     def _start(self, *names: str) -> None:
-        # The explorer is open to readers here: the nodes listen on this machine only.
-        self.stage.start(*names, environment={"FATECHAIN_EXPLORER_OPEN": "true"})
+        environment = {
+            # The explorer is open to readers here: the nodes listen on this machine only.
+            "FATECHAIN_EXPLORER_OPEN": "true",
+            "FATECHAIN_MIRROR_EVERY_SECONDS": "5",  # nobody waits for half a minute at a time
+        }
+        self.stage.start(*names, environment=environment)
 
     def register_data(self) -> None:
         """Datasets by commitment: the chain gets a root over salted rows, never a row."""
@@ -231,19 +240,25 @@ class Story:
         self.outcome.verification = self.stage.verify(path)
 
     def look(self) -> None:
-        """The auditor opens the job's page, and verifies the certificate in the browser alone."""
+        """The auditor signs in at the bank's node, which knows him by his wallet and gave him the
+        role, opens the job's page, and verifies the certificate in the browser alone."""
         bank, certificate = self.institution("bank"), self.outcome.certificate
         assert certificate is not None
         page = self.stage.root / "verifier.html"
         self.stage.run("verifier", "--out", str(page))
-        self.stage.say("Clear Audit opens the job's page and a verifier from its own disk …")
+        person = Account.create()
+        told = {"address": person.address, "name": "Clear Audit", "roles": ["auditor"]}
+        bank.api.post("/v1/people", told)
+        self.stage.say("Clear Audit signs in as auditor, opens the job's page and a verifier …")
+        job = self.outcome.job["id"]
         try:
-            job = f"{bank.url}/jobs/{self.outcome.job['id']}"
-            self.outcome.seen = look(job, page, certificate, self.stage.root)
+            self.outcome.seen = look(bank.url, job, person, page, certificate, self.stage.root)
         except NoBrowser as nothing:
             self.stage.say(f"{nothing.detail}: nobody looks at the pages")
             self.outcome.seen = nothing
             return
+        if self.outcome.seen.roles != ("auditor",):
+            raise Unexpected("RoleMissing", "the auditor was to look as one", found=bank.url)
         if self.outcome.seen.failed:
             raise Unexpected("NotVerified", self.outcome.seen.verdict, found=str(certificate))
 
@@ -286,7 +301,8 @@ class Story:
         )
 
     def remove_a_line(self) -> None:
-        """Somebody takes a message out of the retailer's database; its log's verification says so.
+        """Somebody takes a message out of the retailer's database: its log's verification says so,
+        and the bank's node, which has a copy and reads it again.
 
         The line is put back afterwards.
         """
@@ -297,20 +313,48 @@ class Story:
         index = int(entries[len(entries) // 2]["index"])
         if faults := self.stage.verify_log(name)["faults"]:
             raise Unexpected("LogFaulty", "the retailer's log was to hold", found=faults)
+        self._await_copy(retailer.site, index)
         self.stage.say(f"Somebody removes line {index:,} from Corner Retail's log by hand …")
         with closing(sqlite3.connect(retailer.home / "node.db", timeout=30)) as database:
             query = 'SELECT * FROM audit_entry WHERE "index" = ?'
             row = database.execute(query, (index,)).fetchone()
             with database:
                 database.execute('DELETE FROM audit_entry WHERE "index" = ?', (index,))
-            found = self.stage.verify_log(name)["faults"]
-            with database:
+            try:
+                found = self.stage.verify_log(name)["faults"]
+                alert = self._await_alert(retailer.site) if found else {}
+            finally:
                 places = ", ".join("?" * len(row))
-                database.execute(f"INSERT INTO audit_entry VALUES ({places})", row)  # noqa: S608
+                with database:
+                    database.execute(f"INSERT INTO audit_entry VALUES ({places})", row)  # noqa: S608
         if not found:
             raise Unexpected("NotFoundOut", "a line was removed, and nobody noticed", found=index)
         self.stage.say(f"It is found: {found[0]['what']}, at line {found[0]['index']:,}")
-        self.outcome.removal = Removal(index, kind, found)
+        self.stage.say(f"First Bank's node tells it, too: {alert['title']}")
+        self.outcome.removal = Removal(index, kind, found, alert)
+
+    def _await_copy(self, site: str, index: int) -> None:
+        """Until the bank's copy of a log has the entry."""
+        bank = self.institution("bank")
+
+        def has_it() -> bool:
+            copies = bank.api.get("/v1/mirrors")
+            return any(each["site"] == site and each["entries"] > index for each in copies)
+
+        self.stage.until("the bank's node has copied the line", has_it, within=NOTICE_SECONDS)
+
+    def _await_alert(self, site: str) -> dict[str, Any]:
+        """What the bank's node says of a log that serves a part of it no more."""
+        bank = self.institution("bank")
+
+        def told() -> dict[str, Any] | None:
+            asked = {"open": "true", "kind": "log.tile_missing", "subject": site}
+            return next(bank.api.items("/v1/alerts", at_most=1, **asked), None)
+
+        found: dict[str, Any] = self.stage.until(
+            "the bank's node misses the line", told, within=NOTICE_SECONDS
+        )
+        return found
 
     def _refused(self, attempt: str, by: str, act: Callable[[], Any]) -> None:
         try:
@@ -396,6 +440,7 @@ def to_line(outcome: Outcome) -> str:
         "verified": bool(outcome.verification.get("ok")),
         "verified_in_browser": isinstance(outcome.seen, Seen) and not outcome.seen.failed,
         "removed_line_found_at": outcome.removal and outcome.removal.found[0]["index"],
+        "removed_line_told_by_partner": outcome.removal and outcome.removal.alert["kind"],
         "job_seconds": round(outcome.job_seconds, 1),
         "messages": outcome.reconciliation["messages"],
         "gas": sum(outcome.gas.values()),

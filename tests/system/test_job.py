@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import rfc8785
 
+from node.client import Client
 from node.demo.browser import Seen
 from node.demo.story import Story
 from node.errors import NodeError
@@ -62,9 +63,11 @@ def test_every_party_reconciled_all_logs_by_itself(finished: Story) -> None:
     path = f"/v1/jobs/{finished.outcome.job['id']}"
     for name in ("bank", "retailer"):
         node = finished.institution(name).api
-        found = finished.stage.until(
-            "reconciliation", lambda node=node: node.get(path)["reconciliation"]
-        )
+
+        def reconciled(node: Client = node) -> Any:
+            return node.get(path)["reconciliation"]
+
+        found = finished.stage.until("reconciliation", reconciled)
         assert found["agrees"], found["differences"]
         assert found["digest"] == finished.outcome.reconciliation["digest"]
 
@@ -76,6 +79,10 @@ def test_the_auditor_sees_the_job_and_verifies_its_certificate_in_a_browser(
     seen = finished.outcome.seen
     assert isinstance(seen, Seen)
     assert "secureboost" in seen.headline
+    assert seen.roles == ("auditor",)
+    bank = finished.institution("bank")
+    about = {"subject": finished.outcome.job["id"], "type": "fatechain.evidence.read.v1"}
+    assert [entry["data"]["route"] for entry in bank.api.items("/v1/audit/entries", **about)]
     assert seen.checks > 0
     assert seen.failed == 0
     assert all(picture.stat().st_size for picture in seen.pictures)
@@ -88,6 +95,8 @@ def test_a_line_removed_from_a_log_by_hand_is_found_and_the_log_holds_again(
     removal = finished.outcome.removal
     assert removal is not None
     assert removal.found[0]["index"] == removal.index
+    assert removal.alert["subject"] == finished.institution("retailer").site
+    assert f"/{removal.index // 256:03}" in removal.alert["evidence"]["place"]
     assert finished.stage.verify_log("retailer")["faults"] == []
 
 
