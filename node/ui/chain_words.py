@@ -62,8 +62,8 @@ EVENTS: Texts = {
     "ModelWithdrawn": ("the model {id} was withdrawn", "模型 {id} 已撤回"),
     # Data and grants
     "DatasetRegistered": (
-        "{site} registered the dataset {id}, “{name}”, which {owner} owns",
-        "{site} 登记了归 {owner} 所有的数据集 {id}“{name}”",
+        "{site} registered the dataset {id}, which {owner} owns",
+        "{site} 登记了归 {owner} 所有的数据集 {id}",
     ),
     "DatasetVersionAdded": (
         "the dataset {id} got version {version}: {rows} rows, {columns} columns",
@@ -88,8 +88,8 @@ EVENTS: Texts = {
     ),
     # Members and sites
     "MemberAdmitted": (
-        "{name} was admitted as a member, {id}, with the account {account}",
-        "{name} 被接纳为成员 {id}，账户为 {account}",
+        "{id} was admitted as a member, with the account {account}",
+        "{id} 被接纳为成员，账户为 {account}",
     ),
     "MemberSuspended": ("the member {id} was suspended", "成员 {id} 被暂停"),
     "MemberReinstated": ("the member {id} was reinstated", "成员 {id} 被恢复"),
@@ -104,8 +104,8 @@ EVENTS: Texts = {
         "成员 {id} 的账户由 {from} 改为 {to}",
     ),
     "SiteRegistered": (
-        "{member} registered the site {name}, {id}, at {endpoint}; its roles: {roles}",
-        "{member} 登记了位于 {endpoint} 的站点 {name}（{id}）；角色：{roles}",
+        "{member} registered the site {id} at {endpoint}; its roles: {roles}",
+        "{member} 登记了位于 {endpoint} 的站点 {id}；角色：{roles}",
     ),
     "SiteOperatorAgreed": (
         "the account {operator} agreed to operate the site {id}",

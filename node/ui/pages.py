@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import Request
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 
 from node import governance, people
 from node.api.pages import MAX_LIMIT, Page
@@ -510,7 +510,45 @@ def search_page(request: Request) -> dict[str, Any]:
         cursor=cursor_of(request),
         with_people=reader is not None and reader.may("operator", "auditor"),
     )
-    return {"results": results}
+    says = _said(request, results.hits)
+    groups = [
+        group.model_copy(
+            update={
+                "hits": [
+                    hit.model_copy(update={"says": says.get(hit.link, "")}) for hit in group.hits
+                ]
+            }
+        )
+        for group in results.groups
+    ]
+    return {"results": results.model_copy(update={"groups": groups})}
+
+
+def _said(request: Request, hits: list[search.Hit]) -> dict[str, str]:
+    """What the events and transactions among hits tell, by the hit's link."""
+    language = language_of(request)
+    places = {
+        (int(at[1]), int(at[2])): hit.link
+        for hit in hits
+        if hit.kind == "event" and (at := re.match(r"/events\?block=(\d+)#e\d+-(\d+)$", hit.link))
+    }
+    sent = {
+        int(at[1]): hit.link
+        for hit in hits
+        if hit.kind == "transaction" and (at := re.match(r"/transactions/(\d+)$", hit.link))
+    }
+    with site_of(request).store.read() as session:
+        known = known_of(request).learn(session)
+        at_place = tuple_(ChainEvent.block, ChainEvent.log_index).in_(list(places))
+        events = list(session.scalars(select(ChainEvent).where(at_place)))
+        found = {
+            places[row.block, row.log_index]: event_told(row, language, known).says
+            for row in events
+        }
+        for id, link in sent.items():
+            one = transactions_view.find(session, str(id))
+            found[link] = transaction_told(one, language, known).says
+    return found
 
 
 def _read(request: Request, name: str) -> Page[Any]:

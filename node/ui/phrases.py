@@ -6,6 +6,7 @@ are the catalogue's.  What the catalogue does not know is shown as the node says
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from string import Formatter
@@ -21,7 +22,7 @@ from node.ui.written import short, when
 LONGEST = 160  # characters of a text that others put on the chain
 MOST = 4  # of a list that are told
 ID = 66
-ACCOUNT = 42
+ADDRESS = r"0x[0-9a-fA-F]{40}"
 
 THINGS: Mapping[str, str] = {
     **dict.fromkeys(("site", "proposer", "registrar", "auditor"), "site"),
@@ -48,6 +49,18 @@ TIMES = frozenset(
     {"until", "deadline", "time", "otherTime", "reviewBy", "etaSeconds", "Membership.from"}
 )
 """Arguments that are times, in Unix seconds."""
+
+BARE = frozenset(
+    {
+        "account",
+        "Membership.to",
+        "Membership.from",
+        "SiteRegistry.operator",
+        "SiteRegistry.to",
+        "SiteRegistry.from",
+    }
+)
+"""Accounts that are told as such: whose they are is what the sentence says."""
 
 ENUMERATED: Mapping[str, str] = {
     "support": "support",
@@ -164,7 +177,9 @@ def _part(language: Language, contract: str, name: str, value: Any, known: Known
         value = "0x" + value.to_bytes(32).hex()
     if not isinstance(value, str):
         return Part(_plain(value))
-    if len(value) == ACCOUNT and value.startswith("0x"):
+    if re.fullmatch(ADDRESS, value):
+        if name in BARE or whole in BARE:
+            return Part(short(value), f"/search?q={value}", value)
         return _account(language, value, known)
     if thing is not None and len(value) == ID:
         return _thing(thing, value, known)

@@ -294,6 +294,15 @@ def test_events_are_found_by_the_words_that_tell_them(
     assert found(told, question) == events
 
 
+async def test_hits_say_what_they_tell(told: Site, client: httpx.AsyncClient) -> None:
+    found(told, "clinic")
+    page = await client.get("/search?q=clinic+suspended&all=1&lang=en")
+    assert "the member clinic was suspended" in page.text
+    twin = (await client.get("/search.json?q=clinic+suspended&lang=zh")).json()
+    (hit,) = twin["results"]["groups"][0]["hits"]
+    assert hit["says"] == "成员 clinic 被暂停"
+
+
 def test_a_name_alone_does_not_stand_for_its_id(told: Site) -> None:
     assert found(told, "clinic") == ["Membership.MemberAdmitted, 1"]
 

@@ -32,11 +32,15 @@ NEWEST_TRANSACTIONS = 500
 
 
 class Hit(Shown):
-    """`kind` is a key of the message catalogue, `link` the page that shows it."""
+    """`kind` is a key of the message catalogue, `link` the page that shows it.
+
+    `says`: what an event or a transaction tells, on the explorer's page and its JSON twin.
+    """
 
     kind: str
     label: str
     link: str
+    says: str = ""
 
 
 class Group(Shown):
