@@ -561,7 +561,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "{sent} sent ({sent_bytes} bytes), {received} received ({received_bytes} bytes)",
         "已发送 {sent} 条（{sent_bytes} 字节），已接收 {received} 条（{received_bytes} 字节）",
     ),
-    "job.timeline": ("Who said what to whom", "各方之间的消息"),
+    "job.timeline": ("Timeline of the job", "任务时间线"),
     "job.messages.all": ("All messages", "全部消息"),
     "job.message": ("Message", "消息"),
     "job.sender.entered": ("Sender entered", "发送方记录"),

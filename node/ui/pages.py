@@ -42,6 +42,7 @@ from node.api.views import statements as kept_statements
 from node.api.views import transactions as transactions_view
 from node.api.views.badge import Badge
 from node.api.views.jobs import Curve
+from node.api.views.known import Known
 from node.api.views.life import Moment
 from node.api.views.model import ID_PATTERN
 from node.api.views.people import key_shown, person_shown
@@ -153,8 +154,7 @@ def life_of(request: Request, id: str) -> dict[str, Any]:
     found = life.show(
         site, names_of(request), id, limit=MOMENTS, cursor=request.query_params.get("life")
     )
-    with site.store.read() as session:
-        known = known_of(request).learn(session)
+    known = _learn_names(request)
     own = next((lane.site.id for lane in found.lanes if lane.mine), None)
     return {
         "lanes": found.lanes,
@@ -166,6 +166,12 @@ def life_of(request: Request, id: str) -> dict[str, Any]:
         "count": found.count,
         "unread": found.behind,
     }
+
+
+def _learn_names(request: Request) -> Known:
+    """For the words of events, which the template asks for."""
+    with site_of(request).store.read() as session:
+        return known_of(request).learn(session)
 
 
 def _link_of(moment: Moment, own: str | None) -> str | None:
@@ -425,10 +431,12 @@ def members_page(request: Request) -> dict[str, Any]:
 def member_page(request: Request) -> dict[str, Any]:
     site, names = site_of(request), names_of(request)
     found = dossiers.of_member(site, names, id_of(request))
+    _learn_names(request)
     return {"found": found, "attestations": affairs.attestations(site, names, [found.member])}
 
 
 def site_page(request: Request) -> dict[str, Any]:
+    _learn_names(request)
     return {"found": dossiers.of_site(site_of(request), names_of(request), id_of(request))}
 
 

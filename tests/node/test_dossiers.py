@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -96,6 +97,8 @@ async def test_the_pages_are_there_in_both_languages_and_lead_to_each_other(worl
                 answer = await client.get(path, params={"lang": language}, headers=HTML)
                 assert answer.status_code == 200, answer.text[:500]
                 assert f'href="{lead}"' in answer.text
+        told = (await client.get(site, params={"lang": "en"}, headers=HTML)).text
+        assert re.search(r">shop</a> registered the dataset\s+<a [^>]*>visits</a>", told)
         found = await client.get("/search", params={"q": world.all.shop.id}, headers=HTML)
     assert found.headers["location"] == site
 
