@@ -4,6 +4,7 @@ It collects what all of them show of their logs (`node.evidence`), each under a 
 anchored after the job ended, looks whether that stands under these heads and these on the chain,
 and keeps the verdict of `chain.reconciliation` with the job, in its log, and as an alert where a
 line is missing or different.  A log can be completed, not changed: the parties are asked again.
+An auditor's site, to which the parties show their evidence, does the same when it is asked to.
 """
 
 from __future__ import annotations
@@ -51,15 +52,19 @@ async def collect(site: Site, job_id: str) -> list[dict[str, Any]]:
     Raises `Unavailable` (``EvidencePending``) as long as one of them has not anchored its log
     after the end of the job, `Failed` (``EvidenceInvalid``) and partners' refusals.
     """
-    evidence = [own_evidence(site, job_id)]
-    _require_end(evidence[0])
-    for partner in _partners(site, job_id):
-        found = check_evidence(site, job_id, partner, await site.peers.evidence(partner, job_id))
-        _require_end(found)
-        with site.store.begin() as session:
-            # The partner signed it: should it ever say something else, this convicts it.
-            session.merge(PeerEvidence(job_id=job_id, site=partner, evidence=found))
-        evidence.append(found)
+    evidence = []
+    for party in sorted(_parties(site, job_id), key=lambda party: party != site.id):
+        if party == site.id:
+            shown = own_evidence(site, job_id)
+        else:
+            found = await site.peers.evidence(party, job_id)
+            shown = check_evidence(site, job_id, party, found)
+        _require_end(shown)
+        if party != site.id:
+            with site.store.begin() as session:
+                # The partner signed it: should it ever say something else, this convicts it.
+                session.merge(PeerEvidence(job_id=job_id, site=party, evidence=shown))
+        evidence.append(shown)
     return evidence
 
 
@@ -214,9 +219,8 @@ def _is_due(job: LocalJob, now: float) -> bool:
 def _require_ended(site: Site, job_id: str) -> None:
     with site.store.read() as session:
         job = session.get(LocalJob, job_id)
-        is_party = session.get(JobParty, (job_id, site.id)) is not None
-    if job is None or not is_party:
-        raise NotFound("NotFound", f"this site is no party of a job {job_id}", found=job_id)
+    if job is None:
+        raise NotFound("NotFound", f"this site knows no job {job_id}", found=job_id)
     if job.state not in JOB_ENDS or job.started_at is None:
         raise Conflict(
             "Conflict",
@@ -226,7 +230,7 @@ def _require_ended(site: Site, job_id: str) -> None:
         )
 
 
-def _partners(site: Site, job_id: str) -> list[str]:
-    query = select(JobParty.site).where(JobParty.job_id == job_id, JobParty.site != site.id)
+def _parties(site: Site, job_id: str) -> list[str]:
+    query = select(JobParty.site).where(JobParty.job_id == job_id)
     with site.store.read() as session:
         return list(session.scalars(query.order_by(JobParty.position)))

@@ -20,6 +20,7 @@ from node.store import Alert, LocalJob, PeerEvidence
 from tests.node import consortium
 from tests.node.consortium import ChainSite, Consortium
 from tests.node.test_certificate import conclude, resigned, say, succeeded
+from tests.node.test_specification import an_id
 from tests.node.told import told
 
 MESSAGES = ("fatechain.message.sent.v1", "fatechain.message.received.v1")
@@ -49,13 +50,13 @@ class Partners:
     """The way to the other sites, without HTTP; ``hidden`` entries are not shown."""
 
     def __init__(self, world: Consortium) -> None:
-        self.world = world
+        self.sites = {site.id: site for site in world.sites.values()}
         self.hidden: dict[str, int] = {}
         self.asked = 0
 
     async def evidence(self, site_id: str, job: str) -> dict[str, Any]:
         self.asked += 1
-        site = next(site for site in self.world.sites.values() if site.id == site_id)
+        site = self.sites[site_id]
         found = own_evidence(site, job)
         if site_id in self.hidden:
             entries = list(found["entries"])
@@ -178,6 +179,28 @@ async def test_a_guest_issues_no_certificate_and_names_the_side_until_the_logs_a
     await reconcile_job(world.bank, job)
     await scheduler._finish_one(world.job("bank", job))
     assert read_certificate(world.bank, job)
+
+
+async def test_an_auditor_reconciles_the_logs_of_a_job_that_it_has_no_part_in(
+    world: Consortium, partners: Partners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = succeeded(world)
+    parties = {world.bank.id, world.shop.id}
+    monkeypatch.setattr(partners, "evidence", shown_by(world, job))
+    monkeypatch.setattr(type(world.shop), "id", property(lambda site: an_id(555)))
+    verdict = await reconcile_job(world.shop, job)
+    assert verdict["agrees"], verdict["differences"]
+    assert {head["site"] for head in verdict["heads"]} == parties
+
+
+def shown_by(world: Consortium, job: str) -> Any:
+    """The evidence of both parties as they showed it under their own names."""
+    found = {part["site"]: part for part in seen_by(world, "bank", job)}
+
+    async def evidence(site_id: str, job: str) -> dict[str, Any]:
+        return found[site_id]
+
+    return evidence
 
 
 async def test_a_job_that_was_broken_off_is_reconciled_as_far_as_it_came(
