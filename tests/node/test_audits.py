@@ -12,12 +12,16 @@ from typing import Any
 
 import httpx
 import pytest
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
 from sqlalchemy import select
 
 from chain import canonical
 from chain.audit_questions import read_question, verify_answer, write_question
 from chain.audit_requests import RequestState
+from chain.calls import Payment
 from chain.errors import VerificationFailed
+from chain.sites import SiteRole, site_id
 from node import audit_requests
 from node.alerts import subjects
 from node.api.app import create_app
@@ -29,8 +33,11 @@ from node.audit_requests import Asked, answer, ask, receive
 from node.auditing import Auditing
 from node.errors import Conflict, Invalid, NodeError, NotFound, Refused, Unavailable
 from node.files import make_private, write_private
+from node.identity import PURPOSES
 from node.packs import Wanted, pack
+from node.registration import proven_key
 from node.store import Alert, AuditQuestion, AuditRequest
+from tests.chain.world import admission
 from tests.node import consortium, test_cli
 from tests.node.consortium import ChainSite, Consortium, sync_of
 from tests.node.face import is_problem, operator, serving, token_of, visitor
@@ -444,6 +451,64 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_written(world: World
 def row_of(site: ChainSite, id: str) -> AuditRequest:
     with site.store.read() as session:
         return session.get_one(AuditRequest, id)
+
+
+# ── An auditor's site ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def auditor(founded: Consortium, tmp_path: Path) -> Iterator[ChainSite]:
+    """A site with the auditor's role alone, whose operator is nobody's member account."""
+    member: LocalAccount = Account.create()
+    site = ChainSite.create(
+        tmp_path / "auditor",
+        name="auditor",
+        scrypt_cost=consortium.SCRYPT,
+        consortium=founded.deployment.consortium,
+        from_block=founded.deployment.from_block,
+        redis_url=f"unix://{tmp_path}/none.sock",
+        workers=1,
+        publish_every_seconds=0.001,
+    )
+    site.chain = founded.chain
+    founded.govern(admission(founded.network, member, "auditor", 7))
+    for address in (member.address, site.identity.address):
+        founded.chain.client(19).transact(Payment(address, 10**19))
+    sites = founded.network.sites
+    id = site_id(founded.network.client.chain_id, sites.address, member.address, 0)
+    keys = [proven_key(founded.network, site.identity, id, what) for what in PURPOSES]
+    operator = site.identity.address
+    call = sites.register(operator, "auditor", "http://127.0.0.1:9", SiteRole.AUDITOR, keys, 0)
+    founded.chain.client(site.identity.account).transact(sites.agree(id))
+    founded.chain.client(member).transact(call)
+    site.change(site_id=id)
+    founded.sites["auditor"] = site
+    founded.settle(2)
+    yield site
+    del founded.sites["auditor"]
+    site.close()
+
+
+async def test_a_site_with_the_auditors_role_asks_and_only_it_gets_the_answer(
+    founded: Consortium, auditor: ChainSite
+) -> None:
+    world = World(founded)
+    asked = ask(auditor, Asked(world.shop.id, WHY, dataset=founded.datasets["shop"]))
+    await world.settle(3)
+    row = row_of(world.shop, asked.id)
+    assert (row.auditor, row.by) == (auditor.id, world.network.sites.member_of(auditor.id))
+    await world.answered(asked.id)
+    found = world.shown(auditor, asked.id)
+    assert found.verdict is not None
+    assert found.verdict.failures == []
+    assert found.auditor is not None
+    assert found.auditor.name == "auditor"
+    (fetched,) = told(world.shop, "audit.pack.fetched", asked.id)
+    assert fetched["data"]["by"] == auditor.id
+    refused(Refused, "NotOwner", audit_requests.hand_over, world.shop, world.bank.id, asked.id)
+    # The bank took no part: it sees that there was a request, and how it went.
+    at_bank = world.shown(world.bank, asked.id)
+    assert (at_bank.state, at_bank.text, at_bank.file) == ("ANSWERED", None, False)
 
 
 # ── Over HTTP and from the command line ──────────────────────────────────────────────────────
