@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from chain import merkle
@@ -142,7 +142,7 @@ class AuditLog:
             rows = [_placed(size + i, content) for i, (_, content) in enumerate(pending)]
             connection = session.connection()
             insert_plain(connection, AuditEntry, _COLUMNS, rows)
-            connection.execute(delete(_PENDING).where(_PENDING.c.id.in_([id for id, _ in pending])))
+            connection.execute(delete(_PENDING).where(_taken([id for id, _ in pending])))
         if self._tiled != size:
             self.repair()  # somebody else sequenced meanwhile
         else:
@@ -365,6 +365,13 @@ def _unhex(root: Any) -> bytes:
         return bytes.fromhex(root.removeprefix("0x"))
     except (AttributeError, ValueError):
         return b""
+
+
+def _taken(ids: Sequence[int]) -> ColumnElement[bool]:
+    """The pending entries of these ids, in their order, and no others."""
+    if ids[-1] - ids[0] + 1 == len(ids):  # no id is between them: much faster than to name each
+        return _PENDING.c.id.between(ids[0], ids[-1])
+    return _PENDING.c.id.in_(ids)
 
 
 def _placed(index: int, content: bytes) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from chain import merkle
 from node.audit.checkpoint import open_checkpoint
@@ -58,6 +58,19 @@ def anchor(store: Store, log: AuditLog, size: int) -> None:
     with store.begin() as session:
         root = "0x" + log.root(size).hex()
         session.add(Anchor(size=size, root=root, block=1, tx_hash="0x" + "00" * 32))
+
+
+def test_of_numbers_with_a_gap_only_what_got_its_place_is_taken_away(
+    store: Store, log: AuditLog
+) -> None:
+    ids = write(store, 6)
+    with store.begin() as session:  # as a transaction leaves them that ended after a later one
+        third = session.scalars(select(AuditPending.id).order_by(AuditPending.id)).all()[2]
+        session.execute(update(AuditPending).where(AuditPending.id == third).values(id=100))
+    assert log.sequence(limit=4) == 4
+    assert log.pending == 2
+    assert log.sequence() == 2
+    assert [entry.id for entry in log.entries(0, 6)] == [ids[n] for n in (0, 1, 3, 4, 5, 2)]
 
 
 def run_sql(store: Store, statement: str, **values: object) -> None:
