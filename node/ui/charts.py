@@ -39,18 +39,16 @@ class Line:
     points: Sequence[tuple[int, float]]
 
 
-def figure(option: Option | None, *, label: str, height: int, width: int | None = None) -> Markup:
+def figure(option: Option | None, *, height: int, width: int | None = None) -> Markup:
     """The place of a chart, in CSS pixels; as wide as its frame unless `width` is given.
 
-    Hidden until it is drawn; empty for no option.
+    Hidden until it is drawn, and then an image with the option's description; empty for no option.
     """
     if option is None:
         return Markup("")
     return Markup(
-        '<figure class="chart" role="img" aria-label="{}" data-chart="{}" data-height="{}"{} '
-        "hidden></figure>"
+        '<figure class="chart" data-chart="{}" data-height="{}"{} hidden></figure>'
     ).format(
-        label,
         json.dumps(option, ensure_ascii=False, separators=(",", ":")),
         height,
         "" if width is None else Markup(' data-width="{}"').format(width),

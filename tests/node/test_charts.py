@@ -76,16 +76,15 @@ def test_no_script_of_a_chart_makes_code_of_text() -> None:
 
 def test_a_hostile_name_stays_text_in_the_page() -> None:
     option = line_chart([Line(HOSTILE, [(1, 1.0)])], title=HOSTILE, x_label=HOSTILE)
-    made = figure(option, label=HOSTILE, height=100)
+    made = figure(option, height=100)
     assert "<script>" not in made
     (found,) = _Figures(str(made)).found
-    assert found["aria-label"] == HOSTILE
     assert json.loads(found["data-chart"] or "") == option
     assert "hidden" in found
 
 
 def test_nothing_to_draw_is_no_figure() -> None:
-    assert figure(None, label="t", height=1) == ""
+    assert figure(None, height=1) == ""
     assert line_chart([], title="t", x_label="x") is None
     assert line_chart([Line("a", [(1, float("nan"))])], title="t", x_label="x") is None
     assert bar_chart([("a", 0)], title="t") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,3 +172,17 @@ async def test_the_page_draws_it_and_has_the_same_as_a_table_and_as_json(site: S
         assert says in table
     assert [row["link"] for row in twin["rows"]] == ["/log/0", "/log/1"]
     assert [row["moment"]["good"] for row in twin["rows"]] == [True, False]
+
+
+async def test_the_table_has_the_times_at_both_ends_of_a_message(site: Site) -> None:
+    job, digest = add_job(site), new_id()
+    add_sent(site, job, 0, digest)
+    show_evidence(site, job, told_message("received", 0, digest))
+    async with operator(site) as client:
+        page = (await client.get(f"/jobs/{job}", headers=HTML)).text
+    table = page.split("hidden></figure>")[1]
+    row = next(part for part in table.split("<tr>") if "message Said 0" in part)
+    ends = re.findall(r"<small>([^<]+)</small>", row)
+    assert len(ends) == 2
+    assert ends[1] == "00:00:00"  # as the partner's log says
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", ends[0])
