@@ -30,8 +30,10 @@ are 0x-hex in lower case, addresses checksummed, blocks numbers, times RFC 3339 
                     results: how many of each stand in both logs of their parties, with the
                     receiver's receipt; bytes, digest of all lines, and keys [{site, id,
                     publicKey}] that signed the receipts: see `chain.reconciliation`
+    state           null, or a block's header and the nodes that prove, from it, what the contracts
+                    hold of all this: see `chain.state`
     issued          by (site), at, keyId
-    sections        SHA-256 of the canonical bytes of each of the ten sections above, by name
+    sections        SHA-256 of the canonical bytes of each of the eleven sections above, by name
     signatures      [{site, keyId, signature}]: Ed25519 over the canonical bytes of
                     {"sections": …, "version": 3}; the issuer's is required, others may follow
 
@@ -53,6 +55,7 @@ from chain.datasets import Version
 from chain.errors import VerificationFailed
 from chain.jobs import JobUse
 from chain.sites import REQUEST, Key
+from chain.state_proof import StatePart
 
 if TYPE_CHECKING:
     from chain.network import Network
@@ -70,6 +73,7 @@ SECTIONS = (
     "steps",
     "logs",
     "reconciliation",
+    "state",
     "issued",
 )
 FINISHED = "fatechain.task.finished.v1"
@@ -268,6 +272,7 @@ class SectionsPart(_Part):
     steps: Hash
     logs: Hash
     reconciliation: Hash
+    state: Hash
     issued: Hash
 
 
@@ -290,6 +295,7 @@ class Body(_Part):
     steps: Annotated[list[StepPart], Field(min_length=1)]
     logs: list[LogPart]
     reconciliation: ReconciliationPart
+    state: StatePart | None
     issued: IssuedPart
 
 
@@ -312,7 +318,7 @@ class Signer:
 def seal(body: Mapping[str, Any], signers: Sequence[Signer]) -> bytes:
     """The certificate file: `body` with its sections' digests and the signatures.
 
-    `body` is JSON with the version and the ten sections; it is the caller's to be true. Raises
+    `body` is JSON with the version and the eleven sections; it is the caller's to be true. Raises
     ValidationError (pydantic) when it has another shape, NotCanonical when it has no such form.
     """
     Body.model_validate(dict(body))

@@ -130,6 +130,7 @@ class _OnChain(Standalone):
             "logs": self.anchored_logs,
             "steps": self.logged_steps,
             "reconciliation": self.reconciled_logs,
+            "state": self.stored_state,
         }
 
     @cached_property
@@ -199,6 +200,13 @@ class _OnChain(Standalone):
         for member in log.anchored.cosigners:
             require_in(f"{where}.cosigners", member, counted, "a member that the chain counted")
         return f"{len(counted)} of {self.network.anchors.cosigners_needed()}"
+
+    def stored_state(self) -> Iterator[tuple[str, str]]:
+        stated = self.certificate.state
+        if stated is not None:
+            found = self.network.client.block(stated.block.number).hash
+            require("$.state.block.hash", stated.block.hash, found)
+        yield from super().stored_state()
 
     # ── what the chain alone says
 

@@ -17,8 +17,8 @@ of a data-use statement (`chain.statement`).
                     redacted, and only there, as a certificate shows all of them or nothing
     jobs, grants, models, governance, keys
                     what the chain tells of the scope, with block and transaction
-    chain           a proof by eth_getProof that the anchored root stands in the contract's storage
-                    (`chain.state_proof`), or null where the endpoint gave none
+    chain           a block's header and the nodes that prove, from it, what the contracts hold of
+                    all this (`chain.pack_state`), or null where the endpoint gave none
     report          {en, zh}: HTML for people, in the issuer's words; the verifier page as HTML
     issued          by (the site of the log), at, keyId, publicKey: an audit key
     signature       base64, Ed25519 over the canonical bytes of all but itself
@@ -32,7 +32,6 @@ scope only its issuer knows; the neighbouring pack shows whether its range begin
 ends.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -41,7 +40,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic.alias_generators import to_camel
 
-from chain import canonical, state_proof
+from chain import canonical, pack_state
 from chain.certificate import (
     MAX_INTEGER,
     Base64,
@@ -58,9 +57,11 @@ from chain.errors import VerificationFailed
 from chain.evidence import require_anchored_by, verify_certificate
 from chain.history import History
 from chain.ledger import Agreed, Fact, JobTold, Ledger
+from chain.pack_state import PackStatePart, whole_seconds
 from chain.ranges import MAX_PROOF, require_range
 from chain.sites import AUDIT
 from chain.standalone import (
+    ASK_FOR_THE_BLOCK,
     Check,
     Report,
     looked,
@@ -120,10 +121,18 @@ _PUBLIC_KEY = re.compile(r"0x[0-9a-f]{64}")
 ASK_THE_CHAIN: Mapping[str, str] = {
     "network": "that this consortium stands on this chain",
     "issued": "that the key is an audit key of the site of the log",
-    "log": "that the site anchored this head, unless the pack proves it against a block's header",
+    "log": "that the site anchored this head of its log",
     "jobs": "that these are all jobs, grants, models, decisions and keys of the scope",
     "certificates": "that each job, its parties and its result are on chain as certified",
 }
+
+
+def left_to_ask(value: Mapping[str, Any]) -> Mapping[str, str]:
+    """What a pack that holds leaves to the chain."""
+    if value.get("chain") is None:
+        return ASK_THE_CHAIN
+    told = "what is told of jobs, grants, models and decisions, where no certificate proves it"
+    return {**ASK_FOR_THE_BLOCK, "told": told}
 
 
 class _Part(BaseModel):
@@ -197,20 +206,6 @@ class CertificatePart(_Part):
     certificate: dict[str, Any] | None
 
 
-class BlockPart(_Part):
-    number: Number
-    hash: Hash
-    header: str
-
-
-class StatePart(_Part):
-    block: BlockPart
-    address: str
-    slot: Hash
-    account: Annotated[list[str], Field(max_length=state_proof.MAX_NODES)]
-    storage: Annotated[list[str], Field(max_length=state_proof.MAX_NODES)]
-
-
 class ReportPart(_Part):
     en: str
     zh: str
@@ -238,7 +233,7 @@ class Pack(_Part):
     models: list[dict[str, Any]]
     governance: list[dict[str, Any]]
     keys: list[dict[str, Any]]
-    chain: StatePart | None
+    chain: PackStatePart | None
     report: ReportPart
     issued: IssuedBy
     signature: Base64
@@ -452,7 +447,7 @@ def _report(content: bytes, network: "Network | None") -> Report:
         ("signature", lambda: _signature(value)),
         ("scope", lambda: _scope(pack)),
         ("log", lambda: _log(value, pack)),
-        ("chain", lambda: _state(value, pack)),
+        ("chain", lambda: pack_state.proved(value)),
     ]
     if network is not None:
         looks += [
@@ -616,18 +611,6 @@ def _shows_enough(pack: Pack, part: ShownPart, told: Mapping[str, Any], where: s
         raise VerificationFailed(f"{where}.disclosed.{name}", "a value", "nothing: it is redacted")
 
 
-def _state(value: dict[str, Any], pack: Pack) -> Iterator[tuple[str, str]]:
-    if pack.chain is None:
-        yield "$.chain", "no storage proof is included: ask the chain for the anchored head"
-        return
-    slot = state_proof.anchored_slot(pack.log.site, pack.log.anchored.size)
-    require("$.chain.slot", pack.chain.slot, f"0x{slot:064x}")
-    found = state_proof.verify(value["chain"], "$.chain")
-    require("$.log.anchored.root", pack.log.anchored.root, "0x" + found.hex())
-    block = pack.chain.block
-    yield "$.chain", f"the anchored root stands in storage by the header of block {block.number}"
-
-
 def _certificate(value: dict[str, Any], number: int, network: "Network | None") -> Iterator[Check]:
     """Each check of a certificate, at its place in the pack."""
     at = f"$.certificates[{number}]"
@@ -671,24 +654,19 @@ def _period(pack: Pack, network: "Network") -> Iterator[tuple[str, str]]:
     if scope.from_ is None:
         require("$.scope.firstBlock", first, 0)
     else:
-        start = _whole_seconds(scope.from_)
+        start = whole_seconds(scope.from_)
         if first > 0 and time_of(min(first - 1, newest)) >= start:
             raise VerificationFailed("$.scope.firstBlock", first, f"the first from {scope.from_}")
         if first <= last and time_of(first) < start:
             raise VerificationFailed("$.scope.firstBlock", first, f"none before {scope.from_}")
     if scope.until is not None:
-        end = _whole_seconds(scope.until)
+        end = whole_seconds(scope.until)
         if last >= 0 and time_of(last) >= end:
             raise VerificationFailed("$.scope.lastBlock", last, f"one before {scope.until}")
         was_over = datetime.fromisoformat(pack.issued.at).timestamp() >= end
         if was_over and last < newest and time_of(last + 1) < end:
             raise VerificationFailed("$.scope.lastBlock", last, f"the last before {scope.until}")
     yield "$.scope", "names the blocks of its period"
-
-
-def _whole_seconds(moment: str) -> int:
-    """Blocks have whole seconds: the first that is not before it."""
-    return math.ceil(datetime.fromisoformat(moment).timestamp())
 
 
 def _erasures(pack: Pack, network: "Network") -> Iterator[tuple[str, str]]:
@@ -726,12 +704,10 @@ def _anchored(pack: Pack, network: "Network") -> Iterator[tuple[str, str]]:
         _require_newest(pack, network)
     yield "$.log.anchored", "the site anchored this head"
     if pack.chain is not None:
-        block = pack.chain.block
-        found = network.client.block(block.number).hash
-        require("$.chain.block.hash", block.hash, found)
-        address = pack.chain.address.lower()
-        require("$.chain.address", address, network.anchors.address.lower())
-        yield "$.chain.block", "the header is that of the chain's block"
+        for block in (pack.chain.block, *pack.chain.bounds):
+            found = network.client.block(block.number).hash
+            require("$.chain.block.hash", block.hash, found)
+        yield "$.chain.block", "the headers are those of the chain's blocks"
 
 
 def _as_the_chain(value: dict[str, Any], network: "Network") -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chain import canonical, merkle
+from chain import canonical, merkle, state
 from chain.certificate import (
     ATTESTED,
     FINISHED,
@@ -54,6 +54,19 @@ ASK_THE_CHAIN: Mapping[str, str] = {
     "reconciliation": "that the keys of the receipts were the sites' while the job ran",
 }
 """Subject → what a file cannot show of it."""
+
+ASK_FOR_THE_BLOCK: Mapping[str, str] = {
+    "block": "that the block of the header is one of your chain: compare its hash",
+    "network": "the number of the chain, and that you trust this consortium",
+    "anchoring": "that the transactions named are those that anchored the heads",
+}
+"""The same of a file that proves by a block's header what the contracts had stored."""
+
+
+def left_to_ask(value: Mapping[str, Any]) -> Mapping[str, str]:
+    """What a certificate that holds leaves to the chain."""
+    return ASK_THE_CHAIN if value.get("state") is None else ASK_FOR_THE_BLOCK
+
 
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
 
@@ -187,6 +200,7 @@ class Standalone:
             "logs": self.anchored_logs,
             "steps": self.logged_steps,
             "reconciliation": self.reconciled_logs,
+            "state": self.stored_state,
         }
 
     # ── what the file says, and the chain knows better
@@ -343,6 +357,9 @@ class Standalone:
         told = ("messages", "approvals", "grantUses", "results")
         counts = ", ".join(f"{expected[name]} {name}" for name in told)
         yield "$.reconciliation", f"{counts} stand alike in both logs, with the receiver's receipt"
+
+    def stored_state(self) -> Iterator[tuple[str, str]]:
+        yield from state.proved(self.value)
 
     @cached_property
     def _told(self) -> Mapping[tuple[str, str], list[dict[str, Any]]]:

@@ -6,6 +6,7 @@ chain, which is how a fork is played. Reverts are answered as a real node answer
 """
 
 import ast
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import rlp  # type: ignore[import-untyped]
@@ -141,6 +142,10 @@ class _Provider(EthereumTesterProvider):
             return _result({"hash": params[0], "blockNumber": None})
         if method == "eth_estimateGas":
             params = [params[0]]  # eth-tester has no pending block to estimate on
+        if method == "eth_getProof":
+            return _result(self._prove(params[0], params[1], int(params[2], 16)))
+        if method == "eth_getBlockByNumber" and str(params[0]).startswith("0x"):
+            return _result(_header(self._block(int(params[0], 16))))
         if method == "eth_getStorageAt":
             params = [params[0], params[1], _number(params[2])]
         if method == "eth_getTransactionCount":
@@ -148,6 +153,31 @@ class _Provider(EthereumTesterProvider):
             waiting = self._waiting_of(params[0]) if params[1] == "pending" else 0
             return _result(mined["result"] + waiting)
         return super().make_request(method, params)
+
+    def _block(self, number: int) -> Any:
+        from eth.exceptions import HeaderNotFound
+
+        try:
+            return self._tester.backend.chain.get_canonical_block_by_number(number)
+        except HeaderNotFound as error:
+            raise BlockNotFound(number) from error
+
+    def _prove(self, address: str, slots: Sequence[str], number: int) -> dict[str, Any]:
+        """The paths of the tries as they lie in the database."""
+        from trie.hexary import HexaryTrie
+
+        database = self._tester.backend.chain.chaindb.db
+        state: Any = HexaryTrie(database, self._block(number).header.state_root)
+        key = keccak(bytes.fromhex(address[2:]))
+        storage: Any = HexaryTrie(database, rlp.decode(state[key])[2])
+        return {
+            "accountProof": [_hex_of(node) for node in state.get_proof(key)],
+            "storageProof": [
+                {"key": slot, "proof": [_hex_of(node) for node in storage.get_proof(path)]}
+                for slot in slots
+                for path in [keccak(bytes.fromhex(slot[2:]))]
+            ],
+        }
 
     def _send(self, raw: bytes) -> "RPCResponse":
         tx_hash = keccak(raw)
@@ -165,6 +195,39 @@ class _Provider(EthereumTesterProvider):
     def _waiting_of(self, sender: str) -> int:
         senders = (Account.recover_transaction(raw) for raw in self.waiting.values())
         return sum(found.lower() == sender.lower() for found in senders)
+
+
+_HEADER = {
+    "parentHash": "parent_hash",
+    "sha3Uncles": "uncles_hash",
+    "miner": "coinbase",
+    "stateRoot": "state_root",
+    "transactionsRoot": "transaction_root",
+    "receiptsRoot": "receipt_root",
+    "extraData": "extra_data",
+    "mixHash": "mix_hash",
+    "nonce": "nonce",
+    "withdrawalsRoot": "withdrawals_root",
+    "hash": "hash",
+    "difficulty": "difficulty",
+    "number": "block_number",
+    "gasLimit": "gas_limit",
+    "gasUsed": "gas_used",
+    "timestamp": "timestamp",
+    "baseFeePerGas": "base_fee_per_gas",
+}
+"""Names that nodes use → those of py-evm."""
+
+
+def _header(block: Any) -> dict[str, str]:
+    header = block.header
+    values = {name: getattr(header, ours) for name, ours in _HEADER.items()}
+    told = {name: hex(v) if isinstance(v, int) else "0x" + v.hex() for name, v in values.items()}
+    return told | {"logsBloom": "0x" + header.bloom.to_bytes(256).hex()}
+
+
+def _hex_of(node: Any) -> str:
+    return "0x" + bytes(rlp.encode(node)).hex()
 
 
 def _number(value: Any) -> Any:

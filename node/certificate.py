@@ -104,7 +104,22 @@ def build(
     keys = keys_on_chain(network, job_id, body["logs"])
     attempt = body["result"]["attempt"]
     body["reconciliation"] = section(job_id, body["logs"], declared_in(body), keys, attempt)
+    body["state"] = _state(site, network, body)
     return seal(body, [Signer(site.id, key_id, identity.sign)])
+
+
+def _state(site: Site, network: Network, body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The proof of what the body says of the chain, at a confirmed block; null where the endpoint
+    gives none."""
+    from chain.state import prove
+
+    head = network.client.head().number
+    # What a partner has confirmed may be newer than what is confirmed here.
+    for block in (max(0, head - site.settings.confirmations), head):
+        found = prove(network, body, block)
+        if found is not None:
+            return found
+    return None
 
 
 def _verify(network: Network, content: bytes) -> None:

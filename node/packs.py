@@ -97,7 +97,7 @@ def pack(site: Site, wanted: Wanted) -> bytes:
 
 
 def _made(site: Site, wanted: Wanted, anchor: Anchor, ledger: Ledger) -> bytes:
-    from chain import state_proof
+    from chain import pack_state
 
     network = site.network()
     require_known(wanted, ledger)
@@ -106,7 +106,6 @@ def _made(site: Site, wanted: Wanted, anchor: Anchor, ledger: Ledger) -> bytes:
     with site.store.read() as session:
         events = _decisions(session, scope["firstBlock"], scope["lastBlock"])
         certificates = _certificates(site, session, chosen, hidden=bool(wanted.fields))
-    slot = state_proof.anchored_slot(site.id, anchor.size)
     identity = site.identity
     value: dict[str, Any] = {
         "type": TYPE,
@@ -115,7 +114,6 @@ def _made(site: Site, wanted: Wanted, anchor: Anchor, ledger: Ledger) -> bytes:
         **stated(network, site.agreed, ledger, events, scope, site.id),
         "log": _log(site, anchor, chosen, scope),
         "certificates": certificates,
-        "chain": state_proof.prove(network.client, network.anchors.address, slot, ledger.block),
         "issued": {
             "by": site.id,
             "at": now(),
@@ -123,6 +121,7 @@ def _made(site: Site, wanted: Wanted, anchor: Anchor, ledger: Ledger) -> bytes:
             "publicKey": "0x" + identity.audit_public.hex(),
         },
     }
+    value["chain"] = pack_state.prove(network, value, ledger.block)
     value["report"] = _report(value)
     signature = identity.sign_audit(signed_bytes(value))
     value["signature"] = base64.b64encode(signature).decode()

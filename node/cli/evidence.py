@@ -194,6 +194,10 @@ def verify(
     offline: Annotated[
         bool, typer.Option("--offline", help="Ask no chain: hold the file against itself alone.")
     ] = False,
+    block: Annotated[
+        str | None,
+        typer.Option(help="With --offline: hash or header of the block, or a file with it."),
+    ] = None,
     extract: Annotated[
         Path | None, typer.Option(help="A folder for the report of an evidence pack that holds.")
     ] = None,
@@ -207,8 +211,15 @@ def verify(
             "--offline asks no chain, so it cannot hold the file against a consortium",
             hint="leave out --offline, or --consortium and --network",
         )
+    if block is not None and not offline:
+        raise Invalid(
+            "InvalidRequest",
+            "a block is held against a file with --offline alone: otherwise the chain is asked",
+            hint="add --offline, or leave out --block",
+        )
     if offline:
-        told, holds = verification.verify_file_alone(file), "The file holds together"
+        told = verification.verify_file_alone(file, verification.named_block(block))
+        holds = "The file holds together"
     else:
         chain_id = None
         if network is not None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chain import canonical, erasures, pack, statement
+from chain.blocks import MOST, blocks_of, compare
 from chain.certificate import MAX_BYTES
 from chain.client import ChainClient
 from chain.errors import NotDeployed
 from chain.evidence import Check, Report, verify_certificate
 from chain.network import Network
-from chain.standalone import ASK_THE_CHAIN, verify_alone
+from chain.standalone import left_to_ask, verify_alone
 
 WHERE = "$.network.consortium"
 
@@ -29,24 +30,24 @@ class Kind(NamedTuple):
     name: str
     on_chain: Callable[[bytes, Network], Report]
     alone: Callable[[bytes], Report]
-    unchecked: Mapping[str, str]
+    unchecked: Callable[[Mapping[str, Any]], Mapping[str, str]]
 
 
-CERTIFICATE = Kind("certificate", verify_certificate, verify_alone, ASK_THE_CHAIN)
+CERTIFICATE = Kind("certificate", verify_certificate, verify_alone, left_to_ask)
 KINDS = {
     statement.TYPE: Kind(
         "statement",
         statement.verify_statement,
         statement.verify_statement_alone,
-        statement.ASK_THE_CHAIN,
+        lambda value: statement.ASK_THE_CHAIN,
     ),
     erasures.TYPE: Kind(
         "receipt of erasure",
         erasures.verify_erasure,
         erasures.verify_erasure_alone,
-        erasures.ASK_THE_CHAIN,
+        lambda value: erasures.ASK_THE_CHAIN,
     ),
-    pack.TYPE: Kind("evidence pack", pack.verify_pack, pack.verify_pack_alone, pack.ASK_THE_CHAIN),
+    pack.TYPE: Kind("evidence pack", pack.verify_pack, pack.verify_pack_alone, pack.left_to_ask),
 }
 """By the `type` that the file states; a certificate states none."""
 
@@ -73,16 +74,27 @@ def verify_file(
     return {"file": str(file), "kind": kind, "consortium": named, **report.to_json()}
 
 
-def verify_file_alone(file: Path) -> dict[str, Any]:
-    """The checks that need no chain, and what they leave open. Raises OSError."""
+def verify_file_alone(file: Path, block: str | None = None) -> dict[str, Any]:
+    """The checks that need no chain, and what they leave open; ``block`` is the hash or the header
+    of one that the reader trusts. Raises OSError."""
     content = _content(file)
     kind = _kind(content)
-    return {
-        "file": str(file),
-        "kind": kind.name,
-        **kind.alone(content).to_json(),
-        "unchecked": dict(kind.unchecked),
-    }
+    report = kind.alone(content)
+    value = json.loads(content) if report.ok else {}
+    if report.ok and block is not None:
+        report = Report((*report.checks, compare(value, block)))
+    unchecked = dict(kind.unchecked(value))
+    if report.ok and len(blocks_of(value)) == 1 and block is not None:
+        unchecked.pop("block", None)
+    return {"file": str(file), "kind": kind.name, **report.to_json(), "unchecked": unchecked}
+
+
+def named_block(told: str | None) -> str | None:
+    """A block as it was named: by itself, or in a file. Raises OSError."""
+    if told is None or told.strip().startswith(("0x", "{")):
+        return told
+    with Path(told).open("rb") as opened:
+        return opened.read(MOST + 1).decode("utf-8", "replace")
 
 
 def extract(file: Path, folder: Path) -> list[str]:

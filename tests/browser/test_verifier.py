@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_utils.crypto import keccak
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from chain import canonical
 from chain.pack import TYPE as PACK_TYPE
 from chain.pack import verify_pack_alone
-from chain.standalone import ASK_THE_CHAIN, Report, verify_alone
+from chain.standalone import ASK_FOR_THE_BLOCK, ASK_THE_CHAIN, Report, verify_alone
 from chain.statement import kind_of
 from node.ui.verifier import page
 from node.ui.verifier.build import SOURCE, build
@@ -37,12 +38,20 @@ from tests.chain.lies import (
 from tests.chain.pack_lies import LIES as PACK_LIES
 from tests.chain.pack_lies import PACK, resigned, with_receipt
 from tests.chain.pack_lies import Change as PackChange
+from tests.chain.state_lies import PACK_STATE_LIES, STATE_LIES
 
 pytestmark = pytest.mark.browser
 
 VECTORS = json.loads((SOURCE.parents[3] / "tests" / "vectors" / "merkle.json").read_text())
 MODULES = "http://localhost/"
 """A place that browsers hold for secure; the test answers for it."""
+
+BLOCK = VALUE["state"]["block"]
+
+
+def without_state(body: dict[str, Any]) -> None:
+    body["state"] = None
+
 
 Shown = list[tuple[str, str, bool]]
 """(name, where, whether it holds) of every check, in the order of the page."""
@@ -252,13 +261,75 @@ def test_every_text_that_is_said_is_there(modules: Page) -> None:
     assert (said | set(shown)) <= set(words)
 
 
+STATE = json.loads((SOURCE.parents[3] / "tests" / "vectors" / "state-proof.json").read_text())
+
+
+def test_keccak_is_that_of_the_vectors_and_of_every_length(modules: Page) -> None:
+    texts = [bytes(n % 251 for n in range(size)) for size in range(300)]
+    told = [{"data": "0x" + text.hex(), "hash": "0x" + keccak(text).hex()} for text in texts]
+    told += STATE["keccak"]
+    found = modules.evaluate(
+        """async (texts) => {
+             const { keccak } = await import("/keccak.js");
+             const { hex, unhex } = await import("/digest.js");
+             return texts.map(({ data }) => hex(keccak(unhex(data))));
+           }""",
+        told,
+    )
+    assert found == [each["hash"] for each in told]
+
+
+def test_rlp_has_one_form_as_in_the_vectors(modules: Page) -> None:
+    found = modules.evaluate(
+        """async (texts) => {
+             const { decode } = await import("/rlp.js");
+             const { hex, unhex } = await import("/digest.js");
+             const told = (value) => Array.isArray(value) ? value.map(told) : hex(value).slice(2);
+             return texts.map((data) => {
+               const value = decode(unhex(data));
+               return value === null ? null : told(value);
+             });
+           }""",
+        [*(each["data"] for each in STATE["rlp"]), *STATE["noRlp"]],
+    )
+    assert found == [*(each["value"] for each in STATE["rlp"]), *([None] * len(STATE["noRlp"]))]
+
+
+def test_tries_and_what_engines_proved_hold_as_in_python(modules: Page) -> None:
+    found = modules.evaluate(
+        """async ({ tries, engines }) => {
+             const { ProvedSlots, proved } = await import("/slots.js");
+             const { hex, unhex } = await import("/digest.js");
+             const held = tries.map(({ root, nodes, held, absent }) => {
+               const slots = new ProvedSlots(root, nodes, "$");
+               return [...Object.keys(held), ...absent].map((key) => {
+                 const value = slots.value(root, unhex(key));
+                 return value === null ? null : hex(value);
+               });
+             });
+             const words = engines.map(({ state, reads }) => {
+               const { slots } = proved(state, "$");
+               const word = ({ address, slot }) => slots.word(address, BigInt(slot));
+               const read = reads.map((each) => `0x${word(each).toString(16)}`);
+               slots.requireAllUsed();
+               return read;
+             });
+             return [held, words];
+           }""",
+        {"tries": STATE["tries"], "engines": list(STATE["engines"].values())},
+    )
+    held = [[*trie["held"].values(), *([None] * len(trie["absent"]))] for trie in STATE["tries"]]
+    words = [[read["value"] for read in told["reads"]] for told in STATE["engines"].values()]
+    assert found == [held, words]
+
+
 # ── Certificates, as Python finds them ───────────────────────────────────────────────────────
 
 
 def test_the_certificate_holds(reader: Reader) -> None:
     assert reader.give(CERTIFICATE) == (
-        f"file-{reader.files}.json holds together: {len(in_python(CERTIFICATE))} checks. "
-        "Only the chain can tell the rest."
+        f"file-{reader.files}.json holds together: {len(in_python(CERTIFICATE))} checks, what the "
+        "contracts had stored among them. Compare the hash of the block."
     )
     assert reader.shown() == in_python(CERTIFICATE)
     assert all(ok for _, _, ok in reader.shown())
@@ -281,6 +352,30 @@ def test_a_lie_that_is_signed_is_found_at_the_same_place(
     data = resealed(change)
     assert "does NOT hold" in reader.give(data)
     assert (name, where, False) in reader.shown()
+    assert reader.shown() == in_python(data)
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "where"), STATE_LIES, ids=[lie[0] for lie in STATE_LIES]
+)
+def test_a_lie_about_the_chain_is_found_at_the_same_place(
+    reader: Reader, what: str, change: Any, where: str
+) -> None:
+    data = resealed(change)
+    assert "does NOT hold" in reader.give(data)
+    assert ("state", where, False) in reader.shown()
+    assert reader.shown() == in_python(data)
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "where"), PACK_STATE_LIES, ids=[lie[0] for lie in PACK_STATE_LIES]
+)
+def test_a_lie_of_a_pack_about_the_chain_is_found_at_the_same_place(
+    reader: Reader, what: str, change: Any, where: str
+) -> None:
+    data = resigned(change, proved=True)
+    reader.give(data)
+    assert ("chain", where, False) in reader.shown()
     assert reader.shown() == in_python(data)
 
 
@@ -367,10 +462,51 @@ def test_any_other_value_anywhere_is_judged_as_in_python(modules: Page) -> None:
 
 
 def test_what_only_the_chain_can_tell_is_said_in_full(reader: Reader) -> None:
-    reader.give(CERTIFICATE)
+    reader.give(resealed(without_state))
     told = reader.page.locator("#unchecked dd").all_inner_texts()
     assert told == list(ASK_THE_CHAIN.values())
     assert VALUE["job"]["id"] in reader.page.locator("#facts").inner_text()
+
+
+def test_where_a_header_proves_the_state_the_block_is_left_to_compare(reader: Reader) -> None:
+    reader.give(CERTIFICATE)
+    told = reader.page.locator("#unchecked dd").all_inner_texts()
+    assert told == list(ASK_FOR_THE_BLOCK.values())
+    assert (
+        BLOCK["hash"] in reader.page.get_by_role("region", name="The block to compare").inner_text()
+    )
+
+
+def test_the_block_is_named_by_hash_header_or_file_and_turns_red_for_another(read: Read) -> None:
+    reader = read(locale="en-GB")
+    same = reader.page.locator("#same")
+    box = reader.page.get_by_label("Hash or header of the block")
+    reader.give(CERTIFICATE)
+    for told in (BLOCK["hash"], BLOCK["header"], json.dumps({"result": {"hash": BLOCK["hash"]}})):
+        box.fill(told)
+        expect(same).to_have_class("callout good")
+        expect(same).to_contain_text(f"Block {BLOCK['number']} is the one that you named")
+    box.fill("0x" + "ab" * 32)
+    expect(same).to_have_class("callout bad")
+    box.fill("block 83")
+    expect(same).to_contain_text("no hash and no header")
+    box.fill("")
+    expect(same).to_be_hidden()
+    header = {"name": "header.json", "mimeType": "application/json"}
+    content = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"hash": BLOCK["hash"]}})
+    reader.page.locator("#file").set_input_files([{**header, "buffer": content.encode()}])
+    expect(same).to_have_class("callout good")
+    expect(reader.page.locator("#verdict")).to_contain_text("holds together")
+
+
+def test_a_header_may_come_before_the_file_that_it_is_held_against(read: Read) -> None:
+    reader = read(locale="en-GB")
+    header = {"name": "h.txt", "mimeType": "text/plain", "buffer": BLOCK["header"].encode()}
+    reader.page.locator("#file").set_input_files([header])
+    expect(reader.page.get_by_label("Hash or header of the block")).to_have_value(BLOCK["header"])
+    expect(reader.page.locator("#same")).to_be_hidden()
+    reader.give(CERTIFICATE)
+    expect(reader.page.locator("#same")).to_have_class("callout good")
 
 
 def test_nothing_that_a_failed_file_states_is_repeated_as_a_fact(reader: Reader) -> None:
@@ -381,7 +517,12 @@ def test_nothing_that_a_failed_file_states_is_repeated_as_a_fact(reader: Reader)
 
 def test_names_in_a_file_become_no_markup(reader: Reader) -> None:
     name = "<img src=x onerror=alert(1)>"
-    reader.give(resealed(lambda body: body["parties"][1].update(memberName=name)))
+
+    def renamed(body: dict[str, Any]) -> None:
+        body["parties"][1].update(memberName=name)
+        body["state"] = None  # the contracts have the other name
+
+    reader.give(resealed(renamed))
     assert name in reader.page.locator("#facts").inner_text()
     assert reader.page.locator("img").count() == 0
 
@@ -464,7 +605,7 @@ def test_the_page_can_reach_no_network_even_if_it_wanted_to(chromium: Browser, s
 def test_a_pack_that_holds_is_found_good_and_what_is_open_is_named(reader: Reader) -> None:
     assert "holds together" in reader.give(PACK)
     assert reader.shown() == in_python(PACK)
-    expect(reader.page.locator("#unchecked")).to_contain_text("this page does not check")
+    expect(reader.page.locator("#unchecked")).to_contain_text("where no certificate proves it")
     expect(reader.page.locator("#command")).to_contain_text("fatechain verify pack.json")
 
 

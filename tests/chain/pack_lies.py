@@ -34,9 +34,14 @@ def content(value: dict[str, Any]) -> bytes:
     return canonical.dumps(value) + b"\n"
 
 
-def resigned(change: Change) -> bytes:
-    """Somebody changes the pack of the vector and signs it with a key of his own."""
+def resigned(change: Change, *, proved: bool = False) -> bytes:
+    """Somebody changes the pack of the vector and signs it with a key of his own.
+
+    He leaves out what proves that the key is not the site's, but where it shall be `proved`.
+    """
     altered = copy.deepcopy(VALUE)
+    if not proved:
+        altered["chain"] = None
     altered["issued"]["publicKey"] = "0x" + KEY.public_key().public_bytes_raw().hex()
     change(altered)
     signature = KEY.sign(signed_bytes(altered))

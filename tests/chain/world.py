@@ -58,6 +58,7 @@ from chain.sites import (
     key_proof_digest,
     site_id,
 )
+from chain.state import prove
 from chain.testnet import dev_account
 
 CODE = canonical.digest(b"secureboost, as it was reviewed")
@@ -414,6 +415,7 @@ class World:
                 for step in ("psi", "train")
             ],
             "logs": logs,
+            "state": None,
             "issued": {
                 "by": self.bank.site,
                 "at": "2027-01-15T08:01:00Z",
@@ -426,6 +428,11 @@ class World:
             **body,
             "reconciliation": reconciliation_section(self.job, logs, declared, keys, 1),
         }
+
+    def proved(self) -> dict[str, Any]:
+        """The same with the proof of what the contracts hold now."""
+        body = self.body()
+        return body | {"state": prove(self.network, body, self.network.client.head().number)}
 
     def _log(self, party: Party) -> dict[str, Any]:
         assert party.anchored is not None
@@ -475,4 +482,5 @@ if __name__ == "__main__":
     from chain.testing import InProcessChain
 
     VECTOR = Path(__file__).parent.parent / "vectors" / "certificate.json"
-    VECTOR.write_bytes(World(InProcessChain().client).found().run_job().certificate())
+    world = World(InProcessChain().client).found().run_job()
+    VECTOR.write_bytes(world.certificate(world.proved()))

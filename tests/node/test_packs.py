@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from chain import pack as format_
+from chain.client import ChainClient
 from chain.pack import KEPT, verify_pack, verify_pack_alone
 from chain.standalone import Report
+from chain.state_proof import block_part
 from chain.statement import signed_bytes
 from node.api.app import create_app
 from node.audit.erasure import erase
@@ -87,10 +89,54 @@ def test_a_pack_of_everything_holds_and_shows_every_anchored_entry(
     assert {event["name"] for event in made["governance"]} >= {"MemberAdmitted", "SiteRegistered"}
 
 
-def test_where_the_chain_gives_no_storage_proof_the_pack_says_so(made: dict[str, Any]) -> None:
+def test_a_pack_proves_by_itself_what_the_contracts_held_at_its_last_block(
+    made: dict[str, Any],
+) -> None:
+    assert made["chain"]["block"]["number"] == made["scope"]["lastBlock"]
+    found = {check.where for check in verify_pack_alone(content(made)).checks}
+    assert {"$.log.anchored.size", "$.scope", "$.keys", "$.issued"} <= found
+
+
+def test_where_the_endpoint_gives_no_proof_the_pack_says_so(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(client: ChainClient, method: str, params: Sequence[Any]) -> None:
+        return None
+
+    monkeypatch.setattr(ChainClient, "ask_raw", refuse)
+    made = json.loads(pack(world.bank, Wanted()))
     assert made["chain"] is None
     (check,) = [c for c in verify_pack_alone(content(made)).checks if c.name == "chain"]
     assert "no storage proof" in check.detail
+
+
+def test_the_blocks_of_a_period_are_proved_by_the_headers_beside_them(world: Consortium) -> None:
+    client = world.network.client
+    first, last = 20, 40
+    times = [datetime.fromtimestamp(client.block(n).timestamp, UTC) for n in (first, last + 1)]
+    found = json.loads(pack(world.bank, Wanted(since=times[0], until=times[1])))
+    assert (found["scope"]["firstBlock"], found["scope"]["lastBlock"]) == (first, last)
+    assert [part["number"] for part in found["chain"]["bounds"]] == [19, 20, 40, 41]
+    assert verify_pack_alone(content(found)).failures == ()
+    assert verify_pack(content(found), world.network).failures == ()
+
+    def later(p: dict[str, Any]) -> None:
+        p["scope"]["firstBlock"] = first + 1
+        p["chain"]["bounds"][0:2] = [block_part(client, number) for number in (20, 21)]
+
+    def earlier(p: dict[str, Any]) -> None:
+        p["scope"]["lastBlock"] = last - 1
+        p["chain"]["bounds"][2:4] = [block_part(client, number) for number in (39, 40)]
+
+    def torn(p: dict[str, Any]) -> None:
+        p["chain"]["bounds"][2] = {**found["chain"]["block"], "number": 40}
+
+    for change, where in (
+        (later, "$.scope.firstBlock"),
+        (earlier, "$.scope.lastBlock"),
+        (torn, "$.chain.bounds[2].number"),
+    ):
+        assert where in places(verify_pack_alone(resigned(world, found, change))), where
 
 
 def test_a_pack_of_a_dataset_hides_the_rest_as_bare_hashes_and_leaves_none_out(

@@ -10,13 +10,24 @@ import { verifyInclusion } from "./merkle.js";
 import { lookAtPack, PACK } from "./pack.js";
 import { reconciliationSection } from "./reconciliation.js";
 import { isSigned } from "./signature.js";
+import { state } from "./state.js";
 
 const FINISHED = "fatechain.task.finished.v1";
 const ATTESTED = "fatechain.result.attested.v1";
 
 const AT_ONCE = 256; // entries: WebCrypto answers each digest later, but many at a time
 
-const LOOKS = { sections, signatures, specification, result, model, logs, steps, reconciliation };
+const LOOKS = {
+  sections,
+  signatures,
+  specification,
+  result,
+  model,
+  logs,
+  steps,
+  reconciliation,
+  state,
+};
 
 /** What only the chain can tell of a certificate, by subject. */
 export const ASK_THE_CHAIN = [

@@ -1,6 +1,7 @@
 // The format of a certificate, as chain/certificate.py declares it, field by field.
 
 import { any, exactly, list, map, object, orNull, record, text, whole } from "./shapes.js";
+import { STATE } from "./slots.js";
 
 export const HASH = text(66, /^0x[0-9a-f]{64}$/);
 export const TEXT = text(1000);
@@ -8,7 +9,7 @@ export const NUMBER = whole(0);
 const POSITIVE = whole(1);
 const ADDRESS = text(42, /^0x[0-9a-fA-F]{40}$/);
 const DECIMAL = text(78, /^(0|[1-9][0-9]{0,77})$/);
-const PUBLIC_KEY = text(2050, /^0x([0-9a-f]{2}){1,1024}$/);
+export const PUBLIC_KEY = text(2050, /^0x([0-9a-f]{2}){1,1024}$/);
 export const BASE64 = text(200, /^[A-Za-z0-9+/]+={0,2}$/);
 // Digits of any script, as the regular expressions of the Python side read them.
 export const TIME = text(
@@ -26,6 +27,7 @@ export const SECTIONS = [
   "steps",
   "logs",
   "reconciliation",
+  "state",
   "issued",
 ];
 
@@ -138,6 +140,7 @@ export const certificateShape = record({
     digest: HASH,
     keys: list(record({ site: HASH, id: HASH, publicKey: PUBLIC_KEY }), 0, 1000),
   }),
+  state: orNull(STATE),
   issued: record({ by: HASH, at: TIME, keyId: HASH }),
   sections: record(Object.fromEntries(SECTIONS.map((name) => [name, HASH]))),
   signatures: list(record({ site: HASH, keyId: HASH, signature: BASE64 }), 1, 16),

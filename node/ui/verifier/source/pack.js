@@ -1,19 +1,20 @@
 // What an evidence pack shows by itself: the checks of chain/pack.py, in the same order and with
-// the same `where`, but for the storage proof, which this page does not check.
+// the same `where`.
 
 import { isObject, same } from "./canonical.js";
 import { canonicalBytes, hex, sha256, unhex } from "./digest.js";
 import { openEntry } from "./entries.js";
 import { Failure, say } from "./failure.js";
 import { BASE64, HASH, NUMBER, TEXT, TIME } from "./format.js";
+import { PACK_STATE, packState } from "./packState.js";
 import { rootFromRange } from "./ranges.js";
-import { any, atLeast, exactly, list, object, orNull, record, text, whole } from "./shapes.js";
+import { any, exactly, list, object, orNull, record, text, whole } from "./shapes.js";
 import { isSigned } from "./signature.js";
 
 export const PACK = "evidence-pack";
 
 /** What this page cannot tell of a pack, by subject. */
-export const ASK_OF_PACK = ["network", "issued", "log", "chain", "jobs", "certificates"];
+export const ASK_OF_PACK = ["network", "issued", "log", "jobs", "certificates"];
 
 const KEPT = [
   "codeDigest",
@@ -32,7 +33,7 @@ const MOMENT = text(27, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
 const ADDRESS = text(42, /^0x[0-9a-fA-F]{40}$/);
 const KEY = text(66, /^0x[0-9a-f]{64}$/);
 const AT_ONCE = 256;
-const LOOKS = { signature, scope, log, chain };
+const LOOKS = { signature, scope, log, chain: packState };
 
 const SHOWN = record({
   index: NUMBER,
@@ -86,7 +87,7 @@ const packShape = record({
   models: list(object),
   governance: list(object),
   keys: list(object),
-  chain: orNull(atLeast({ block: object })),
+  chain: orNull(PACK_STATE),
   report: record({ en: any, zh: any, verifier: any }),
   issued: record({ by: HASH, at: TIME, keyId: HASH, publicKey: KEY }),
   signature: BASE64,
@@ -291,10 +292,6 @@ function requireEnough({ scope: asked }, part, told, where) {
       throw new Failure(`${where}.disclosed.${name}`, say("pack.value"), say("nothing"));
     }
   }
-}
-
-async function* chain(pack) {
-  if (pack.chain === null) yield ["$.chain", say("pack.no.proof")];
 }
 
 /** Each check of a certificate that fails, at its place in the pack. */

@@ -1,5 +1,6 @@
 // The page: takes a file, shows each check. Nothing of the file becomes markup.
 
+import { blocksOf, MOST, toldBlock } from "./blocks.js";
 import { MAX_BYTES } from "./canonical.js";
 import { ASK_THE_CHAIN, verify } from "./checks.js";
 import { ASK_OF_PACK } from "./pack.js";
@@ -7,15 +8,20 @@ import { isAble } from "./signature.js";
 import { LANGUAGES, translate } from "./words.js";
 
 const find = (id) => document.getElementById(id);
-const state = { language: spoken(), verdict: null, report: null, latest: 0 };
+const state = { language: spoken(), verdict: null, report: null, told: "", latest: 0 };
+
+/** What is left to ask where a file is proved by the header of a block. */
+const ASK_FOR_THE_BLOCK = ["block", "network", "anchoring"];
+const ASK_FOR_A_PACK = ["block", "network", "anchoring", "told"];
 
 /** Watches the page's own controls and shows its words. */
 export async function start() {
-  find("file").addEventListener("change", (event) => take(event.target.files[0]));
+  find("file").addEventListener("change", (event) => takeAll(event.target.files));
+  find("told").addEventListener("input", (event) => compare(event.target.value));
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
     event.preventDefault();
-    take(event.dataTransfer.files[0]);
+    takeAll(event.dataTransfer.files);
   });
   show();
   if (!(await isAble())) {
@@ -24,10 +30,16 @@ export async function start() {
   }
 }
 
+/** A file with proofs, and perhaps one with the header of a block beside it. */
+async function takeAll(files) {
+  if (find("file").disabled) return;
+  for (const file of [...files]) await take(file);
+}
+
 async function take(file) {
-  if (file === undefined || find("file").disabled) return;
   const number = (state.latest += 1);
   const name = file.name;
+  const before = { verdict: state.verdict, report: state.report };
   tell({ tone: "wait", key: "working", filled: { file: name } }, null);
   let bytes;
   try {
@@ -39,11 +51,24 @@ async function take(file) {
   } finally {
     find("file").value = ""; // the same file may be chosen again
   }
+  const text = bytes.length <= MOST ? new TextDecoder().decode(bytes) : "";
+  if (toldBlock(text) !== null) {
+    tell(before.verdict, before.report);
+    compare(text.trim());
+    return;
+  }
   const report = await verify(bytes);
   if (number !== state.latest) return; // another file was chosen meanwhile
   const failed = report.checks.find((check) => !check.ok);
   const filled = { file: name, count: report.checks.length, where: failed?.where ?? "" };
-  tell({ tone: report.ok ? "good" : "bad", key: report.ok ? "holds" : "fails", filled }, report);
+  const good = report.ok && blocksOf(report).length > 0 ? "proved" : "holds";
+  tell({ tone: report.ok ? "good" : "bad", key: report.ok ? good : "fails", filled }, report);
+}
+
+/** Holds the block that the reader named against those of the file. */
+function compare(told) {
+  state.told = told;
+  show();
 }
 
 function tell(verdict, report) {
@@ -70,14 +95,36 @@ function show() {
   find("about").hidden = !holds;
   const stated = certificate !== null ? facts(certificate) : pack !== null ? packFacts(pack) : [];
   find("facts").replaceChildren(...stated);
+  const blocks = holds ? blocksOf({ certificate, pack }) : [];
+  showBlocks(blocks);
   find("open").hidden = !holds;
-  const open = pack === null ? ASK_THE_CHAIN : ASK_OF_PACK;
-  const kind = pack === null ? "open" : "open.pack";
+  const { open, kind } = leftOpen({ pack, isProved: blocks.length > 0 });
   find("unchecked").replaceChildren(
     ...open.flatMap((name) => fact(t(`name.${name}`), t(`${kind}.${name}`))),
   );
   const file = pack === null ? "certificate.json" : "pack.json";
   find("command").textContent = `fatechain verify ${file} --rpc URL --consortium 0x…`;
+}
+
+function showBlocks(blocks) {
+  find("block").hidden = blocks.length === 0 && state.told === "";
+  find("blocks").replaceChildren(
+    ...blocks.flatMap(({ number, hash, time }) =>
+      fact(t("block.number", { number }), `${hash} · ${time.toISOString().slice(0, 19)}Z`),
+    ),
+  );
+  if (find("told").value !== state.told) find("told").value = state.told;
+  const told = toldBlock(state.told);
+  const found = blocks.find(({ hash }) => hash === told?.hash);
+  const key = told === null ? "block.none" : found === undefined ? "block.other" : "block.same";
+  find("same").hidden = state.told === "" || (told !== null && blocks.length === 0);
+  find("same").className = `callout ${found === undefined ? "bad" : "good"}`;
+  find("same").textContent = t(key, { hash: told?.hash ?? "", number: found?.number ?? "" });
+}
+
+function leftOpen({ pack, isProved }) {
+  if (isProved) return { open: pack === null ? ASK_FOR_THE_BLOCK : ASK_FOR_A_PACK, kind: "open.block" };
+  return pack === null ? { open: ASK_THE_CHAIN, kind: "open" } : { open: ASK_OF_PACK, kind: "open.pack" };
 }
 
 function t(key, filled) {
