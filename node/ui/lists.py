@@ -28,7 +28,7 @@ from node.api.views import (
     sites,
     transactions,
 )
-from node.api.views.events import EventShown, event_shown
+from node.api.views.events import EventShown, event_shown, kinds_of, newest_of
 from node.api.views.known import Known
 from node.api.views.model import ID_PATTERN, Shown
 from node.lifecycle import JOB_MOVES
@@ -171,18 +171,27 @@ def _emergencies(
 def _events(request: Request, limit: int, cursor: str | None) -> Page[EventTold]:
     """Newest first."""
     asked = request.query_params
+    tx, block = asked.get("tx"), asked.get("block")
+    contract, name = asked.get("contract") or None, asked.get("name") or None
     query = select(ChainEvent).order_by(ChainEvent.id.desc()).limit(limit + 1)
-    if tx := asked.get("tx"):
+    if tx:
         query = query.where(ChainEvent.tx_hash == tx)
-    if (block := asked.get("block")) and is_number(block):
+    if block and is_number(block):
         query = query.where(ChainEvent.block == int(block))
-    for column, name in ((ChainEvent.name, "name"), (ChainEvent.contract, "contract")):
-        if value := asked.get(name):
-            query = query.where(column == value)
-    if (position := from_cursor(cursor, int)) is not None:
-        query = query.where(ChainEvent.id < position[0])
+    if name:
+        query = query.where(ChainEvent.name == name)
+    if contract:
+        query = query.where(ChainEvent.contract == contract)
+    position = from_cursor(cursor, int)
+    below = None if position is None else int(position[0])
+    if below is not None:
+        query = query.where(ChainEvent.id < below)
+    kinds = kinds_of(contract, name) if (contract or name) and not (tx or block) else []
     with site_of(request).store.read() as session:
-        rows = list(session.scalars(query))
+        if kinds:
+            rows = newest_of(session, kinds, limit=limit + 1, below=below)
+        else:
+            rows = list(session.scalars(query))
         known = known_of(request).learn(session)
     items = [event_told(row, language_of(request), known) for row in rows[:limit]]
     return Page(items=items, next=to_cursor(rows[limit - 1].id) if len(rows) > limit else None)

@@ -1205,6 +1205,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "filter.name": ("event", "事件"),
     "filter.block": ("block", "区块"),
     "filter.tx": ("transaction", "交易"),
+    "filter.site": ("site", "站点"),
     "filter.area": ("about", "领域"),
     "filter.job": ("job", "任务"),
     "filter.agree": ("both sides agree", "双方一致"),

@@ -12,6 +12,7 @@ import httpx
 import pyarrow.parquet
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from chain.compile import load
 from node.api.app import create_app
@@ -243,6 +244,42 @@ async def test_the_history_goes_on_behind_a_cursor_while_more_happens(
     blocks = [one["block"] for one in first["items"] + rest["items"]]
     assert blocks == list(range(60, 0, -1))
     assert rest["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "blocks"),
+    [
+        ("name=Upgraded", [6, 5]),
+        ("contract=Consortium", [6, 3]),
+        ("contract=Consortium&name=Upgraded", [6]),
+        ("contract=Membership&name=MinimumSet", []),
+        ("name=Unknown", [7]),
+        ("name=MinimumSet&block=3", [3]),
+        ("name=MinimumSet&block=4", []),
+        ("", [7, 6, 5, 3]),
+    ],
+)
+async def test_events_are_filtered_by_contract_and_name(
+    site: Site, client: httpx.AsyncClient, query: str, blocks: list[int]
+) -> None:
+    put(site, "Consortium", "MinimumSet", block=3, name="parties", value=3)
+    put(site, "Membership", "Upgraded", block=5, implementation=MEMBER)
+    put(site, "Consortium", "Upgraded", block=6, implementation=MEMBER)
+    put(site, "Brake", "Unknown", block=7, topics=[], data="0x")
+    rows = await files_of(client, "events", query)
+    assert [int(row["block"]) for row in rows] == blocks
+
+
+def test_a_rare_kind_of_event_is_read_from_its_index(site: Site) -> None:
+    with site.store.read() as session:
+        plan = session.execute(
+            text(
+                "EXPLAIN QUERY PLAN SELECT id FROM chain_event WHERE contract = 'Brake'"
+                " AND name = 'BrakePaused' AND id < 9 ORDER BY id DESC LIMIT 5"
+            )
+        ).all()
+    assert "ix_event_kind" in str(plan)
+    assert "TEMP B-TREE" not in str(plan)
 
 
 async def test_parties_are_the_two_of_the_message(site: Site, client: httpx.AsyncClient) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, get_args
 
-from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session
 
 from chain.errors import ChainError
+from node.api.views.events import newest_of
 from node.errors import NodeError
 from node.store import ChainEvent
 
@@ -115,25 +115,9 @@ def area_of(event: ChainEvent) -> Area:
 def newest(
     session: Session, *, area: Area | None, limit: int, below: int | None = None
 ) -> list[ChainEvent]:
-    """The newest events of governance below a row's number; of every area, or of one.
-
-    Each kind is read from the end of its index, so the rare ones cost no more among millions of
-    others.
-    """
+    """The newest events of governance below a row's number; of every area, or of one."""
     kinds = [kind for kind, of in _AREA_OF.items() if area in (None, of)]
-    parts = []
-    for contract, name in kinds:
-        of_kind = select(ChainEvent.id).where(
-            ChainEvent.contract == contract, ChainEvent.name == name
-        )
-        if below is not None:
-            of_kind = of_kind.where(ChainEvent.id < below)
-        last = of_kind.order_by(ChainEvent.id.desc()).limit(limit).subquery()
-        parts.append(select(last.c.id))
-    found = union_all(*parts).subquery()
-    ids = select(found.c.id).order_by(found.c.id.desc()).limit(limit)
-    rows = select(ChainEvent).where(ChainEvent.id.in_(ids)).order_by(ChainEvent.id.desc())
-    return list(session.scalars(rows))
+    return newest_of(session, kinds, limit=limit, below=below)
 
 
 def times(site: Site, blocks: Iterator[int]) -> Mapping[int, int]:
