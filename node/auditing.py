@@ -24,6 +24,7 @@ from node import alerts
 from node.audit.entries import record
 from node.audit_requests import keep
 from node.errors import NodeError
+from node.left_out import with_copy
 from node.refusals import chain_errors
 from node.scheduler import Pauses
 from node.store import AuditQuestion, AuditRequest, ChainState
@@ -154,6 +155,7 @@ class Auditing:
             # So that a chain that falls silent now is no failure of the answer.
             network.client.head()
         report = verify_answer(content, row.content.encode(), on_chain, network)
+        report = with_copy(self.site, content, report)
         return keep(self.site, row.id, report, content)
 
     def _asked_site(self, id: str) -> str:

@@ -5,6 +5,7 @@ The bank asks, the shop answers; what the shop's node would not do, its operator
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,7 +22,9 @@ from chain.audit_questions import read_question, verify_answer, write_question
 from chain.audit_requests import RequestState
 from chain.calls import Payment
 from chain.errors import VerificationFailed
+from chain.pack import verify_pack_alone
 from chain.sites import SiteRole, site_id
+from chain.statement import signed_bytes
 from node import audit_requests
 from node.alerts import subjects
 from node.api.app import create_app
@@ -29,11 +32,13 @@ from node.api.views import audits as views
 from node.api.views import waiting
 from node.api.views.audits import AuditDetails
 from node.api.views.names import Names
+from node.audit.entries import record
 from node.audit_requests import Asked, answer, ask, receive
 from node.auditing import Auditing
 from node.errors import Conflict, Invalid, NodeError, NotFound, Refused, Unavailable
 from node.files import make_private, write_private
 from node.identity import PURPOSES
+from node.left_out import with_copy
 from node.packs import Wanted, pack
 from node.registration import proven_key
 from node.store import Alert, AuditQuestion, AuditRequest
@@ -42,7 +47,7 @@ from tests.node import consortium, test_cli
 from tests.node.consortium import ChainSite, Consortium, sync_of
 from tests.node.face import is_problem, operator, serving, token_of, visitor
 from tests.node.test_cli import Run
-from tests.node.told import told
+from tests.node.told import sample, told
 from tests.node.two_sites import _listen, _Server
 
 run = test_cli.run  # the fixture
@@ -313,6 +318,41 @@ async def test_a_pack_that_was_changed_is_no_answer(world: World) -> None:
     made["log"]["entries"].pop()
     await world.answered_with(id, canonical.dumps(made) + b"\n")
     assert await failure(world, id) == "$.signature"
+
+
+async def test_an_entry_of_the_scope_that_is_hidden_is_found_by_a_copy_of_the_log(
+    world: World,
+) -> None:
+    """What only the issuer knows of a pack, a node that copied its log knows as well."""
+
+    def leaf_at(index: int) -> bytes | None:
+        return world.shop.log.entry(index).content
+
+    def resigned(made: dict[str, Any]) -> bytes:
+        signature = world.shop.identity.sign_audit(signed_bytes(made))
+        made["signature"] = base64.b64encode(signature).decode()
+        return canonical.dumps(made) + b"\n"
+
+    about = world.founded.datasets["shop"]
+    with world.shop.store.begin() as session:
+        record(session, "dataset.registered", about, sample("dataset.registered"), "operator")
+    id = await world.asked(dataset=about)
+    honest = pack(world.shop, Wanted(dataset=about))
+    shown = [n for n, e in enumerate(json.loads(honest)["log"]["entries"]) if isinstance(e, dict)]
+    assert shown
+
+    hiding = json.loads(honest)
+    hiding["log"]["entries"][shown[-1]] = hiding["log"]["entries"][shown[-1]]["leafHash"]
+    lie = resigned(hiding)
+    for content, place in ((honest, None), (lie, f"$.log.entries[{shown[-1]}]")):
+        alone = verify_pack_alone(content)
+        assert alone.ok
+        report = with_copy(world.bank, content, alone, leaf_at)
+        assert [check.where for check in report.failures] == ([place] if place else [])
+        unknown = with_copy(world.bank, content, alone, lambda index: None)
+        assert unknown.ok
+        assert "not in our copy" in unknown.checks[-1].detail
+    await world.answered(id)
 
 
 async def test_another_file_than_the_one_on_the_chain_is_not_read_and_asked_for_again(
