@@ -6,7 +6,7 @@ A reading takes the request and gives a mapping; it raises `NodeError` for what 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -44,6 +44,7 @@ from node.api.views.badge import Badge
 from node.api.views.jobs import Curve
 from node.api.views.known import Known
 from node.api.views.life import Moment
+from node.api.views.messages import MessageShown
 from node.api.views.model import ID_PATTERN
 from node.api.views.people import key_shown, person_shown
 from node.api.views.proposals import EffectShown
@@ -125,13 +126,10 @@ def job_page(request: Request) -> dict[str, Any]:
     site, names, id = site_of(request), names_of(request), id_of(request)
     job = jobs.show(site, names, id)
     all_messages = request.query_params.get("messages") == "all"
-    shown = messages.page(
-        site,
-        names,
-        id,
-        limit=MAX_LIMIT if all_messages else MESSAGES_ON_JOB,
-        cursor=cursor_of(request),
-    )
+    with site.store.read() as session:
+        said = messages.every(session, names, id)
+    limit = MAX_LIMIT if all_messages else MESSAGES_ON_JOB
+    shown = messages.cut(said, limit, cursor_of(request))
     check = None
     if job.has_certificate and request.query_params.get("check") == "1":
         check = jobs.check_certificate(site, id)
@@ -144,15 +142,15 @@ def job_page(request: Request) -> dict[str, Any]:
         "certificate": check,
         "entries": told,
         "curves": lines(job.curves),
-        "life": life_of(request, id),
+        "life": life_of(request, id, said),
     }
 
 
-def life_of(request: Request, id: str) -> dict[str, Any]:
+def life_of(request: Request, id: str, said: Sequence[MessageShown]) -> dict[str, Any]:
     """What happened in the job, at all its parties and on the chain, in words."""
     site, language = site_of(request), language_of(request)
     found = life.show(
-        site, names_of(request), id, limit=MOMENTS, cursor=request.query_params.get("life")
+        site, names_of(request), id, said, limit=MOMENTS, cursor=request.query_params.get("life")
     )
     known = _learn_names(request)
     own = next((lane.site.id for lane in found.lanes if lane.mine), None)

@@ -99,7 +99,16 @@ def moment(language: Language, told: Moment, known: Known) -> str:
         name = told.kind.rpartition(".")[2]
         return translate(language, "life.message", kind=name, n=told.message.n)
     said = translate(language, key) if key in MESSAGES else told.kind
-    return f"{said} · {told.detail}" if told.detail and told.message is None else said
+    more = [] if told.message is not None else [_detail(language, text) for text in told.details]
+    return " · ".join([said, *more])
+
+
+def _detail(language: Language, text: str) -> str:
+    """A state, a step or a code in words; anything else as it is."""
+    for key in (f"state.{text}", f"step.{text}"):
+        if key in MESSAGES:
+            return translate(language, key)
+    return title(language, text) or text
 
 
 def transaction(

@@ -66,8 +66,7 @@ def test_a_box_of_the_lineage_leads_to_its_page(stage: Stage, visit: Visit) -> N
     dataset = stage.world.datasets["shop"]
     page = visit(None, f"/lineage/{dataset}")
     canvas = page.locator("figure[data-drawn] > div")
-    middle = {"x": EDGE + COLUMN // 2, "y": EDGE + ROW // 2}
-    canvas.click(position=middle)
+    canvas.click(position={"x": EDGE + COLUMN // 2, "y": EDGE + ROW // 2})
     page.wait_for_url(f"**/datasets/{dataset}")
 
 

@@ -134,8 +134,10 @@ def said(agree: bool | None, sent: str | None, received: str | None, *ends: Name
 
 
 def moment(what: str, **facts: Any) -> Moment:
-    none = dict.fromkeys(("site", "entry", "detail", "good", "message", "event"))
-    return Moment.model_validate({"what": what, "at": 1.0, "kind": "k", **none, **facts})
+    none = dict.fromkeys(("site", "entry", "good", "message", "event"))
+    return Moment.model_validate(
+        {"what": what, "at": 1.0, "kind": "k", "details": [], **none, **facts}
+    )
 
 
 def test_a_message_is_an_arrow_with_what_both_ends_entered() -> None:

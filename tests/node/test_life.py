@@ -12,12 +12,13 @@ import pytest
 from chain import canonical
 from chain.merkle import leaf_hash
 from node.api.app import create_app
-from node.api.views import life
+from node.api.views import life, messages
 from node.api.views.names import Names
 from node.audit.entries import record
 from node.index.indexing import Indexing
 from node.site import Site
 from node.store import ChainEvent, PeerEvidence
+from node.ui.messages import translate
 from tests.node.face import (
     OWN,
     PARTNER,
@@ -78,7 +79,10 @@ def add_event(site: Site, name: str, contract: str = "JobRegistry", **args: Any)
 
 
 def shown(site: Site, job: str, **asked: Any) -> life.JobLife:
-    return life.show(site, Names(site.network), job, **{"limit": 50, **asked})
+    names = Names(site.network)
+    with site.store.read() as session:
+        said = messages.every(session, names, job)
+    return life.show(site, names, job, said, **{"limit": 50, **asked})
 
 
 def test_the_entries_of_all_parties_are_there_each_in_its_lane(site: Site) -> None:
@@ -161,14 +165,14 @@ def test_the_life_goes_on_in_pages_and_none_is_lost(site: Site) -> None:
 async def test_the_page_draws_it_and_has_the_same_as_a_table_and_as_json(site: Site) -> None:
     job = add_job(site)
     enter(site, job, "job.approved")
-    enter(site, job, "admission.decided", allowed=False)
+    enter(site, job, "admission.decided", allowed=False, step="psi")
     app = create_app(site.settings.home, site)
     async with operator(site, app) as client:
         page = await client.get(f"/jobs/{job}", params={"lang": "zh"}, headers=HTML)
         twin = (await client.get(f"/jobs/{job}.json", params={"lang": "zh"})).json()["life"]
         assert page.headers["content-security-policy"].endswith("; script-src 'self'")
     table = page.text.split("hidden></figure>")[1]
-    for says in ("批准任务", "判定是否允许运行"):
+    for says in ("批准任务", "判定是否允许运行", translate("zh", "step.psi")):
         assert says in table
     assert [row["link"] for row in twin["rows"]] == ["/log/0", "/log/1"]
     assert [row["moment"]["good"] for row in twin["rows"]] == [True, False]

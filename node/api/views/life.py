@@ -8,7 +8,7 @@ messages and what the chain tells.  Times are each teller's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from chain.entries import open_entry
 from node.api.pages import Page, from_cursor, to_cursor
-from node.api.views import jobs, messages
+from node.api.views import jobs
 from node.api.views.events import EventShown, naming
 from node.api.views.messages import MessageShown
 from node.api.views.model import Shown
@@ -59,6 +59,7 @@ KINDS = (
 of it."""
 
 MOST_EVENTS = 500
+LONGEST = 80  # characters of a detail
 DETAILS = ("step", "state", "moment", "asked", "code", "reason", "messageKind")
 """Fields that say more of an entry, as far as it has them and shows them."""
 
@@ -69,7 +70,8 @@ class Moment(Shown):
     """One of: an entry (`kind` is its kind, `site` whose log it is in, `entry` its place there), a
     `message`, an `event`.  `at` is in Unix seconds, null where a block's time is not known now.
 
-    `good` is false where the entry tells of a refusal, a failure or a difference.
+    `details` are words and codes that say more; `good` is false where the entry tells of a refusal,
+    a failure or a difference.
     """
 
     what: Literal["entry", "message", "event"]
@@ -77,7 +79,7 @@ class Moment(Shown):
     kind: str
     site: Named | None
     entry: int | None
-    detail: str | None
+    details: list[str]
     good: bool | None
     message: MessageShown | None
     event: EventShown | None
@@ -101,8 +103,16 @@ class JobLife(Shown):
     behind: int
 
 
-def show(site: Site, names: Names, id: str, *, limit: int, cursor: str | None = None) -> JobLife:
-    """From the first moment on.  Raises `NotFound`."""
+def show(
+    site: Site,
+    names: Names,
+    id: str,
+    said: Sequence[MessageShown],
+    *,
+    limit: int,
+    cursor: str | None = None,
+) -> JobLife:
+    """From the first moment on; ``said`` are all messages of the job.  Raises `NotFound`."""
     position = from_cursor(cursor, int)
     start = max(0, int(position[0])) if position else 0
     with site.store.read() as session:
@@ -114,9 +124,9 @@ def show(site: Site, names: Names, id: str, *, limit: int, cursor: str | None = 
             for row in session.scalars(select(PeerEvidence).where(PeerEvidence.job_id == id))
         }
         events = naming(session, id, limit=MOST_EVENTS)
-        found = [_of_message(one) for one in messages.every(session, names, id)]
         lacking = behind(session)
         own = names.site(site.settings.site_id or "")
+    found = [_of_message(one) for one in said]
     found += _own(site, own, id)
     for partner, evidence in shown.items():
         if partner != own.id:
@@ -164,14 +174,14 @@ def _opened(entry: LogEntry) -> Mapping[str, Any]:
 
 def _entry(site: Named, type: str, time: str, index: int | None, data: Mapping[str, Any]) -> Moment:
     kind = _KIND_OF[type]
-    told = [str(data[name]) for name in DETAILS if data.get(name)]
+    told = [str(data[name])[:LONGEST] for name in DETAILS if data.get(name)]
     return Moment(
         what="entry",
         at=_seconds(time),
         kind=kind,
         site=site,
         entry=index,
-        detail=" · ".join(told)[:160] or None,
+        details=told,
         good=_is_good(kind, data),
         message=None,
         event=None,
@@ -198,7 +208,7 @@ def _of_message(message: MessageShown) -> Moment:
         kind=message.kind,
         site=message.sender,
         entry=None,
-        detail=message.step,
+        details=[message.step],
         good=message.agree,
         message=message,
         event=None,
@@ -224,7 +234,7 @@ def _events(site: Site, events: list[EventShown]) -> Iterator[Moment]:
             kind=event.name,
             site=None,
             entry=None,
-            detail=None,
+            details=[],
             good=None,
             message=None,
             event=event,

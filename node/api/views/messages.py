@@ -6,7 +6,7 @@ where it was fetched: without it a message stands with one side only and is neit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +56,16 @@ def page(
     site: Site, names: Names, id: str, *, limit: int, cursor: str | None = None
 ) -> Page[MessageShown]:
     """In the order in which this site sent and received; what only a partner has comes last."""
+    with site.store.read() as session:
+        jobs.find(session, id)
+        return cut(every(session, names, id), limit, cursor)
+
+
+def cut(found: Sequence[MessageShown], limit: int, cursor: str | None) -> Page[MessageShown]:
+    """A page of all of them."""
     position = from_cursor(cursor, int)
     start = max(0, int(position[0])) if position else 0
     end = start + limit
-    with site.store.read() as session:
-        jobs.find(session, id)
-        found = every(session, names, id)
     return Page(items=found[start:end], next=to_cursor(end) if end < len(found) else None)
 
 
