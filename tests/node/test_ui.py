@@ -579,6 +579,7 @@ def test_no_text_is_without_a_use() -> None:
         "audits.kind.",
         "mark.",
         "life.",
+        "job.reconciliation.",
     )
     put_together = {f"proposals.{deed}" for deed in ("withdraw", "queue", "execute")}
     put_together |= {"log.left", "log.right", "job.train", "job.predict"}

@@ -6,7 +6,7 @@ where it was fetched: without it a message stands with one side only and is neit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ def page(
         return cut(every(session, names, id), limit, cursor)
 
 
-def cut(found: Sequence[MessageShown], limit: int, cursor: str | None) -> Page[MessageShown]:
+def cut(found: list[MessageShown], limit: int, cursor: str | None) -> Page[MessageShown]:
     """A page of all of them."""
     position = from_cursor(cursor, int)
     start = max(0, int(position[0])) if position else 0
