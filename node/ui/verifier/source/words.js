@@ -112,7 +112,7 @@ export const WORDS = {
   ],
   "block.none": ["This is no hash and no header of a block.", "这不是区块哈希，也不是区块头。"],
   "open.block.block": [
-    "that the block above is one of your chain: compare its hash",
+    "that the block of the header is one of your chain: compare its hash",
     "上列区块属于您的区块链：请比对其哈希",
   ],
   "open.block.network": [
