@@ -72,7 +72,7 @@ CHARTING = ("echarts.js", "charts.js")
 """Pages that have charts, and the modules that they load first, in this order."""
 
 EVIDENCE = frozenset(
-    {"overview", "jobs", "log", "anchors", "audits", "lineage", "statements", "search"}
+    {"overview", "jobs", "log", "anchors", "heads", "audits", "lineage", "statements", "search"}
 )
 """Sections whose pages show entries of the log, or what was made of them: reading is entered."""
 
@@ -168,6 +168,7 @@ for _path, _template, _section, _read in (
     ("/models", "models.html", "models", pages.models_page),
     ("/models/{id}", "model.html", "models", pages.model_page),
     ("/anchors", "anchors.html", "anchors", pages.anchors_page),
+    ("/heads", "heads.html", "heads", pages.heads_page),
     ("/alerts", "alerts.html", "alerts", pages.alerts_page),
     ("/statements", "statements.html", "statements", pages.statements_page),
     ("/lineage/{id}", "lineage.html", "lineage", pages.lineage_page),

@@ -27,6 +27,7 @@ from node.api.views import (
     proposals,
     sites,
     transactions,
+    witness,
 )
 from node.api.views.events import EventShown, event_shown, kinds_of, newest_of
 from node.api.views.known import Known
@@ -42,6 +43,7 @@ ALERT_STATES = ("open", "closed")
 JOB_KINDS = ("train", "predict")
 ANCHOR_STATES = ("PENDING", "WITNESSED", "UNWITNESSED")
 STANDINGS = ("ACTIVE", "SUSPENDED", "EXPELLED")
+FOUND = ("well", "fault")
 AGREEMENTS = ("yes", "no", "unknown")
 WHOSE: tuple[grants.Whose, ...] = get_args(grants.Whose)
 GRANT_STATES = ("PENDING", "ACTIVE", "EXPIRED", "USED_UP", "REVOKED", "AMENDED")
@@ -263,6 +265,17 @@ def _anchors(request: Request, limit: int, cursor: str | None) -> Page[anchoring
     )
 
 
+def _heads(request: Request, limit: int, cursor: str | None) -> Page[witness.WitnessedShown]:
+    found = choice_of(request, "found", FOUND)
+    return witness.page(
+        site_of(request),
+        names_of(request),
+        limit=limit,
+        cursor=cursor,
+        seen=None if found is None else found == "well",
+    )
+
+
 def _transactions(request: Request, limit: int, cursor: str | None) -> Page[TransactionTold]:
     state = choice_of(request, "state", transactions.STATES)
     with site_of(request).store.read() as session:
@@ -300,6 +313,10 @@ def _place(event: EventShown) -> str:
     return f"{event.block}.{event.log_index}.{event.tx_hash}"
 
 
+def _of_log(head: witness.WitnessedShown) -> str:
+    return f"{head.site} {head.problem}"
+
+
 def _size(head: anchoring.AnchoredHead) -> str:
     return str(head.size)
 
@@ -329,6 +346,7 @@ LISTS: Mapping[str, Listing] = {
     ),
     "messages": Listing(messages.MessageShown, _messages, ("job", "agree"), True, _address),
     "anchors": Listing(anchoring.AnchoredHead, _anchors, ("state",), True, _size),
+    "heads": Listing(witness.WitnessedShown, _heads, ("found",), True, _of_log),
     "alerts": Listing(alerts.AlertShown, _alerts, ("state", "kind"), is_evidence=True),
     "datasets": Listing(datasets.DatasetShown, _datasets),
     "grants": Listing(grants.GrantShown, _grants, ("state", "whose")),

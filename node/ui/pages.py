@@ -68,6 +68,7 @@ from node.ui.lists import (
     AGREEMENTS,
     ALERT_STATES,
     ANCHOR_STATES,
+    FOUND,
     GRANT_STATES,
     JOB_KINDS,
     LISTS,
@@ -266,6 +267,15 @@ def anchors_page(request: Request) -> dict[str, Any]:
         "page": _read(request, "anchors"),
         "states": list(ANCHOR_STATES),
         "state": choice_of(request, "state", ANCHOR_STATES),
+    }
+
+
+def heads_page(request: Request) -> dict[str, Any]:
+    """What this site, as a witness, saw of the other sites' logs."""
+    return {
+        "page": _read(request, "heads"),
+        "every_found": list(FOUND),
+        "found": choice_of(request, "found", FOUND),
     }
 
 

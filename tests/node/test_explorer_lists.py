@@ -18,7 +18,7 @@ from chain.compile import load
 from node.api.app import create_app
 from node.api.views import history
 from node.site import Site
-from node.store import Anchor
+from node.store import Anchor, WitnessedHead
 from node.ui.lists import LISTS
 from node.ui.messages import MESSAGES
 from tests.node.crowd import add, key_for, program
@@ -144,6 +144,24 @@ async def test_all_anchors_are_listed_in_pages_and_files(
     assert 'href="/export/anchors.parquet?state=UNWITNESSED"' in page
     assert 'id="s59"' in page
     assert 'id="s58"' not in page
+
+
+async def test_heads_of_other_logs_are_a_list_with_files(
+    site: Site, client: httpx.AsyncClient
+) -> None:
+    logs = sorted(new_id() for _ in range(3))
+    with site.store.begin() as session:
+        for log, problem in zip(logs, ("", "LogForked: two roots", ""), strict=True):
+            session.add(WitnessedHead(log_id=log, size=7, root=new_id(), note="", problem=problem))
+    rows = await files_of(client, "heads")
+    assert [row["site"] for row in rows] == logs
+    wrong = await files_of(client, "heads", "found=fault")
+    assert [row["site"] for row in wrong] == [logs[1]]
+    assert [row["site"] for row in await files_of(client, "heads", "found=well")] == logs[::2]
+    page = (await client.get("/heads?found=fault&lang=en")).text
+    assert "LogForked" in page
+    assert logs[0] not in page
+    assert 'href="/export/heads.csv"' in (await client.get("/anchors")).text
 
 
 # ── Messages ─────────────────────────────────────────────────────────────────────────────────

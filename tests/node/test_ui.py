@@ -575,6 +575,7 @@ def test_no_text_is_without_a_use() -> None:
         "enumerated.",
         "agree.",
         "area.",
+        "found.",
         "anchor.",
         "audits.kind.",
         "mark.",

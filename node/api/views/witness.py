@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import select
 
+from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views import anchoring
 from node.api.views.anchoring import AnchoringShown
 from node.api.views.model import Shown
@@ -70,6 +71,39 @@ class WitnessShown(Shown):
     conflicts: list[ConflictShown]
 
 
+def page(
+    site: Site, names: Names, *, limit: int, cursor: str | None = None, seen: bool | None = None
+) -> Page[WitnessedShown]:
+    """Heads of other sites' logs, by the site's id; `seen`: whether the last look found no fault.
+
+    Raises `Invalid` for a foreign cursor.
+    """
+    query = select(WitnessedHead).order_by(WitnessedHead.log_id).limit(limit + 1)
+    if seen is not None:
+        is_well = WitnessedHead.problem == ""
+        query = query.where(is_well if seen else ~is_well)
+    if (position := from_cursor(cursor, str)) is not None:
+        query = query.where(WitnessedHead.log_id > position[0])
+    with site.store.read() as session:
+        rows = list(session.scalars(query))
+    return Page(
+        items=[_witnessed(row, names) for row in rows[:limit]],
+        next=to_cursor(rows[limit - 1].log_id) if len(rows) > limit else None,
+    )
+
+
+def _witnessed(row: WitnessedHead, names: Names) -> WitnessedShown:
+    return WitnessedShown(
+        site=row.log_id,
+        name=names.site(row.log_id).name,
+        size=row.size,
+        root=row.root,
+        cosigned_at=row.cosigned_at,
+        looked_at=row.looked_at,
+        problem=row.problem,
+    )
+
+
 def show(site: Site, names: Names) -> WitnessShown:
     with site.store.read() as session:
         newest = session.scalar(select(PublishedHead).order_by(PublishedHead.size.desc()).limit(1))
@@ -98,18 +132,7 @@ def show(site: Site, names: Names) -> WitnessShown:
     return WitnessShown(
         published=published,
         anchoring=anchoring.show(site, names),
-        heads=[
-            WitnessedShown(
-                site=row.log_id,
-                name=names.site(row.log_id).name,
-                size=row.size,
-                root=row.root,
-                cosigned_at=row.cosigned_at,
-                looked_at=row.looked_at,
-                problem=row.problem,
-            )
-            for row in heads
-        ],
+        heads=[_witnessed(row, names) for row in heads],
         conflicts=[
             ConflictShown.model_validate(
                 {
