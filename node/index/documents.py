@@ -30,6 +30,7 @@ KINDS: Mapping[str, int] = {
     "member": 9,
     "algorithm": 10,
     "anchor": 11,
+    "audit": 12,
     "entry": 13,
     "event": 14,
 }
@@ -84,6 +85,7 @@ BIRTHS: Mapping[tuple[str, str], Birth] = {
     ("ModelRegistry", "ModelRegistered"): Birth("model", "id"),
     ("ConsortiumGovernor", "ProposalCreated"): Birth("proposal", "proposalId"),
     ("Disputes", "DisputeOpened"): Birth("dispute", "id", "about"),
+    ("AuditRequests", "AuditRequested"): Birth("audit", "id", "kind"),
     ("BreakGlass", "BreakGlassOpened"): Birth("emergency", "id"),
     ("SiteRegistry", "SiteRegistered"): Birth("site", "id", "name"),
     ("Membership", "MemberAdmitted"): Birth("member", "id", "name"),

@@ -1269,6 +1269,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "hit.algorithm": ("Algorithm", "算法"),
     "hit.job": ("Job", "任务"),
     "hit.proposal": ("Proposal", "提案"),
+    "hit.audit": ("Audit", "审计请求"),
     "hit.dispute": ("Dispute", "争议"),
     "hit.emergency": ("Emergency access", "紧急访问"),
     "hit.person": ("Person", "人员"),

@@ -39,6 +39,7 @@ THINGS: Mapping[str, str] = {
     "DatasetRegistry.id": "dataset",
     "ModelRegistry.id": "model",
     "Disputes.id": "dispute",
+    "AuditRequests.id": "audit",
     "BreakGlass.id": "emergency",
     "SiteRegistry.id": "site",
     "Membership.id": "member",

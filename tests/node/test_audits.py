@@ -39,9 +39,10 @@ from node.errors import Conflict, Invalid, NodeError, NotFound, Refused, Unavail
 from node.files import make_private, write_private
 from node.identity import PURPOSES
 from node.left_out import with_copy
+from node.mirror import Mirror
 from node.packs import Wanted, pack
 from node.registration import proven_key
-from node.store import Alert, AuditQuestion, AuditRequest
+from node.store import Alert, AuditQuestion, AuditRequest, WitnessedHead
 from tests.chain.world import admission
 from tests.node import consortium, test_cli
 from tests.node.consortium import ChainSite, Consortium, sync_of
@@ -320,39 +321,54 @@ async def test_a_pack_that_was_changed_is_no_answer(world: World) -> None:
     assert await failure(world, id) == "$.signature"
 
 
+def resigned(site: ChainSite, made: dict[str, Any]) -> bytes:
+    """What the issuer changed, signed again."""
+    signature = site.identity.sign_audit(signed_bytes(made))
+    return canonical.dumps(made | {"signature": base64.b64encode(signature).decode()}) + b"\n"
+
+
+def copied(reader: ChainSite, log: ChainSite) -> None:
+    """The reader's node has a copy of a log as it is now."""
+    size = log.log.size
+    note = log.log.checkpoint(log.identity, log.id, size)
+    root = "0x" + log.log.root(size).hex()
+    with reader.store.begin() as session:
+        row = WitnessedHead(log_id=log.id, size=size, root=root, note=note, problem="")
+        session.merge(row)
+
+    def fetch(level: int | None, number: int, width: int) -> bytes:
+        if level is None:
+            found = log.log.bundle(number, width)
+        else:
+            found = log.log.tile(level, number, width)
+        assert found is not None
+        return found
+
+    Mirror(reader, log.id).copy(fetch)
+
+
 async def test_an_entry_of_the_scope_that_is_hidden_is_found_by_a_copy_of_the_log(
     world: World,
 ) -> None:
     """What only the issuer knows of a pack, a node that copied its log knows as well."""
-
-    def leaf_at(index: int) -> bytes | None:
-        return world.shop.log.entry(index).content
-
-    def resigned(made: dict[str, Any]) -> bytes:
-        signature = world.shop.identity.sign_audit(signed_bytes(made))
-        made["signature"] = base64.b64encode(signature).decode()
-        return canonical.dumps(made) + b"\n"
-
     about = world.founded.datasets["shop"]
     with world.shop.store.begin() as session:
         record(session, "dataset.registered", about, sample("dataset.registered"), "operator")
     id = await world.asked(dataset=about)
     honest = pack(world.shop, Wanted(dataset=about))
-    shown = [n for n, e in enumerate(json.loads(honest)["log"]["entries"]) if isinstance(e, dict)]
-    assert shown
-
     hiding = json.loads(honest)
-    hiding["log"]["entries"][shown[-1]] = hiding["log"]["entries"][shown[-1]]["leafHash"]
-    lie = resigned(hiding)
-    for content, place in ((honest, None), (lie, f"$.log.entries[{shown[-1]}]")):
-        alone = verify_pack_alone(content)
-        assert alone.ok
-        report = with_copy(world.bank, content, alone, leaf_at)
-        assert [check.where for check in report.failures] == ([place] if place else [])
-        unknown = with_copy(world.bank, content, alone, lambda index: None)
-        assert unknown.ok
-        assert "not in our copy" in unknown.checks[-1].detail
-    await world.answered(id)
+    entries = hiding["log"]["entries"]
+    last = [n for n, entry in enumerate(entries) if isinstance(entry, dict)][-1]
+    entries[last] = entries[last]["leafHash"]
+    lie = resigned(world.shop, hiding)
+    assert verify_pack_alone(lie).ok
+    unknown = with_copy(world.bank, lie, verify_pack_alone(lie))
+    assert unknown.ok
+    assert "not in our copy" in unknown.checks[-1].detail
+    copied(world.bank, world.shop)
+    assert with_copy(world.bank, honest, verify_pack_alone(honest)).ok
+    await world.answered_with(id, lie)
+    assert await failure(world, id) == f"$.log.entries[{last}]"
 
 
 async def test_another_file_than_the_one_on_the_chain_is_not_read_and_asked_for_again(
@@ -603,6 +619,9 @@ async def test_an_audit_on_pages_in_both_languages(world: World, bank: httpx.Asy
     page = (await bank.get(f"/audits/{id}", params={"lang": "zh"})).text
     assert "答复成立" in page
     assert f"/v1/audits/{id}/pack" in page
+    found = (await bank.get("/v1/search", params={"q": id, "kind": "audit"})).json()
+    links = [hit["link"] for group in found["groups"] for hit in group["hits"]]
+    assert links == [f"/audits/{id}"]
     listed = (await bank.get("/audits", params={"state": "ANSWERED"})).text
     assert f"/audits/{id}" in listed
     assert f"/audits/{id}" not in (await bank.get("/audits", params={"state": "SILENT"})).text
