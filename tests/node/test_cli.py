@@ -387,7 +387,7 @@ def test_a_chain_that_does_not_answer_verifies_nothing(run: Run, tmp_path: Path)
 def test_a_certificate_is_held_against_itself_where_no_chain_is(run: Run) -> None:
     result = run("verify", VECTORS / "certificate.json", "--offline", "--json")
     assert (result.code, result.json["ok"]) == (0, True)
-    assert "anchored" in result.json["unchecked"]["logs"]
+    assert "compare its hash" in result.json["unchecked"]["block"]
     shown = run("verify", VECTORS / "certificate.json", "--offline").out
     assert "The file holds together" in shown
     assert "Only the chain can tell" in shown
@@ -401,6 +401,22 @@ def test_a_changed_certificate_fails_where_no_chain_is(run: Run, tmp_path: Path)
     assert (result.code, result.json["ok"]) == (1, False)
     failed = [check["where"] for check in result.json["checks"] if not check["ok"]]
     assert failed[0] == "$.result"
+
+
+def test_offline_a_file_is_held_against_the_block_that_its_reader_knows(
+    run: Run, tmp_path: Path
+) -> None:
+    file, header = VECTORS / "certificate.json", tmp_path / "header.json"
+    block = json.loads(file.read_bytes())["state"]["block"]
+    header.write_text(json.dumps({"jsonrpc": "2.0", "result": {"hash": block["hash"]}}))
+    for told in (block["hash"], block["header"], header):
+        result = run("verify", file, "--offline", "--block", told, "--json")
+        assert (result.code, result.json["checks"][-1]["name"]) == (0, "block")
+        assert "block" not in result.json["unchecked"]
+    other = run("verify", file, "--offline", "--block", "0x" + "ab" * 32, "--json")
+    assert (other.code, other.json["checks"][-1]["ok"]) == (1, False)
+    asked = run("verify", file, "--block", block["hash"], "--json")
+    assert (asked.code, asked.problem["code"]) == (1, "InvalidRequest")
 
 
 def test_offline_a_file_is_held_against_no_consortium(run: Run) -> None:
