@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 RESERVE_SECONDS = 90.0
 RING_AGAIN_SECONDS = 10.0  # a bell that nobody answered is rung again
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries with a partner
+LONGEST_OWED_PAUSE = 600.0
 
 
 class Pauses:
@@ -75,6 +76,7 @@ class Scheduler:
     def __init__(self, site: Site, clock: Callable[[], float] = time.monotonic) -> None:
         self.site = site
         self.pauses = Pauses(clock)
+        self.owed = Pauses(clock, LONGEST_OWED_PAUSE)  # evidence of jobs that ended
         self.delivered: set[str] = set()
         self.broker_away = False
         self.app = make_app(site.settings)
@@ -322,21 +324,21 @@ class Scheduler:
 
     async def _reconcile(self) -> None:
         for job in self._unpaused(due(self.site, time.time())):
+            if not self.owed.is_due(job.id):
+                continue
             with self._apart(job.id):
                 await self._reconcile_one(job)
+            return  # one in a tick: parties that answer slowly keep no job from its turn
 
     async def _reconcile_one(self, job: LocalJob) -> None:
-        key = ("reconcile", job.id)
-        if not self.pauses.is_due(key):
-            return
         try:
             await reconcile_job(self.site, job.id)
         except NodeError as problem:
             log.info("reconciliation of %s: %s", job.id, problem)
             tell_silence(self.site, job, problem, time.time())
-            self.pauses.failed(key)
+            self.owed.failed(job.id)
         else:
-            self.pauses.succeeded(key)
+            self.owed.succeeded(job.id)
 
     def _register_model(self, job: LocalJob) -> None:
         from chain.certificate import model_digest

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from chain.sites import SiteRole
 from node import jobs, partners
 from node.conversation import _failed
-from node.errors import Conflict, NodeError
+from node.errors import Conflict, NodeError, Unavailable
 from node.lifecycle import move_task
 from node.partners import hold, taken_slots
 from node.scheduler import FIRST_PAUSE, LONGEST_PAUSE, Pauses, Scheduler
@@ -350,6 +350,27 @@ async def test_no_phase_is_ended_by_one_job(
         scheduler._advance()
     assert seen == [an_id(91), an_id(92)]
     assert not any(scheduler.pauses.is_due(("job", id)) for id in seen)
+
+
+async def test_one_job_is_reconciled_in_a_tick_and_none_again_before_its_time(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, asked = [LocalJob(id=an_id(number)) for number in (93, 94)], []
+
+    async def silent(_: object, job: str) -> None:
+        asked.append(job)
+        raise Unavailable("PartnerUnreachable", "no answer")
+
+    monkeypatch.setattr("node.scheduler.due", lambda *_: rows)
+    monkeypatch.setattr("node.scheduler.reconcile_job", silent)
+    now = [0.0]
+    scheduler = Scheduler(world.bank, lambda: now[0])
+    for _ in range(3):
+        await scheduler._reconcile()
+    assert asked == [an_id(93), an_id(94)]
+    now[0] += FIRST_PAUSE
+    await scheduler._reconcile()
+    assert asked == [an_id(93), an_id(94), an_id(93)]
 
 
 async def test_a_site_that_is_not_registered_schedules_nothing(world: Consortium) -> None:
