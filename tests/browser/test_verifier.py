@@ -492,17 +492,19 @@ def test_the_block_is_named_by_hash_header_or_file_and_turns_red_for_another(rea
     expect(same).to_contain_text("no hash and no header")
     box.fill("")
     expect(same).to_be_hidden()
-    header = {"name": "header.json", "mimeType": "application/json"}
     content = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"hash": BLOCK["hash"]}})
-    reader.page.locator("#file").set_input_files([{**header, "buffer": content.encode()}])
+    reader.page.locator("#file").set_input_files(
+        {"name": "header.json", "mimeType": "application/json", "buffer": content.encode()}
+    )
     expect(same).to_have_class("callout good")
     expect(reader.page.locator("#verdict")).to_contain_text("holds together")
 
 
 def test_a_header_may_come_before_the_file_that_it_is_held_against(read: Read) -> None:
     reader = read(locale="en-GB")
-    header = {"name": "h.txt", "mimeType": "text/plain", "buffer": BLOCK["header"].encode()}
-    reader.page.locator("#file").set_input_files([header])
+    reader.page.locator("#file").set_input_files(
+        {"name": "h.txt", "mimeType": "text/plain", "buffer": BLOCK["header"].encode()}
+    )
     expect(reader.page.get_by_label("Hash or header of the block")).to_have_value(BLOCK["header"])
     expect(reader.page.locator("#same")).to_be_hidden()
     reader.give(CERTIFICATE)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from eth_utils.crypto import keccak
-from trie import HexaryTrie
+from trie.hexary import HexaryTrie
 
 from chain.client import ChainClient
 from chain.state_proof import Slots, prove
@@ -94,7 +94,7 @@ def make() -> dict[str, Any]:
 
 def _trie(root: str, held: dict[str, str]) -> dict[str, Any]:
     database: dict[bytes, bytes] = {}
-    trie = HexaryTrie(database)
+    trie: Any = HexaryTrie(database)
     for key, value in held.items():
         trie[key.encode()] = value.encode()
     assert trie.root_hash.hex() == root
