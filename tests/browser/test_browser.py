@@ -273,8 +273,9 @@ TEXTS = """() => {
       if (element.hasAttribute(name)) found.push(element.getAttribute(name));
   return [document.title, ...found];
 }"""
-DATA = {"training", "prediction", "operator", "unknown", "English"}
-"""Names of things that are words of the catalogue, too: purposes, actors, the other language."""
+DATA = {"training", "prediction", "operator", "unknown", "English", "disputes"}
+"""Names of things that are words of the catalogue, too: purposes, actors, the other language, a
+contract in the address book."""
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +292,8 @@ def every_page(stage: Stage) -> list[str]:
         f"/lineage/{stage.world.datasets['shop']}",
         "/views?list=jobs&query=state%3DFAILED",
         f"/datasets/{stage.world.datasets['shop']}",
+        f"/sites/{stage.shop.id}",
+        f"/members/{stage.world.network.sites.member_of(stage.shop.id)}",
         "/log/0",
         "/search?q=shop",
         "/keys",
