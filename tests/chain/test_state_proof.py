@@ -136,6 +136,17 @@ def test_a_slot_of_another_contract_or_another_slot_is_not_proved() -> None:
             slots.word(address, slot)
 
 
+def test_a_slot_that_was_set_to_nothing_holds_zero_as_anvil_keeps_it() -> None:
+    address, storage = bytes(19) + b"\1", HexaryTrie({})
+    storage[keccak(bytes(32))] = rlp.encode(b"")
+    storage[keccak((1).to_bytes(32))] = rlp.encode(b"\7")
+    accounts = HexaryTrie({})
+    accounts[keccak(address)] = rlp.encode([b"", b"", storage.root_hash, bytes(32)])
+    nodes = [bytes(node) for trie in (storage, accounts) for node in trie.db.values()]
+    slots = ProvedSlots(accounts.root_hash, nodes, AT)
+    assert [slots.word("0x" + address.hex(), slot) for slot in (0, 1, 2)] == [0, 7, 0]
+
+
 KEYS = st.lists(st.binary(min_size=3, max_size=3), min_size=1, max_size=40, unique=True)
 
 

@@ -81,9 +81,10 @@ export class ProvedSlots {
     const stored = this.value(root, keccak(unhex(wordHex(slot))));
     if (stored === null) return 0n;
     const word = decode(stored);
-    const isWord = word instanceof Uint8Array && word.length > 0 && word.length <= 32;
+    const isWord = word instanceof Uint8Array && word.length <= 32;
     if (!isWord || word[0] === 0) throw this.#failed("state.form", "state.word");
-    return BigInt(hex(word));
+    // Anvil keeps a slot that was set to nothing, as a word of no bytes.
+    return word.length === 0 ? 0n : BigInt(hex(word));
   }
 
   /** What the trie of this root holds under the key; null where it proves to hold nothing. */
