@@ -435,7 +435,7 @@ EVENTS: Mapping[str, Event] = {
         "this site was asked on the chain to show evidence",
         by=text("member that asks"),
         auditor=maybe(text("its site with the auditor's role, where that one asked")),
-        askedFor=text("everything, period, site or dataset"),
+        askedFor=text("everything, period, site, dataset or job"),
         question=text("SHA-256 of the question"),
         until=whole("block time in Unix seconds, by which it is answered"),
         block=BLOCK,
