@@ -2,12 +2,16 @@
 
     MlError
      ├─ RefusedParameter
-     │   └─ WeakKey                 fewer bits than anybody should use today
+     │   ├─ WeakKey                 fewer bits than anybody should use today
+     │   └─ WeakLattice             a ring or a modulus that is not known to be hard enough
      └─ CryptoError
          ├─ InvalidKey              a public key that cannot be what it says
          ├─ InvalidCiphertext       not an invertible residue modulo n²
+         ├─ InvalidPoint            bytes that are no point of the group
          ├─ InvalidAnswer           a decrypted answer that no honest holder can give
          ├─ PackingOverflow         numbers that could run into their neighbours
+         ├─ LatticeNoise            rows and digits that leave too little room for noise
+         ├─ MaskReuse               a mask that was used before, or other bytes under it
          └─ ProductBudgetExceeded   more vectors than the holder of the matrix answers
 
 No text holds a key, a ciphertext or a number of a row.
@@ -29,6 +33,22 @@ class WeakKey(RefusedParameter):
         return f"a Paillier key of {self.bits} bits; allowed are {self.allowed} bits or more"
 
 
+class WeakLattice(RefusedParameter):
+    """A lattice below the agreed strength, or one whose strength nobody computed (0 bits)."""
+
+    def __init__(self, degree: int, modulus_bits: int, found: int, allowed: int) -> None:
+        super().__init__(degree, modulus_bits, found, allowed)
+        self.degree, self.modulus_bits = degree, modulus_bits
+        self.found, self.allowed = found, allowed
+
+    def __str__(self) -> str:
+        known = f"has {self.found} bits of security" if self.found else "is not in the table"
+        return (
+            f"degree {self.degree} with a modulus of {self.modulus_bits} bits {known}; "
+            f"allowed are {self.allowed} bits or more"
+        )
+
+
 class CryptoError(MlError):
     """Base of what cryptography refuses."""
 
@@ -41,12 +61,27 @@ class InvalidCiphertext(CryptoError):
     """A number that is no ciphertext under the key."""
 
 
+class InvalidPoint(CryptoError):
+    """Bytes that are not the canonical encoding of a point other than the identity."""
+
+    def __str__(self) -> str:
+        return "a partner sent bytes that are no point of the group; its program is at fault"
+
+
 class InvalidAnswer(CryptoError):
     """An answer whose plaintext is outside what any 0/1 matrix could give."""
 
 
 class PackingOverflow(CryptoError):
     """Values, or sums of as many of them as announced, that do not fit their place."""
+
+
+class LatticeNoise(CryptoError):
+    """Rows, digits or a matrix for which the noise cannot be both wide enough and removable."""
+
+
+class MaskReuse(CryptoError):
+    """A mask may hide one vector once: a second one under it would tell their difference."""
 
 
 class ProductBudgetExceeded(CryptoError):
