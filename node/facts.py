@@ -130,6 +130,24 @@ def whole_param(specification: Specification | None, name: str) -> int | None:
     return found if type(found) is int else None
 
 
+def schemes(specification: Specification | None) -> tuple[str, ...]:
+    """The scheme a job names and the one its parameters run, which must both be admitted."""
+    if specification is None:
+        return ()
+    from ml import algorithm
+    from ml.crypto.products import SCHEMES
+    from ml.errors import UnknownAlgorithm
+
+    try:
+        known = algorithm.get(specification.algorithm).params.model_fields
+    except UnknownAlgorithm:
+        known = {}
+    default = known["scheme"].default if "scheme" in known else None
+    run = specification.params.get("scheme", default) if specification.kind == "train" else None
+    # Any other name the algorithm refuses by itself.
+    return tuple(sorted({specification.scheme, *(name for name in SCHEMES if name == run)}))
+
+
 def products(specification: Specification | None) -> int:
     """The most vectors that a host will be asked for; 0 where the algorithm asks for none."""
     if specification is None or specification.kind != "train":
@@ -232,9 +250,7 @@ def view(
         job=_job_view(chain, job, parties, uses),
         algorithm_allowed=chain.consortium.is_algorithm_allowed(job.algorithm),
         purpose_allowed=chain.consortium.is_purpose_allowed(job.purpose),
-        scheme_admitted=(
-            specification is None or chain.consortium.is_scheme_admitted(specification.scheme)
-        ),
+        scheme_admitted=all(map(chain.consortium.is_scheme_admitted, schemes(specification))),
         minimum_key_bits=chain.consortium.minimum("key-bits"),
         minimum_rows=chain.consortium.minimum("min-rows"),
         minimum_bin_rows=chain.consortium.minimum(FLOORS["min_bin_rows"]),

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ml.algorithm import Algorithm
     from node.site import Site
 
-SCHEMES = ("paillier",)  # as installed here, fastest first
+SCHEMES = ("lattice", "paillier")  # as installed here, fastest first
 LEAST_COMMON_ROWS = 50  # fewer say too much about single persons
 
 
@@ -102,6 +102,9 @@ def specify(site: Site, network: Network, request: JobRequest) -> Specification:
     _check_roles(chosen, request)
     params, label = _params(chosen.params, request), request.label
     _check_floors(network, params)
+    scheme = _scheme(network, _asked_scheme(request))
+    if "scheme" in params:
+        params["scheme"] = scheme
     if request.kind == "predict":
         params = _model_params(site, request)
     elif label is None:
@@ -112,7 +115,7 @@ def specify(site: Site, network: Network, request: JobRequest) -> Specification:
             kind=request.kind,
             algorithm=request.algorithm,
             code_digest=catalogue.code_digest(request.algorithm),
-            scheme=_scheme(network, request.scheme),
+            scheme=scheme,
             purpose=request.purpose or {"train": "training", "predict": "prediction"}[request.kind],
             params=params,
             parties=tuple(
@@ -214,6 +217,14 @@ def _label(site: Site, guest: PartyRequest) -> str:
         "no label column: the guest's dataset names none",
         hint="register the dataset with its label column",
     )
+
+
+def _asked_scheme(request: JobRequest) -> str:
+    """The scheme that the request or its parameters ask for; raises `Invalid` if they differ."""
+    named = {request.scheme, str(request.params.get("scheme", "auto"))} - {"auto"}
+    if len(named) > 1:
+        raise Invalid("InvalidRequest", "scheme and params.scheme differ; give one of them")
+    return min(named, default="auto")
 
 
 def _scheme(network: Network, asked: str) -> str:

@@ -7,15 +7,17 @@ Scenario
     can read it.
 Who learns what
     The owner learns X·v of every query, exactly.  What the holder learns depends on the scheme:
-    with `paillier` it is told which rows a query names, and learns nothing about the values.
+    with `paillier` it is told which rows a query names, and learns nothing about the values;
+    with `lattice` it learns only how many queries there are.
 What is not protected
     Whoever may ask for any X·v can read X out with unit vectors; so the holder counts vectors and
     stops at its budget.  Exact sums of few rows tell which rows are in them, however they were
     encrypted.  Parties follow the protocol: a dishonest holder can return wrong sums.
 
-A scheme is an `Owner` and a `Holder` that exchange the three records below; vectors are encrypted
-once for any number of holders.  A further scheme implements both, gets a name in `SCHEMES` and a
-case where a protocol makes its owner and holder.
+`paillier` is an `Owner` and a `Holder` that exchange the three records below; vectors are encrypted
+once for any number of holders.  `lattice` (`ml.crypto.lattice`) hides the rows of a query by
+masking all rows for each, which takes other records and a set-up: its owner and holder stand by
+themselves, and share the budget, the answers and the names below.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ from ml.crypto.errors import ProductBudgetExceeded
 from ml.errors import RefusedScheme
 from ml.wire import Shape
 
-SchemeName = Literal["paillier"]
-SCHEMES: tuple[SchemeName, ...] = ("paillier",)
+SchemeName = Literal["paillier", "lattice"]
+SCHEMES: tuple[SchemeName, ...] = ("paillier", "lattice")
 
 _BROKEN = "affine encryption is broken: a few known plaintexts decrypt all others"
 _OPEN = "values would be sent in the clear"

@@ -4,6 +4,9 @@
 split "at most this bin goes left" as one row of a 0/1 matrix.  Nobody else is needed for any of it.
 """
 
+# mypy: allow-untyped-defs
+# (The arguments of a compiled function have the types of its calls.)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.crypto.compiled import compiled
 from ml.errors import AllMissingColumn, ConstantColumn
 
 MAX_BINS = 32  # of present values; missing ones have a bin of their own beside them
@@ -125,23 +129,24 @@ class SplitMatrix:
         return np.asarray((slots <= self.upto[split]) | (slots == self.also[split]))
 
     def sums(self, values: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The product with integer vectors over some samples; values (n, k), result (splits, k).
-
-        Exact while sums stay below 2^53.
-        """
-        chosen, part = values[rows].astype(np.float64), self.bins[rows]
-        slots = np.zeros((self.offsets[-1], values.shape[1]), np.int64)
-        for j, size in enumerate(self.sizes):
-            for k in range(values.shape[1]):
-                slots[self.offsets[j] : self.offsets[j] + size, k] = np.bincount(
-                    part[:, j], chosen[:, k], size
-                )
+        """The product with integer vectors over some samples; values (n, k), result (splits, k)."""
+        slots = np.zeros((int(self.offsets[-1]), values.shape[1]), np.int64)
+        _add_slots(self.bins, self.offsets, values, rows, slots)
         # Differences of one running sum over all columns: integers, so nothing is lost.
         running = np.concatenate([np.zeros((1, slots.shape[1]), np.int64), slots.cumsum(axis=0)])
         sums = running[self.upto + 1] - running[self.offsets[self.column]]
         with_missing = self.also >= 0
         sums[with_missing] += slots[self.also[with_missing]]
         return np.asarray(sums)
+
+
+@compiled
+def _add_slots(bins, offsets, values, rows, slots):
+    for i in rows:
+        for j in range(bins.shape[1]):
+            slot = slots[offsets[j] + bins[i, j]]
+            for k in range(values.shape[1]):
+                slot[k] += values[i, k]
 
 
 def split_matrix(bins: Bins, X: NDArray[np.float64]) -> SplitMatrix:

@@ -1,6 +1,6 @@
 """Trees of gradient boosting on binned rows: gains, choices, weights, and a whole ensemble.
 
-Gradients are whole numbers, multiples of 2^-FRACTION_BITS: sums are exact in any order, so
+Gradients are whole numbers, multiples of 2^-fraction_bits: sums are exact in any order, so
 parties who add them up in different places, or encrypted, come to the same tree.  `fit_trees` is
 the plain computation with all columns in one place; the federated one is compared with it.
 
@@ -20,11 +20,12 @@ from ml.local.binning import Columns, Threshold
 from ml.local.losses import initial_score, logistic_gradients
 from ml.wire import Shape
 
-FRACTION_BITS = 24  # of g and h
+FRACTION_BITS = 24  # of g and h where nothing asks for fewer
 ABSENT, LEAF, OWN = -2, -1, 0  # what stands in Tree.owner; k > 0 is the k-th host
 
 Rows = NDArray[np.int64]
-Sums = NDArray[np.int64]  # (..., 3): sums of g, of h, and the number of rows
+# (..., 3): sums of g, of h, and the number of rows; (..., 2) where nobody asks for that number.
+Sums = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Growth:
     reg_lambda: float  # above 0
     min_child_weight: float  # least sum of h in a child
     min_samples_leaf: int
+    fraction_bits: int = FRACTION_BITS  # of g and h as whole numbers
 
 
 @wire.register
@@ -86,38 +88,44 @@ class Tree:
         return np.asarray(left, np.bool_)
 
 
-def targets(y: NDArray[np.int8], score: NDArray[np.float64]) -> NDArray[np.int64]:
+def targets(
+    y: NDArray[np.int8], score: NDArray[np.float64], fraction_bits: int = FRACTION_BITS
+) -> NDArray[np.int64]:
     """g, h and 1 of every row at the present score, as whole numbers; shape (n, 3)."""
-    g, h = logistic_gradients(y, score)
-    return np.stack([_fixed(g), _fixed(h), np.ones(len(y), np.int64)], axis=1)
+    g, h = (_fixed(part, fraction_bits) for part in logistic_gradients(y, score))
+    return np.stack([g, h, np.ones(len(y), np.int64)], axis=1)
 
 
-def _fixed(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.rint(np.ldexp(values, FRACTION_BITS)).astype(np.int64)
+def _fixed(values: NDArray[np.float64], fraction_bits: int) -> NDArray[np.int64]:
+    return np.rint(np.ldexp(values, fraction_bits)).astype(np.int64)
 
 
 def gains(left: Sums, total: Sums, growth: Growth) -> NDArray[np.float64]:
-    """Twice the loss saved by every split, -inf where it is not allowed; left (splits, 3)."""
+    """Twice the loss saved by every split, -inf where it is not allowed; left (splits, 2 or 3).
+
+    Without numbers of rows a child needs none: one without rows gains nothing.
+    """
     right = total - left
     gain = _score(left, growth) + _score(right, growth) - _score(total, growth)
     allowed = gain > 0.0
     for side in (left, right):
-        allowed &= side[:, 2] >= growth.min_samples_leaf
-        allowed &= np.ldexp(side[:, 1].astype(np.float64), -FRACTION_BITS) >= (
+        if side.shape[1] > 2:
+            allowed &= side[:, 2] >= growth.min_samples_leaf
+        allowed &= np.ldexp(side[:, 1].astype(np.float64), -growth.fraction_bits) >= (
             growth.min_child_weight
         )
     return np.where(allowed, gain, -np.inf)
 
 
 def _score(sums: Sums, growth: Growth) -> NDArray[np.float64]:
-    g = np.ldexp(sums[..., 0].astype(np.float64), -FRACTION_BITS)
-    h = np.ldexp(sums[..., 1].astype(np.float64), -FRACTION_BITS)
+    g = np.ldexp(sums[..., 0].astype(np.float64), -growth.fraction_bits)
+    h = np.ldexp(sums[..., 1].astype(np.float64), -growth.fraction_bits)
     return np.asarray(g * g / (h + growth.reg_lambda))
 
 
 def leaf_weight(total: Sums, growth: Growth) -> float:
     """What a leaf adds to the score of its rows."""
-    g, h = (float(np.ldexp(float(s), -FRACTION_BITS)) for s in total[:2])
+    g, h = (float(np.ldexp(float(s), -growth.fraction_bits)) for s in total[:2])
     return -growth.learning_rate * g / (h + growth.reg_lambda)
 
 
@@ -158,7 +166,8 @@ def fit_trees(
     score = np.full(len(y), initial_score(y))
     start, trees, scores = float(score[0]), list[Tree](), list[NDArray[np.float64]]()
     for _ in range(growth.n_estimators):
-        values, tree = targets(y, score), Tree.empty(growth.max_depth)
+        values = targets(y, score, growth.fraction_bits)
+        tree = Tree.empty(growth.max_depth)
         nodes: dict[int, Rows] = {0: np.arange(len(y))}
         score = score.copy()
         for node in range(len(tree.owner)):

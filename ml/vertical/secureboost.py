@@ -25,6 +25,7 @@ What is not protected
     Parties follow the protocol (semi-honest): a guest that invents gradients reads out more from
     the same number of sums, a host that returns wrong sums spoils the model.  Sums that contradict
     the rows a host then sends left are found.
+    With the scheme `lattice` hosts do not learn the nodes, for a price: `ml.vertical.hidden`.
 Rounds
     Two per level and tree, one per level in prediction; vectors are encrypted once for all hosts.
 Source
@@ -33,7 +34,7 @@ Source
     are re-randomised, hosts add up the splits themselves so that they can shuffle them over
     columns, and equally good splits are left to the order of their owner.
 
-The conversation::
+The conversation (under Paillier; `ml.vertical.hidden` has the other)::
 
     guest -> host   Begin          key, number of rows                        (once)
     host  -> guest  Offer          how many splits the host has               (once)
@@ -61,6 +62,7 @@ from ml.crypto import paillier, products
 from ml.crypto.paillier import PrivateKey
 from ml.crypto.paillier_products import PaillierHolder, PaillierOwner
 from ml.crypto.products import Answer, Budget, CountedBudget, Opening, SchemeName, Vectors
+from ml.crypto.threads import Threads
 from ml.crypto.workers import Workers
 from ml.errors import ProtocolViolation
 from ml.federation import GUEST, HOST, Channel, Message, Party
@@ -69,7 +71,7 @@ from ml.local.binning import MAX_BINS, Columns, Threshold
 from ml.local.losses import logistic_loss, sigmoid
 from ml.local.trees import FRACTION_BITS, Growth
 from ml.table import Table, binary_labels
-from ml.vertical import bits
+from ml.vertical import bits, hidden
 from ml.vertical.answering import HostTree
 from ml.vertical.forest import GuestModel, HostModel, Visit, Walk, columns_of
 from ml.vertical.growing import ROOT, Ensemble, Level, Winner
@@ -117,9 +119,9 @@ class Params(BaseModel):
             paillier.check_key_bits(bits)
         return bits
 
-    @property
-    def growth(self) -> Growth:
-        """How trees are grown."""
+    def growth(self, rows: int) -> Growth:
+        """How trees are grown on so many rows; raises `LatticeNoise` for too many."""
+        lattice = self.scheme == "lattice"
         return Growth(
             self.n_estimators,
             self.learning_rate,
@@ -127,6 +129,7 @@ class Params(BaseModel):
             self.reg_lambda,
             self.min_child_weight,
             self.min_samples_leaf,
+            hidden.fraction_bits(rows) if lattice else FRACTION_BITS,
         )
 
     def columns(self, table: Table) -> Columns:
@@ -139,8 +142,11 @@ class Params(BaseModel):
         """The most vectors that a host answers: g, h and 1 for half the nodes above the leaves.
 
         Of two siblings only the smaller one is added up; the other is the rest of their parent.
+        With `lattice` there is no 1 where children need no number of rows.
         """
-        return int(len(VALUE_BITS) * self.n_estimators * 2 ** (self.max_depth - 1))
+        lattice = self.scheme == "lattice" and self.min_samples_leaf == 1
+        fields = len(VALUE_BITS) - lattice
+        return int(fields * self.n_estimators * 2 ** (self.max_depth - 1))
 
 
 # --- what is said in training ---------------------------------------------------------------
@@ -228,7 +234,17 @@ async def guest(
     `ConstantColumn`, `AllMissingColumn`; `ConversationError` or `CryptoError` for what hosts do.
     """
     y, own = binary_labels(table), params.columns(table)
-    model = Ensemble(own, ch.peers(HOST), y, params.growth)
+    model = Ensemble(own, ch.peers(HOST), y, params.growth(len(table)))
+
+    def after(k: int) -> None:
+        ch.progress(k + 1, params.n_estimators, model.end_tree())
+        ch.measure("loss", k + 1, model.losses[-1])
+        ch.measure("auc", k + 1, model.aucs[-1])
+
+    if params.scheme == "lattice":
+        with Threads(workers) as threads:
+            await hidden.guest(ch, model, table.ids, threads, after)
+        return model.model(table.schema.features)
     with Workers(workers) as pool:
         ch.progress(0, params.n_estimators, "making a key")
         secret = paillier.generate(params.key_bits) if key is None else key
@@ -242,9 +258,7 @@ async def guest(
                 await ch.send(Gradients(part))
             ch.progress(k, params.n_estimators, f"tree {k + 1}: growing")
             await _grow(ch, owner, offers, model, values)
-            ch.progress(k + 1, params.n_estimators, model.end_tree())
-            ch.measure("loss", k + 1, model.losses[-1])
-            ch.measure("auc", k + 1, model.aucs[-1])
+            after(k)
     return model.model(table.schema.features)
 
 
@@ -318,22 +332,13 @@ async def host(
         if budget is not None:
             budget(vectors)
 
-    chosen: list[Threshold] = []
-    opening = (await ch.receive(Begin)).opening
-    if opening.value_bits != VALUE_BITS:
-        raise ProtocolViolation(f"fields of {opening.value_bits} bits; agreed are {VALUE_BITS}")
-    with Workers(workers) as pool:
-        holder = PaillierHolder(
-            opening, own.matrix, key_bits=params.key_bits, budget=charge, workers=pool
-        )
-        await ch.send(Offer(len(own.matrix)))
-        for k in range(params.n_estimators):
-            ch.progress(k, params.n_estimators, f"tree {k + 1}")
-            holder.begin()
-            while not holder.complete:
-                await holder.take((await ch.receive(Gradients)).vectors)
-            chosen += await _help_grow(ch, holder, HostTree(own, params.min_samples_leaf), params)
-        ch.progress(params.n_estimators, params.n_estimators, "trained")
+    if params.scheme == "lattice":
+        growth = params.growth(len(table))
+        with Threads(workers) as threads:
+            chosen = await hidden.host(ch, growth, own, table.ids, charge, threads)
+    else:
+        with Workers(workers) as pool:
+            chosen = await _help(ch, params, own, charge, pool)
     return HostModel(
         table.schema.features,
         params.max_depth,
@@ -341,6 +346,28 @@ async def host(
         np.array([split.value for split in chosen], np.float64),
         np.array([split.missing_left for split in chosen], np.bool_),
     )
+
+
+async def _help(
+    ch: Channel, params: Params, own: Columns, charge: Budget, pool: Workers
+) -> list[Threshold]:
+    """A host's part of all trees under Paillier; its splits that were chosen."""
+    chosen: list[Threshold] = []
+    opening = (await ch.receive(Begin)).opening
+    if opening.value_bits != VALUE_BITS:
+        raise ProtocolViolation(f"fields of {opening.value_bits} bits; agreed are {VALUE_BITS}")
+    holder = PaillierHolder(
+        opening, own.matrix, key_bits=params.key_bits, budget=charge, workers=pool
+    )
+    await ch.send(Offer(len(own.matrix)))
+    for k in range(params.n_estimators):
+        ch.progress(k, params.n_estimators, f"tree {k + 1}")
+        holder.begin()
+        while not holder.complete:
+            await holder.take((await ch.receive(Gradients)).vectors)
+        chosen += await _help_grow(ch, holder, HostTree(own, params.min_samples_leaf), params)
+    ch.progress(params.n_estimators, params.n_estimators, "trained")
+    return chosen
 
 
 async def _help_grow(
@@ -436,7 +463,7 @@ def alone(params: Params, table: Table) -> GuestModel:
     On a table with the columns of all parties it is what the parties train together.
     """
     y, own = binary_labels(table), params.columns(table)
-    start, grown, scores = trees.fit_trees(own, y, params.growth)
+    start, grown, scores = trees.fit_trees(own, y, params.growth(len(table)))
     return GuestModel(
         table.schema.features,
         (),
@@ -476,13 +503,16 @@ ALGORITHM = Algorithm(
         Chosen,
         Routes,
         Children,
+        *hidden.MESSAGES,
         Visits,
         Directions,
     ),
     notice=(
         "The guest learns, for nodes of its trees, sums of its own gradients left of each split of "
         "your columns, and which rows a chosen split sends left; never a column's name, a "
-        "threshold or a value. You learn which rows are in which node, never a label. Not "
+        "threshold or a value. You learn which rows are in which node, never a label; with the "
+        "scheme lattice you do not learn the nodes, and the guest learns the side of every row at "
+        "each chosen split of yours. Not "
         "protected: from many sums the guest can compute the bins of your columns, up to their "
         "names and scales; your product budget limits how many it gets. Parties are assumed to "
         "follow the protocol."

@@ -57,7 +57,8 @@ class Pair:
         self.blind: list[BlindRows] = []
 
     async def begin(self, vectors: int = 32) -> None:
-        key = await self.owner.begin_batch(vectors)
+        key = self.owner.begin_batch(vectors)
+        await self.owner.draw_masks()
         self.blind = [part async for part in self.holder.begin_batch(key, self.order)]
         await self.learn()
 
@@ -135,7 +136,8 @@ async def test_the_largest_sums_are_exact_where_all_rows_are_in_one_bin(rows: in
 async def test_one_masked_vector_serves_two_holders(pair: Pair):
     other = LatticeHolder(pair.agreement, matrix_of(seed=7), budget=CountedBudget(100), threads=ONE)
     await other.set_up()
-    key = await pair.owner.begin_batch(8)
+    key = pair.owner.begin_batch(8)
+    await pair.owner.draw_masks()
     order = np.arange(len(matrix_of(seed=7)))
     pair.blind = [part async for part in pair.holder.begin_batch(key, pair.order)]
     await pair.learn()
@@ -206,7 +208,7 @@ async def test_no_more_vectors_are_masked_than_the_batch_has(pair: Pair):
     with pytest.raises(MaskReuse, match="34 vectors asked, 32 masks are left"):
         await pair.give(values_of(), EVERYWHERE, 17)
     with pytest.raises(ValueError, match="one key masks 1 to 4096"):
-        await pair.owner.begin_batch(4097)
+        pair.owner.begin_batch(4097)
 
 
 def smallness(first: np.ndarray, second: np.ndarray, delta: int) -> float:
@@ -228,9 +230,11 @@ async def test_masks_of_vectors_batches_and_restarts_are_never_the_same(pair: Pa
     delta = pair.agreement.parameters.delta
     restarted = LatticeOwner(pair.agreement, ONE)  # after a crash: nothing but the agreement
     seen = [await recorded(pair.owner, values_of(seed=s)) for s in range(3)]
-    await pair.owner.begin_batch(4)
+    pair.owner.begin_batch(4)
+    await pair.owner.draw_masks()
     seen.append(await recorded(pair.owner, values_of(seed=0)))
-    await restarted.begin_batch(4)
+    restarted.begin_batch(4)
+    await restarted.draw_masks()
     seen.append(await recorded(restarted, values_of(seed=0)))
     for i in range(len(seen)):
         for j in range(i):
@@ -242,7 +246,8 @@ async def test_masks_of_vectors_batches_and_restarts_are_never_the_same(pair: Pa
 
 async def test_a_holder_begins_no_batch_again(pair: Pair):
     crashed = LatticeOwner(pair.agreement, ONE)
-    key = await crashed.begin_batch(4)
+    key = crashed.begin_batch(4)
+    await crashed.draw_masks()
     with pytest.raises(MaskReuse, match="batch 0 begins after batch 0"):
         [part async for part in pair.holder.begin_batch(key, pair.order)]
 
@@ -341,7 +346,8 @@ async def test_a_holder_refuses_what_is_no_residue_or_not_due(pair: Pair):
 
 
 async def test_a_holder_refuses_a_key_that_is_none(pair: Pair):
-    key = await pair.owner.begin_batch(4)
+    key = pair.owner.begin_batch(4)
+    await pair.owner.draw_masks()
     for bad in (replace(key, vectors=4097), replace(key, public=key.public[:-1])):
         with pytest.raises(InvalidCiphertext):
             [part async for part in pair.holder.begin_batch(bad, pair.order)]

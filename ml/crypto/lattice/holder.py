@@ -112,11 +112,16 @@ class LatticeHolder:
             blind = np.concatenate(await self._threads.map(_blind, tasks))
             yield BlindRows(key.batch, start, sums.pack(blind))
 
+    @property
+    def left(self) -> int:
+        """How many more vectors this batch answers."""
+        return self._vectors - self._next
+
     def begin(self, queries: int) -> None:
         """A question of so many queries follows."""
         words = queries * self.agreement.fields
-        if self._next + words > self._vectors:
-            raise MaskReuse(f"{words} more vectors; {self._vectors - self._next} are left")
+        if words > self.left:
+            raise MaskReuse(f"{words} more vectors; {self.left} are left")
         self._words, self._taken = words, 0
         self._sums = np.zeros((int(self._matrix.offsets[-1]), words), np.uint64)
         self._answered = None

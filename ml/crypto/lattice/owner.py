@@ -25,7 +25,6 @@ from ml.wire import Shape
 
 MASK_BYTES = 4 * 2**30  # of the masks of one batch
 _WORDS_PER_MESSAGE = 2**20  # 7 MiB
-_TILES_PER_TASK = 4
 
 
 @wire.register
@@ -68,6 +67,7 @@ class LatticeOwner:
         self.agreement, self._threads = agreement, threads
         self._capacity = mask_bytes // (8 * agreement.parameters.rows)
         self.batch, self.vectors, self._next = -1, 0, 0
+        self._size = 0  # of the batch whose masks are being drawn
         self._key: ring.Factor | None = None
         self._masks = np.empty((0, 0, 0), np.uint64)
         self._known: dict[Hashable, Residues] = {}
@@ -84,8 +84,8 @@ class LatticeOwner:
         most = min(DEGREE, self._capacity, max(wanted, unit))
         return max(most // unit, 1) * unit
 
-    async def begin_batch(self, vectors: int) -> BatchKey:
-        """A fresh key and the masks of this many vectors; drops the batch before."""
+    def begin_batch(self, vectors: int) -> BatchKey:
+        """A fresh key for this many vectors; drops the batch before.  `draw_masks` follows."""
         if not 0 < vectors <= DEGREE:
             raise ValueError(f"{vectors} vectors; one key masks 1 to {DEGREE}")
         self.batch += 1
@@ -93,19 +93,23 @@ class LatticeOwner:
         self._masks = np.empty((0, 0, 0), np.uint64)
         secret = SecretKey.of(randomness.fresh_seed(), self.agreement.public_polynomial(self.batch))
         self._key = ring.Factor(secret.k)
+        self._size = vectors
+        return BatchKey(self.batch, vectors, sums.pack(secret.public))
+
+    async def draw_masks(self) -> None:
+        """The masks of the batch: the owner's work, while holders do theirs."""
+        assert self._key is not None
         rows = self.agreement.parameters.rows
-        self._masks = sums.empty_masks(rows, vectors)
+        self._masks = sums.empty_masks(rows, self._size)
         noise = randomness.derive(
             randomness.fresh_seed(), "row noise " + self.agreement.digest.hex(), self.batch
         )
-        tiles = range(-(-rows // randomness.TILE))
         tasks = [
-            _MaskTask(self.agreement.matrix_key, noise, self._key, tile, vectors, self._masks)
-            for tile in tiles
+            _MaskTask(self.agreement.matrix_key, noise, self._key, tile, self._size, self._masks)
+            for tile in range(-(-rows // randomness.TILE))
         ]
         await self._threads.map(_draw_masks, tasks)
-        self.vectors = vectors
-        return BatchKey(self.batch, vectors, sums.pack(secret.public))
+        self.vectors = self._size
 
     async def learn(self, holder: Hashable, start: int, splits: int, part: BlindRows) -> int:
         """The next rows of what a holder of ``splits`` splits sends for this batch; how many.
@@ -118,12 +122,12 @@ class LatticeOwner:
         if blind is None or not due:
             raise InvalidAnswer("other polynomials than those that are due")
         if start == 0:
-            self._known[holder] = np.empty((splits, self.vectors), np.uint64)
+            self._known[holder] = np.empty((splits, self._size), np.uint64)
         assert self._key is not None
         key, out = self._key, self._known[holder][start : start + rows]
 
         def unblind(block: slice) -> None:
-            out[block] = ring.inverse_transform(key.times(blind[block]))[:, : self.vectors]
+            out[block] = ring.inverse_transform(key.times(blind[block]))[:, : self._size]
 
         await self._threads.map(unblind, self._threads.blocks(rows))
         return rows
