@@ -40,3 +40,23 @@ def multiply(scalar: bytes, point: bytes) -> bytes:
 def is_valid(point: bytes) -> bool:
     """Whether these bytes are the canonical encoding of a point other than the identity."""
     return point != _IDENTITY and bool(rbcl.crypto_core_ristretto255_is_valid_point(point))
+
+
+def multiply_base(scalar: bytes) -> bytes:
+    """``scalar`` times the base point."""
+    return bytes(rbcl.crypto_scalarmult_ristretto255_base(scalar))
+
+
+def add(a: bytes, b: bytes) -> bytes:
+    """The sum of two valid points."""
+    return bytes(rbcl.crypto_core_ristretto255_add(a, b))
+
+
+def subtract(a: bytes, b: bytes) -> bytes:
+    """The difference of two valid points."""
+    return bytes(rbcl.crypto_core_ristretto255_sub(a, b))
+
+
+def invert(scalar: bytes) -> bytes:
+    """The scalar that undoes multiplication by a non-zero ``scalar``."""
+    return bytes(rbcl.crypto_core_ristretto255_scalar_invert(scalar))
