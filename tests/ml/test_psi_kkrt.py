@@ -10,7 +10,7 @@ from ml.crypto.ot_extension import WIDTH, WORDS, Sender, Tags
 from ml.errors import NoCommonIds, ProtocolViolation
 from ml.federation import GUEST, HOST, Channel, Party, run_in_process
 from ml.protocols import psi
-from ml.protocols.psi import bins, kkrt, matching, opening
+from ml.protocols.psi import __main__, bins, kkrt, matching, opening
 from ml.testing import heard
 
 BANK, SHOP, CLINIC = Party(GUEST, "bank"), Party(HOST, "shop"), Party(HOST, "clinic")
@@ -253,3 +253,16 @@ async def test_the_host_hears_of_the_salt_that_fits_only(monkeypatch: pytest.Mon
     assert len(tried) == 3
     assert len({hashes.tobytes() for hashes in tried}) == 3
     assert len(heard(transcript, SHOP, opening.Start)) == 1
+
+
+# --- compiling at installation ---
+
+
+def test_an_installation_compiles_and_checks_a_matching(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert __main__.main() == 0
+    assert "compiled" in capsys.readouterr().out
+    monkeypatch.setattr(kkrt.Own, "find", lambda self, tags, which, first, found: found.fill(0))
+    with pytest.raises(ProtocolViolation):
+        __main__.main()

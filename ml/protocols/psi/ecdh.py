@@ -58,10 +58,7 @@ class GuestBlinded(Message, sender=GUEST, to=HOST):
 
 
 class HostBlinded(Message, sender=HOST, to=GUEST):
-    """The host's ids as random-looking points in shuffled order.
-
-    With `GuestTags` the guest learns which of its own rows the host has.
-    """
+    """The host's ids as random-looking points in shuffled order.  Alone they tell nothing."""
 
     points: Points
 
@@ -84,14 +81,10 @@ async def guest(
     """What the guest learns with each host."""
     # One scalar and one order for all hosts: hosts who compare what they got see the same
     # points, so together they know no more than each of them alone.
-    scalar, order = ristretto255.new_scalar(), secret_order(len(ids))
-    for batch in batches(len(ids), BATCH):
-        points = await blind(scalar, session, [ids[row] for row in order[batch]])
-        await ch.send(GuestBlinded(as_array(points, ristretto255.POINT_BYTES)))
-        ch.progress(batch.stop, len(ids), "blinding own ids")
+    scalar, order = await send_blinded(ch, GuestBlinded, ids, session)
     views = []
     for host, size in sizes.items():
-        theirs = await _tags_of_peer(ch, host, size, scalar)
+        theirs = await tags_of_peer(ch, host, size, scalar)
         place = {tag: position for position, tag in enumerate(theirs)}
         ours = await _own_tags(ch, host, len(ids))
         found = np.empty(len(ids), np.int64)
@@ -103,11 +96,7 @@ async def guest(
 async def host(ch: Channel, ids: Sequence[str], size: int, session: bytes) -> Rows:
     """The secret order in which this host sent its ids."""
     peer = ch.peer(GUEST)
-    scalar, order = ristretto255.new_scalar(), secret_order(len(ids))
-    for batch in batches(len(ids), BATCH):
-        points = await blind(scalar, session, [ids[row] for row in order[batch]])
-        await ch.send(HostBlinded(as_array(points, ristretto255.POINT_BYTES)))
-        ch.progress(batch.stop, len(ids), "blinding own ids")
+    scalar, order = await send_blinded(ch, HostBlinded, ids, session)
     seen: set[bytes] = set()
     for batch in batches(size, BATCH):
         points = checked_points((await ch.receive(GuestBlinded)).points, batch, seen, peer)
@@ -116,7 +105,33 @@ async def host(ch: Channel, ids: Sequence[str], size: int, session: bytes) -> Ro
     return order
 
 
-async def _tags_of_peer(ch: Channel, peer: Party, size: int, scalar: bytes) -> list[bytes]:
+async def send_blinded(
+    ch: Channel,
+    kind: type[GuestBlinded] | type[HostBlinded],
+    ids: Sequence[str],
+    session: bytes,
+) -> tuple[bytes, Rows]:
+    """Send our ids blinded; the fresh scalar, and the secret order in which they went."""
+    scalar, order = ristretto255.new_scalar(), secret_order(len(ids))
+    for batch in batches(len(ids), BATCH):
+        points = await blind(scalar, session, [ids[row] for row in order[batch]])
+        await ch.send(kind(as_array(points, ristretto255.POINT_BYTES)))
+        ch.progress(batch.stop, len(ids), "blinding own ids")
+    return scalar, order
+
+
+async def tags_for_peer(ch: Channel, peer: Party, size: int, scalar: bytes) -> list[bytes]:
+    """Tags of the points of the guest, in the order in which they came."""
+    seen: set[bytes] = set()
+    found: list[bytes] = []
+    for batch in batches(size, BATCH):
+        points = checked_points((await ch.receive(GuestBlinded)).points, batch, seen, peer)
+        found += await tag(scalar, points)
+        ch.progress(batch.stop, size, f"tagging the ids of {peer}")
+    return found
+
+
+async def tags_of_peer(ch: Channel, peer: Party, size: int, scalar: bytes) -> list[bytes]:
     """Tags of the ids of ``peer``, in the order in which it sent them."""
     seen: set[bytes] = set()
     found: list[bytes] = []
