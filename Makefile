@@ -28,6 +28,8 @@ $(STAMPS)/runtime: $(STAMPS)/venv .requirements/runtime.lock pyproject.toml
 	@echo "Installing the pinned packages ..."
 	@$(BIN)/python -m pip install --quiet --requirement .requirements/runtime.lock
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@echo "Compiling the arithmetic of private products ..."
+	@$(BIN)/python -m ml.crypto.lattice
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/runtime .requirements/dev.lock

@@ -13,6 +13,7 @@ from ml.crypto.errors import (
     PackingOverflow,
     ProductBudgetExceeded,
 )
+from ml.crypto.lattice import __main__ as installation
 from ml.crypto.lattice import parameters, randomness, ring, sums
 from ml.crypto.lattice.agreement import Agreement, SecretKey, ids_digest
 from ml.crypto.lattice.holder import LatticeHolder
@@ -398,3 +399,8 @@ def test_a_key_is_small_by_construction():
     e = ring.add(key.public.reshape(1, -1), ring.Factor(key.k).times(a.reshape(1, -1)))
     assert set(np.unique(k).tolist()) == {-1, 0, 1}
     assert np.abs(ring.centred(ring.inverse_transform(e))).max() <= parameters.NOISE_HALF_BITS
+
+
+def test_an_installation_checks_one_product(capsys: pytest.CaptureFixture[str]):
+    assert installation.main() == 0
+    assert "exact" in capsys.readouterr().out

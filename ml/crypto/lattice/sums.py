@@ -24,7 +24,7 @@ from ml.crypto.lattice.ring import DEGREE, Q, Residues, minus, plus, reduced, re
 BLOCK = 128  # coefficients of polynomials that are added up at a time: slots of a column fit L1
 LANES = 16  # words of a row that lie side by side in the store of masks
 _ROWS_IN_CACHE = 32_768 // TILE  # words of rows that stay in the second cache, in tiles
-_WIDTHS = (16, 8, 4, 2, 1)
+WIDTHS = (16, 8, 4, 2, 1)  # of words that are added up side by side
 
 Bins = NDArray[np.uint8]  # (p, rows)
 Slots = NDArray[np.int64]
@@ -125,7 +125,7 @@ def add_words(words: Residues, bins: Bins, offsets: Slots, sums: Residues, colum
     """Add the words (rows, w) of each row to its slots in ``sums`` (slots, w)."""
     word = 0
     while word < words.shape[1]:
-        width = next(w for w in _WIDTHS if w <= words.shape[1] - word)
+        width = next(w for w in WIDTHS if w <= words.shape[1] - word)
         part = np.ascontiguousarray(words[:, word : word + width])
         _add_words(width)(part, bins, offsets, sums, word, columns.start, columns.stop)
         word += width
