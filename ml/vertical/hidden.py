@@ -22,6 +22,10 @@ The conversation::
     guest -> host   Invite         a nonce                                    (once)
     host  -> guest  Join           how many splits the host has, a nonce      (once)
     guest -> host   Agreed         all nonces, and what rows and parameters are meant
+    host  -> guest  Sealed         a sealed part of a draw                    (if keys are checked,
+    guest -> host   Candidates     commitments to keys                         per batch of trees)
+    host  -> guest  Choice         what was sealed
+    guest -> host   Opened         the seeds of all candidates but the one that was drawn
     guest -> host   NewKey         a public key                               (per batch of trees)
     host  -> guest  Blinded        a polynomial for every split               (per batch, in parts)
     guest -> host   Masked         g and h of all rows, masked                (per level, in parts)
@@ -39,7 +43,8 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.crypto.lattice import parameters, randomness
+from ml.crypto.errors import InvalidKey
+from ml.crypto.lattice import opening, parameters, randomness
 from ml.crypto.lattice.agreement import Agreement, ids_digest
 from ml.crypto.lattice.holder import LatticeHolder
 from ml.crypto.lattice.owner import BatchKey, BlindRows, LatticeOwner, MaskedRows
@@ -82,6 +87,33 @@ class Agreed(Message, sender=GUEST, to=HOST):
     digest: bytes
 
 
+class Sealed(Message, sender=HOST, to=GUEST):
+    """A digest of a random number of the host. The guest learns nothing."""
+
+    digest: bytes
+
+
+class Candidates(Message, sender=GUEST, to=HOST):
+    """Commitments to keys, and what the hosts sealed. The host learns nothing."""
+
+    commitments: tuple[bytes, ...]
+    sealed: tuple[bytes, ...]
+
+
+class Choice(Message, sender=HOST, to=GUEST):
+    """The host's random number: with those of the others it says which key is kept."""
+
+    choice: bytes
+
+
+class Opened(Message, sender=GUEST, to=HOST):
+    """The seeds of all keys but the one that is kept: the host sees that they are well formed, and
+    learns nothing else, since they are never used."""
+
+    choices: tuple[bytes, ...]
+    seeds: tuple[bytes, ...]
+
+
 class NewKey(Message, sender=GUEST, to=HOST):
     """The guest's public key for the next trees. The host learns nothing."""
 
@@ -122,7 +154,11 @@ class Sides(Message, sender=HOST, to=GUEST):
     left: Annotated[NDArray[np.uint8], Shape("nodes", "bytes")]  # numpy.packbits of all rows
 
 
-MESSAGES = (Invite, Join, Agreed, NewKey, Blinded, Masked, Sums, Picked, Sides)
+MESSAGES = (
+    *(Invite, Join, Agreed),
+    *(Sealed, Candidates, Choice, Opened),
+    *(NewKey, Blinded, Masked, Sums, Picked, Sides),
+)
 
 
 # --- what both sides know -----------------------------------------------------------------------
@@ -157,9 +193,14 @@ def fraction_bits(rows: int) -> int:
 
 
 async def guest(
-    ch: Channel, model: Ensemble, ids: Sequence[str], threads: Threads, after: Callable[[int], None]
+    ch: Channel,
+    model: Ensemble,
+    ids: Sequence[str],
+    key_checks: int,
+    threads: Threads,
+    after: Callable[[int], None],
 ) -> None:
-    """Grow all trees of ``model``; ``after`` hears of each.
+    """Grow all trees of ``model``; ``after`` hears of each.  Of ``key_checks`` keys one is used.
 
     Raises `LatticeNoise` for too many rows, `ConversationError` or `CryptoError` for what hosts do.
     """
@@ -175,7 +216,8 @@ async def guest(
     for k in range(growth.n_estimators):
         if owner.left < each:
             ch.progress(k, growth.n_estimators, "making keys for the next trees")
-            await _new_batch(ch, owner, offers, each, each * (growth.n_estimators - k))
+            size = owner.batch_size(each, each * (growth.n_estimators - k))
+            await _new_batch(ch, owner, offers, size, key_checks)
         ch.progress(k, growth.n_estimators, f"tree {k + 1}: growing")
         values = trees.targets(model.y, model.score, growth.fraction_bits)
         kept = np.ascontiguousarray(values[:, : fields(growth)])
@@ -184,10 +226,13 @@ async def guest(
 
 
 async def _new_batch(
-    ch: Channel, owner: LatticeOwner, offers: Mapping[Party, int], each: int, wanted: int
+    ch: Channel, owner: LatticeOwner, offers: Mapping[Party, int], size: int, key_checks: int
 ) -> None:
     """A key for the next trees: hosts blind their splits while we draw masks."""
-    await ch.send(NewKey(owner.begin_batch(owner.batch_size(each, wanted))))
+    candidate, seed = 0, randomness.fresh_seed()
+    if key_checks > 1:
+        candidate, seed = await _open(ch, owner, key_checks)
+    await ch.send(NewKey(owner.begin_batch(size, candidate, seed)))
     await owner.draw_masks()
     rows = owner.agreement.parameters.rows
     for party, splits in offers.items():
@@ -196,6 +241,19 @@ async def _new_batch(
         while start < splits:
             part = (await ch.receive(Blinded, party, within)).part
             start += await owner.learn(party, start, splits, part)
+
+
+async def _open(ch: Channel, owner: LatticeOwner, key_checks: int) -> tuple[int, bytes]:
+    """Show all candidates for the next key but one; its number and seed."""
+    sealed = tuple(said.digest for said in (await ch.receive_all(Sealed)).values())
+    seeds = [randomness.fresh_seed() for _ in range(key_checks)]
+    batch = owner.batch + 1
+    await ch.send(Candidates(opening.commit(owner.agreement, batch, seeds), sealed))
+    choices = tuple(said.choice for said in (await ch.receive_all(Choice)).values())
+    opening.check_draw(choices, sealed)
+    kept = opening.drawn(choices, key_checks)
+    await ch.send(Opened(choices, (*seeds[:kept], *seeds[kept + 1 :])))
+    return kept, seeds[kept]
 
 
 async def _grow(
@@ -269,6 +327,7 @@ async def host(
     growth: Growth,
     own: Columns,
     ids: Sequence[str],
+    key_checks: int,
     budget: Budget,
     threads: Threads,
 ) -> list[Threshold]:
@@ -296,7 +355,7 @@ async def host(
     for k in range(growth.n_estimators):
         ch.progress(k, growth.n_estimators, f"tree {k + 1}")
         if holder.left < each:
-            await _answer_key(ch, holder, each)
+            await _answer_key(ch, holder, each, key_checks)
         for depth in range(1, growth.max_depth + 1):
             holder.begin(asked(depth))
             while not holder.complete:
@@ -309,15 +368,41 @@ async def host(
     return chosen
 
 
-async def _answer_key(ch: Channel, holder: LatticeHolder, each: int) -> None:
+async def _answer_key(ch: Channel, holder: LatticeHolder, each: int, key_checks: int) -> None:
     """Begin a batch, our splits in a new order."""
+    batch, kept, commitment = holder.batch + 1, 0, b""
+    if key_checks > 1:
+        kept, commitment = await _watch_opening(ch, holder.agreement, batch, key_checks)
     key = (await ch.receive(NewKey)).key
     if key.vectors < each:
         raise ProtocolViolation(f"a key for {key.vectors} vectors; a tree takes {each}")
+    if (key.batch, key.candidate) != (batch, kept):
+        raise ProtocolViolation("a key came that is not the next one, or not the one that was kept")
+    if commitment and opening.committed_packed(key.public) != commitment:
+        raise InvalidKey("the key that was kept is not the one that was committed to")
     order = list(range(len(holder.order)))
     secrets.SystemRandom().shuffle(order)
     async for part in holder.begin_batch(key, np.array(order, np.int64)):
         await ch.send(Blinded(part))
+
+
+async def _watch_opening(
+    ch: Channel, agreement: Agreement, batch: int, key_checks: int
+) -> tuple[int, bytes]:
+    """See all candidates opened but one; its number and the commitment to it."""
+    ours = randomness.fresh_seed()
+    await ch.send(Sealed(opening.seal(ours)))
+    candidates = await ch.receive(Candidates)
+    others = len(ch.peers(HOST))
+    told = len(candidates.commitments), len(candidates.sealed)
+    if told != (key_checks, others + 1) or opening.seal(ours) not in candidates.sealed:
+        raise ProtocolViolation("other numbers of keys or of choices than were agreed")
+    await ch.send(Choice(ours))
+    opened = await ch.receive(Opened)
+    opening.check_draw(opened.choices, candidates.sealed)
+    kept = opening.drawn(opened.choices, key_checks)
+    opening.check_opened(agreement, batch, candidates.commitments, kept, opened.seeds)
+    return kept, candidates.commitments[kept]
 
 
 def _choose(picked: Picked, order: Rows, depth: int) -> list[int]:

@@ -103,6 +103,9 @@ class Params(BaseModel):
     min_bin_rows: int = Field(20, ge=1, description="least number of rows in a bin")
     scheme: SchemeName = "paillier"
     key_bits: Literal[2048, 3072, 4096] = 2048
+    key_checks: Literal[1, 32, 64, 128] = Field(
+        1, description="with lattice: keys to choose one from, the others opened"
+    )
 
     @field_validator("scheme", mode="before")
     @classmethod
@@ -243,7 +246,7 @@ async def guest(
 
     if params.scheme == "lattice":
         with Threads(workers) as threads:
-            await hidden.guest(ch, model, table.ids, threads, after)
+            await hidden.guest(ch, model, table.ids, params.key_checks, threads, after)
         return model.model(table.schema.features)
     with Workers(workers) as pool:
         ch.progress(0, params.n_estimators, "making a key")
@@ -335,7 +338,9 @@ async def host(
     if params.scheme == "lattice":
         growth = params.growth(len(table))
         with Threads(workers) as threads:
-            chosen = await hidden.host(ch, growth, own, table.ids, charge, threads)
+            chosen = await hidden.host(
+                ch, growth, own, table.ids, params.key_checks, charge, threads
+            )
     else:
         with Workers(workers) as pool:
             chosen = await _help(ch, params, own, charge, pool)

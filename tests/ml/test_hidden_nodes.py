@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.crypto.errors import LatticeNoise, MaskReuse, ProductBudgetExceeded
-from ml.crypto.lattice import ring, sums
+from ml.crypto.errors import InvalidKey, LatticeNoise, MaskReuse, ProductBudgetExceeded
+from ml.crypto.lattice import opening, ring, sums
 from ml.crypto.products import CountedBudget
 from ml.errors import ProtocolViolation
 from ml.federation import GUEST, HOST, Channel, Message, Party, run_in_process
@@ -56,7 +56,8 @@ async def train(tables: dict[Party, Table], params: Params = SMALL, fit: Any = F
 
 async def test_the_conversation_keeps_the_promises_of_every_algorithm():
     quick = replace(ALGORITHM, fit=FIT, messages=MESSAGES)
-    case = Case(SMALL, make_tables(BANK, SHOP), centralised, tolerance=1e-9)
+    checked = SMALL.model_copy(update={"key_checks": 32})
+    case = Case(checked, make_tables(BANK, SHOP), centralised, tolerance=1e-9)
     await check_algorithm(quick, case, PAGE.read_text())
 
 
@@ -206,9 +207,11 @@ def changed(role: Any, change: Any) -> dict[Any, Any]:
     return FIT | {role: program}
 
 
-async def refused(role: Any, change: Any, error: type[Exception], text: str) -> None:
+async def refused(
+    role: Any, change: Any, error: type[Exception], text: str, params: Params = SMALL
+) -> None:
     with pytest.raises(error, match=text):
-        await train(make_tables(BANK, SHOP), SMALL, changed(role, change))
+        await train(make_tables(BANK, SHOP), params, changed(role, change))
 
 
 async def test_a_host_whose_rows_contradict_its_sums_is_found():
@@ -281,3 +284,68 @@ async def test_a_host_refuses_a_key_for_less_than_a_tree():
         return message
 
     await refused(GUEST, short, ProtocolViolation, "a key for 3 vectors; a tree takes 8")
+
+
+# --- keys that are opened ---
+
+CHECKED = SMALL.model_copy(update={"key_checks": 32})
+
+
+async def test_two_hosts_draw_together_which_key_is_kept():
+    tables = make_tables(BANK, SHOP, CLINIC)
+    trained = await train(tables, CHECKED)
+    [key] = heard(trained.transcript, SHOP, hidden.NewKey)
+    [opened] = heard(trained.transcript, CLINIC, hidden.Opened)
+    assert key.key.candidate == opening.drawn(opened.choices, 32)
+    assert len(opened.seeds) == 31
+    scores = (await predict(trained.outputs, tables, CHECKED)).outputs[BANK]
+    assert scores == pytest.approx(centralised(CHECKED, tables), abs=1e-12)
+
+
+async def test_keys_of_no_seed_are_found_when_they_are_opened():
+    """All candidates are something else; the one that is kept is not looked at."""
+
+    def malformed(message: Message) -> Message:
+        if isinstance(message, hidden.Candidates):
+            return replace(message, commitments=tuple(c[::-1] for c in message.commitments))
+        return message
+
+    text = "not the one of the seed"
+    await refused(GUEST, malformed, InvalidKey, text, CHECKED)
+
+
+async def test_the_key_that_is_used_is_the_one_that_was_committed_to():
+    def another(message: Message) -> Message:
+        if isinstance(message, hidden.NewKey):
+            return hidden.NewKey(replace(message.key, public=message.key.public[::-1].copy()))
+        return message
+
+    await refused(GUEST, another, InvalidKey, "not the one that was committed to", CHECKED)
+
+
+async def test_the_guest_cannot_keep_another_candidate_than_was_drawn():
+    def other(message: Message) -> Message:
+        if isinstance(message, hidden.NewKey):
+            candidate = (message.key.candidate + 1) % 32
+            return hidden.NewKey(replace(message.key, candidate=candidate))
+        return message
+
+    await refused(GUEST, other, ProtocolViolation, "not the one that was kept", CHECKED)
+
+
+async def test_the_draw_cannot_be_changed_after_it_was_sealed():
+    def later(message: Message) -> Message:
+        if isinstance(message, hidden.Choice):
+            return hidden.Choice(bytes(32))
+        return message
+
+    await refused(HOST, later, InvalidKey, "not the one that was sealed", CHECKED)
+
+
+async def test_a_guest_does_not_check_fewer_keys_than_agreed():
+    def fewer(message: Message) -> Message:
+        if isinstance(message, hidden.Candidates):
+            return replace(message, commitments=message.commitments[:2])
+        return message
+
+    await refused(GUEST, fewer, ProtocolViolation, "other numbers of keys", CHECKED)

@@ -2,6 +2,7 @@
 
 Read in this order: `parameters` (which sets are safe, how much noise fits), `ring` (polynomials
 modulo x^n + 1 and q), `randomness` (seeds, uniform residues, noise), `sums` (adding up residues by
-bins), `agreement` (what both sides fix first), `owner` and `holder` (the two parties).
+bins), `agreement` (what both sides fix first), `opening` (how a key is shown to be well formed),
+`owner` and `holder` (the two parties).
 docs/protocols/private_products.md has the definition and the argument.
 """

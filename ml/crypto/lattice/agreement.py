@@ -59,9 +59,9 @@ class Agreement:
         """Expands to the polynomial of every row."""
         return randomness.derive(self.digest, "matrix")
 
-    def public_polynomial(self, batch: int) -> Residues:
-        """The uniform half of the public key of a batch, (n,); both sides expand it."""
-        return randomness.polynomial(randomness.derive(self.digest, "public key", batch))
+    def public_polynomial(self, batch: int, candidate: int = 0) -> Residues:
+        """The uniform half of a public key of a batch, (n,); both sides expand it."""
+        return randomness.polynomial(randomness.derive(self.digest, "public key", batch, candidate))
 
 
 @dataclass(frozen=True, eq=False)

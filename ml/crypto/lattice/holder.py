@@ -54,6 +54,11 @@ class LatticeHolder:
         self._sums = np.empty((0, 0), np.uint64)
         self._answered: Answer | None = None
 
+    @property
+    def batch(self) -> int:
+        """The batch at hand; -1 before the first."""
+        return self._batch
+
     async def set_up(self) -> None:
         """Add up the polynomials of the rows left of every split: once for all batches."""
         matrix, key = self._matrix, self.agreement.matrix_key
@@ -89,13 +94,13 @@ class LatticeHolder:
         if key.batch <= self._batch:
             raise MaskReuse(f"batch {key.batch} begins after batch {self._batch}")
         public = sums.unpack(key.public, (DEGREE,))
-        if public is None or not 0 < key.vectors <= DEGREE:
+        if public is None or not 0 < key.vectors <= DEGREE or key.candidate < 0:
             raise InvalidCiphertext("not the public key of a batch")
         self._batch, self._vectors, self._next, self._seen = key.batch, key.vectors, 0, {}
         self._words, self._taken, self._answered = 0, self._matrix.rows, None
         self.order = order
         self._ours = np.empty((len(order), key.vectors), np.uint64)
-        a = ring.Factor(self.agreement.public_polynomial(key.batch))
+        a = ring.Factor(self.agreement.public_polynomial(key.batch, key.candidate))
         b, width = ring.Factor(public), self.agreement.parameters.flood_width
         for start in range(0, len(order), _SPLITS_PER_MESSAGE):
             message = order[start : start + _SPLITS_PER_MESSAGE]

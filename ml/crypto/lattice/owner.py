@@ -33,6 +33,7 @@ class BatchKey:
     """The public half of the key of a batch; the other one is expanded from the agreement."""
 
     batch: int
+    candidate: int  # which of those that were committed to (`opening`); 0 if it is the only one
     vectors: int  # how many will be asked at most
     public: Annotated[NDArray[np.uint64], Shape("words")]  # transformed, packed
 
@@ -84,17 +85,23 @@ class LatticeOwner:
         most = min(DEGREE, self._capacity, max(wanted, unit))
         return max(most // unit, 1) * unit
 
-    def begin_batch(self, vectors: int) -> BatchKey:
-        """A fresh key for this many vectors; drops the batch before.  `draw_masks` follows."""
+    def begin_batch(self, vectors: int, candidate: int = 0, seed: bytes | None = None) -> BatchKey:
+        """A fresh key for this many vectors; drops the batch before.  `draw_masks` follows.
+
+        ``seed`` is that of the candidate that was kept, drawn for this batch and nothing else.
+        """
         if not 0 < vectors <= DEGREE:
             raise ValueError(f"{vectors} vectors; one key masks 1 to {DEGREE}")
         self.batch += 1
         self._known, self._sent, self._next, self.vectors = {}, [], 0, 0
         self._masks = np.empty((0, 0, 0), np.uint64)
-        secret = SecretKey.of(randomness.fresh_seed(), self.agreement.public_polynomial(self.batch))
+        secret = SecretKey.of(
+            randomness.fresh_seed() if seed is None else seed,
+            self.agreement.public_polynomial(self.batch, candidate),
+        )
         self._key = ring.Factor(secret.k)
         self._size = vectors
-        return BatchKey(self.batch, vectors, sums.pack(secret.public))
+        return BatchKey(self.batch, candidate, vectors, sums.pack(secret.public))
 
     async def draw_masks(self) -> None:
         """The masks of the batch: the owner's work, while holders do theirs."""
