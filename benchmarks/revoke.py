@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.02
 BEGIN_SECONDS = 900.0  # given up after: rows are matched and encrypted first
-PARAMS = {"n_estimators": 1000, "max_depth": 3, "learning_rate": 0.1}  # longer than any vote
+# Longer than any vote, which trees over lattice products are not.
+PARAMS = {"n_estimators": 1000, "max_depth": 3, "learning_rate": 0.1, "scheme": "paillier"}
 ROUND = "vertical.secureboost.Histograms"  # said once a level
 KINDS = ("grant", "member", "key")
 

@@ -21,7 +21,8 @@ from node.errors import NodeError
 
 pytestmark = pytest.mark.system
 
-LONG = {"n_estimators": 60, "max_depth": 3, "learning_rate": 0.1}  # long enough to be interrupted
+# Long enough to be interrupted, which trees over lattice products are not.
+LONG = {"n_estimators": 60, "max_depth": 3, "learning_rate": 0.1, "scheme": "paillier"}
 
 
 def processes(home: Path, *words: str) -> list[int]:
