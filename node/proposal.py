@@ -23,6 +23,7 @@ from node.specification import (
     Id,
     Input,
     Kind,
+    Matching,
     PartyPlan,
     Psi,
     RoleName,
@@ -78,6 +79,7 @@ class JobRequest(_Request):
     label: str | None = None
     holdout: str | None = Field(default="0.2", pattern=r"^0(\.[0-9]{1,6})?$")
     minimum_rows: int | None = Field(default=None, ge=1)
+    matching: Matching = "auto"
     deadline_seconds: int = Field(default=3600, ge=60, le=2_592_000)
     model: Id | None = None
 
@@ -128,7 +130,7 @@ def specify(site: Site, network: Network, request: JobRequest) -> Specification:
             ),
             label=label,
             holdout=_holdout(request),
-            psi=Psi(minimum_intersection=request.minimum_rows or least),
+            psi=Psi(minimum_intersection=request.minimum_rows or least, protocol=request.matching),
             deadline=network.client.head().timestamp + request.deadline_seconds,
             timeouts=Timeouts(
                 step=int(site.settings.step_timeout_seconds),

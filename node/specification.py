@@ -12,7 +12,15 @@ from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from node.errors import Invalid, TooLarge
@@ -27,6 +35,7 @@ Id = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,30}$")]
 RoleName = Literal["guest", "host", "arbiter"]
 Kind = Literal["train", "predict"]
+Matching = Literal["auto", "ecdh", "kkrt"]  # how rows are matched; auto goes by their number
 
 
 class _Part(BaseModel):
@@ -62,6 +71,13 @@ class Psi(_Part):
     """Terms of the row matching."""
 
     minimum_intersection: int = Field(default=50, ge=1)
+    protocol: Matching = "auto"
+
+    @model_serializer(mode="wrap")
+    def _plain(self, default: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Agreements that name no protocol keep the digest under which they were approved.
+        fields: dict[str, Any] = default(self)
+        return {k: v for k, v in fields.items() if (k, v) != ("protocol", "auto")}
 
 
 class Timeouts(_Part):

@@ -143,7 +143,8 @@ async def align(step: Step) -> Output:
     least = step.site.settings.privacy_min_rows
     require_rows(len(table), least, "the dataset")
     agreed = step.specification.psi.minimum_intersection
-    params = psi.Params(minimumIntersection=max(agreed, least))
+    protocol = step.specification.psi.protocol
+    params = psi.Params(minimumIntersection=max(agreed, least), protocol=protocol)
     program = {GUEST: psi.guest, HOST: psi.host}[step.me.role]
     rows = await program(step.channel, params, table)
     return Output({"rows.npy": _array_bytes(rows)})

@@ -64,6 +64,17 @@ def test_parameters_of_any_kind_survive(rate: float, count: int, text: str) -> N
     assert parse(body).to_bytes() == body
 
 
+def test_a_protocol_of_matching_is_part_of_the_agreement_where_it_is_named() -> None:
+    named = {"minimumIntersection": 50, "protocol": "kkrt"}
+    body = rfc8785.dumps(document(psi=named))
+    assert parse(body).psi.protocol == "kkrt"
+    assert parse(body).to_bytes() == body
+    assert parse(rfc8785.dumps(document())).psi.protocol == "auto"
+    for other in ("auto", "rsa"):  # what is left to the parties is not written
+        with pytest.raises(NodeError):
+            parse(rfc8785.dumps(document(psi=named | {"protocol": other})))
+
+
 def test_the_stored_document_has_the_digest_that_was_sent() -> None:
     body = rfc8785.dumps(document(params={"whole": 1.0, "half": 0.5}))
     stored = json.loads(json.dumps(parse(body).to_document()))

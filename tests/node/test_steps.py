@@ -133,6 +133,24 @@ def test_both_parties_align_the_same_ids(world: Consortium, finished: Finished) 
     assert set(aligned["bank"]) == set(ids["bank"]) & set(ids["shop"])
 
 
+async def test_rows_are_matched_by_the_protocol_that_the_agreement_names(
+    world: Consortium, finished: Finished
+) -> None:
+    agreed = stored_specification(world.bank, finished.job)
+    assert agreed is not None
+    named = agreed.psi.model_copy(update={"protocol": "kkrt"})
+    ends = conversation(world, finished.job, "psi", agreed.model_copy(update={"psi": named}))
+    outputs = await asyncio.gather(*(PROGRAMS["psi"](ends[site]) for site in NAMES))
+    for site, output in zip(NAMES, outputs, strict=True):
+        before = rows(finished.outputs["psi"][site])
+        assert sorted(rows(output)) == sorted(before)
+    transport = ends["bank"].channel.transport
+    assert isinstance(transport, InMemoryTransport)
+    kinds = {said.address.kind for said in transport.transcript}
+    assert "protocols.psi.kkrt.HostTags" in kinds
+    assert "protocols.psi.ecdh.GuestTags" not in kinds
+
+
 def test_a_trained_part_is_kept_under_its_salted_digest(
     world: Consortium, finished: Finished
 ) -> None:
