@@ -266,3 +266,25 @@ def test_an_installation_compiles_and_checks_a_matching(
     monkeypatch.setattr(kkrt.Own, "find", lambda self, tags, which, first, found: found.fill(0))
     with pytest.raises(ProtocolViolation):
         __main__.main()
+
+
+# --- order ---
+
+
+async def test_the_order_of_tags_tells_nothing_of_the_hosts_file():
+    """The host's rows come out in a fresh order, which no run repeats."""
+    orders = []
+    for _ in range(2):
+        outputs, transcript = await intersect({BANK: OF_BANK, SHOP: OF_SHOP})
+        places = np.concatenate([m.positions for m in heard(transcript, SHOP, matching.Matched)])
+        assert (np.diff(places) > 0).all()  # the common order is the host's secret one
+        orders.append(outputs[SHOP].tolist())
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert orders[0] != orders[1]
+    assert orders[0] != sorted(orders[0])
+
+
+def test_a_secret_order_is_one_of_all_rows():
+    first, second = matching.secret_order(1000), matching.secret_order(1000)
+    assert sorted(first) == sorted(second) == list(range(1000))
+    assert first.tolist() != second.tolist()
