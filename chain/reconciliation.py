@@ -267,7 +267,7 @@ def reconcile(
     """
     book = _Book(job)
     for number, log in enumerate(logs):
-        book.read(number, log)
+        book.read(number, log, keys)
     book.hold_sent(keys)
     book.hold_received(is_whole)
     if is_whole:
@@ -287,7 +287,7 @@ class _Book:
     differences: list[Difference] = field(default_factory=list)
     open: int = 0
 
-    def read(self, number: int, log: Mapping[str, Any]) -> None:
+    def read(self, number: int, log: Mapping[str, Any], keys: Keys) -> None:
         for position, part in enumerate(log["entries"]):
             kind = part["entry"].get("type")
             if kind not in (SENT, RECEIVED):
@@ -302,15 +302,16 @@ class _Book:
             first = known.setdefault(entered.line.address, entered)
             if (unlike := _unlike(entered, first.line)) is not None:
                 self._differs(log["site"], "different", entered.line, unlike)
+            elif kind == SENT and entered.receipt != first.receipt:
+                # The first is looked at with the other end; what repeats it says no less.
+                self._require_receipt(entered, keys)
 
     def hold_sent(self, keys: Keys) -> None:
         for address, entered in self.sent.items():
             line, other = entered.line, self.received.get(address)
-            if not is_receipt(line, entered.receipt, keys):
-                at = f"{entered.where}.disclosed.receipt"
-                failure = VerificationFailed(at, "no receipt that holds", "one by who received it")
-                self._differs(line.sender, "unacknowledged", line, failure)
-            elif other is None:
+            if not self._require_receipt(entered, keys):
+                continue
+            if other is None:
                 failure = VerificationFailed(
                     entered.where, "no entry that it was received", "one, as it signed for it"
                 )
@@ -319,6 +320,15 @@ class _Book:
                 self._differs(line.receiver, "different", other.line, unlike)
             else:
                 self.agreed[address] = line
+
+    def _require_receipt(self, entered: _Entered, keys: Keys) -> bool:
+        line = entered.line
+        if is_receipt(line, entered.receipt, keys):
+            return True
+        at = f"{entered.where}.disclosed.receipt"
+        failure = VerificationFailed(at, "no receipt that holds", "one by who received it")
+        self._differs(line.sender, "unacknowledged", line, failure)
+        return False
 
     def hold_received(self, is_whole: bool) -> None:
         for address, entered in self.received.items():
@@ -521,5 +531,9 @@ def section(
     found = reconcile(job, logs, declared, keys, attempt=attempt)
     if not found.agrees:
         raise found.differences[0].failure()
-    named = [{"site": site, "id": id, "publicKey": keys[site, id]} for site, id in keys_named(logs)]
+    named = [
+        {"site": site, "id": id, "publicKey": keys[site, id]}
+        for site, id in keys_named(logs)
+        if (site, id) in keys
+    ]
     return {**found.to_json(), "keys": named}

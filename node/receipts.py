@@ -20,6 +20,7 @@ from node.signatures import verify_bytes
 
 TYPE = "receipt"
 FIELDS = {"type", "address", "digest", "size", "receiver", "receivedAt", "keyId", "signature"}
+MAX_TIME = 40  # characters
 
 
 def make_receipt(
@@ -50,6 +51,8 @@ def verify_receipt(
     texts = [receipt[name] for name in ("receivedAt", "keyId", "signature")]
     if not all(isinstance(text, str) for text in texts):
         raise _invalid(address, "its fields are not those of a receipt")
+    if not _is_time(receipt["receivedAt"]):
+        raise _invalid(address, "its receivedAt is no time")
     try:
         key = directory.sender_key(receipt["keyId"])
     except NodeError as error:
@@ -59,8 +62,27 @@ def verify_receipt(
     if key.site != address.receiver:
         raise _invalid(address, f"it is signed by a key of site {key.site}")
     unsigned = {name: value for name, value in receipt.items() if name != "signature"}
-    if not verify_bytes(key.public_key, receipt["signature"], canonical.dumps(unsigned)):
+    try:
+        content = canonical.dumps(unsigned)
+    except canonical.NotCanonical as error:
+        raise _invalid(address, "it has no canonical form") from error
+    if not verify_bytes(key.public_key, receipt["signature"], content):
         raise _invalid(address, "its signature does not match")
+
+
+def _is_time(text: str) -> bool:
+    """Of the form that certificates have: what the sender enters has to be read by everybody."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from chain.certificate import Time
+
+    if len(text) > MAX_TIME:
+        return False
+    try:
+        TypeAdapter(Time).validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def _invalid(address: WireAddress, detail: str) -> Failed:

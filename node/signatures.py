@@ -159,6 +159,8 @@ def verify_bytes(public_key: bytes, signature: str, content: bytes) -> bool:
     """Whether ``signature`` (base64) is the Ed25519 signature of ``content`` by ``public_key``."""
     try:
         raw = base64.b64decode(signature, validate=True)
+        if base64.b64encode(raw).decode("ascii") != signature:
+            return False  # the last character has spare bits: one spelling, as verifiers take it
         Ed25519PublicKey.from_public_bytes(public_key).verify(raw, content)
     except (BadSignature, ValueError, binascii.Error):
         return False

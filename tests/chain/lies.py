@@ -159,6 +159,17 @@ def _retold(log: int = 0, position: int = 0, **changes: Any) -> Change:
     return _regrown(change, log)
 
 
+def _repeated(log: int = 0, position: int = 0, **changes: Any) -> Change:
+    """A site enters a message again, and tells something else of it."""
+
+    def change(body: dict[str, Any]) -> None:
+        entries = body["logs"][log]["entries"]
+        entries.append(copy.deepcopy(entries[position]))
+        _retold(log, len(entries) - 1, **changes)(body)
+
+    return change
+
+
 def _disclosing(name: str, disclosed: Any) -> Change:
     """The first entry of the first log shows something else than it committed to."""
     return lambda body: _entry(body)["disclosed"].update({name: disclosed})
@@ -477,6 +488,17 @@ LIES: list[tuple[str, Change, str, str]] = [
         _retold(receipt=VALUE["logs"][0]["entries"][3]["disclosed"]["receipt"][1]),
         "reconciliation",
         "$.logs[0].entries[0].disclosed.receipt",
+    ),
+    (
+        "a receipt of a message sent again by a key that nobody has",
+        _repeated(
+            receipt={
+                **VALUE["logs"][0]["entries"][0]["disclosed"]["receipt"][1],
+                "keyId": OTHER,
+            }
+        ),
+        "reconciliation",
+        f"$.logs[0].entries[{len(VALUE['logs'][0]['entries'])}].disclosed.receipt",
     ),
     (
         "no receipt",

@@ -7,6 +7,7 @@ import pytest
 
 from chain import canonical, merkle
 from chain.entries import commit, disclose
+from chain.errors import VerificationFailed
 from chain.reconciliation import (
     RECEIVED,
     SENT,
@@ -14,6 +15,7 @@ from chain.reconciliation import (
     Reconciliation,
     declared_in,
     reconcile,
+    section,
 )
 from tests.chain.lies import OTHER, VALUE
 
@@ -143,6 +145,17 @@ def test_a_receipt_by_another_site_is_none() -> None:
     retell(shown[0]["entries"][0], receipt=receipt)
     found = only(held(shown))
     assert (found.site, found.what) == (SITES[0], "unacknowledged")
+
+
+def test_a_message_sent_again_with_a_receipt_that_nobody_signed_is_found() -> None:
+    shown = logs()
+    again = copy.deepcopy(shown[0]["entries"][0])
+    retell(again, receipt=dict(told(again, "receipt")) | {"keyId": OTHER})
+    shown[0]["entries"].append(again)
+    found = only(held(shown))
+    assert (found.site, found.what) == (SITES[0], "unacknowledged")
+    with pytest.raises(VerificationFailed, match="no receipt that holds"):
+        section(VALUE["job"]["id"], shown, declared_in(VALUE), KEYS, 1)
 
 
 def test_a_job_that_was_broken_off_may_end_before_its_receipts_arrive() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import http.client
 import json
@@ -640,6 +641,37 @@ def test_a_receipt_that_does_not_hold_is_an_error(
     with pytest.raises(Failed) as invalid:
         verify_receipt(receipt | change, wire, digest, 5, pair.book)
     assert invalid.value.code == "ReceiptInvalid"
+
+
+def test_a_receipt_whose_signature_is_spelled_in_another_way_is_an_error(
+    pair: Pair, job: str
+) -> None:
+    wire, digest = address(pair, job), digest_of(b"hello")
+    receipt = make_receipt(pair.host.identity, pair.host.key_id(), wire, digest, 5)
+    spelled = receipt["signature"]
+    assert spelled.endswith("==")
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = spelled[:-3] + letters[letters.index(spelled[-3]) + 1] + "=="
+    assert base64.b64decode(other) == base64.b64decode(spelled)
+    with pytest.raises(Failed) as invalid:
+        verify_receipt(receipt | {"signature": other}, wire, digest, 5, pair.book)
+    assert invalid.value.code == "ReceiptInvalid"
+
+
+@pytest.mark.parametrize(
+    "when", ["yesterday", "", "2020-01-01T00:00:00Z" + "0" * 40, "2020-01-01 00:00:00Z"]
+)
+def test_a_receipt_of_no_time_is_an_error_though_it_is_signed(
+    pair: Pair, job: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, digest = address(pair, job), digest_of(b"hello")
+    monkeypatch.setattr("node.receipts.now", lambda: when)
+    receipt = make_receipt(pair.host.identity, pair.host.key_id(), wire, digest, 5)
+    for found in (receipt, receipt | {"receivedAt": "\ud800"}):
+        with pytest.raises(Failed) as invalid:
+            verify_receipt(found, wire, digest, 5, pair.book)
+        assert invalid.value.code == "ReceiptInvalid"
+        assert "receivedAt" in invalid.value.detail
 
 
 def test_a_receipt_signed_by_somebody_else_is_an_error(pair: Pair, job: str) -> None:

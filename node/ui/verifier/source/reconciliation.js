@@ -40,7 +40,7 @@ export async function reconciliationSection(certificate) {
       const kind = part.entry.type;
       if (kind !== SENT && kind !== RECEIVED) continue;
       const where = `$.logs[${number}].entries[${position}]`;
-      enter(ends[kind], await entered(part, kind, log.site, job.id, where));
+      await enter(ends[kind], await entered(part, kind, log.site, job.id, where), kind, keys);
     }
   }
   const [sent, received] = [ends[SENT], ends[RECEIVED]];
@@ -81,10 +81,20 @@ async function entered(part, kind, site, job, where) {
 }
 
 /** One that repeats another, as a message sent again does, counts once. */
-function enter(known, found) {
+async function enter(known, found, kind, keys) {
   const address = JSON.stringify(addressOf(found.line));
   if (!known.has(address)) known.set(address, found);
-  requireAlike(found, known.get(address).line);
+  const first = known.get(address);
+  requireAlike(found, first.line);
+  const isOther = JSON.stringify(found.receipt) !== JSON.stringify(first.receipt);
+  if (kind === SENT && isOther && !(await isReceipt(found.line, found.receipt, keys))) {
+    throw noReceipt(found);
+  }
+}
+
+function noReceipt({ line, where }) {
+  const found = say("line.no.receipt", { site: line.sender });
+  return new Failure(`${where}.disclosed.receipt`, found, say("line.receipt"));
 }
 
 async function holdSent(sent, received, keys) {
@@ -93,10 +103,7 @@ async function holdSent(sent, received, keys) {
     const some = all.slice(start, start + AT_ONCE);
     const signed = await Promise.all(some.map(([, { line, receipt }]) => isReceipt(line, receipt, keys)));
     for (const [number, [address, { line, where }]] of some.entries()) {
-      if (!signed[number]) {
-        const found = say("line.no.receipt", { site: line.sender });
-        throw new Failure(`${where}.disclosed.receipt`, found, say("line.receipt"));
-      }
+      if (!signed[number]) throw noReceipt({ line, where });
       if (!received.has(address)) {
         const found = say("line.not.received", { site: line.receiver });
         throw new Failure(where, found, say("line.both"));
