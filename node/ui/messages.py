@@ -1141,8 +1141,8 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "丢失了曾存有的含 {count} 个条目的头",
     ),
     "badge.chain.marked": (
-        "marks this site: it did not prove its head of {count} entries in time",
-        "已标记本站点：未按时证明其含 {count} 个条目的头",
+        "marks this site for its head of {count} entries: see Anchors",
+        "因含 {count} 个条目的头标记了本站点：见锚定页",
     ),
     "badge.chain.unwitnessed": (
         "counts only {count} members behind the newest head",

@@ -8,12 +8,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
+from chain.errors import ChainUnavailable
+from chain.network import Network
+from node import heads
 from node.api.app import create_app
 from node.api.views.badge import Badge
 from node.api.views.names import Names
 from node.errors import Conflict
-from node.store import Anchor, AuditEntry, Cosignature, PublishedHead
+from node.site import Site
+from node.store import Anchor, AuditEntry, Base, Cosignature, PublishedHead, SiteMark
+from tests.node import consortium
+from tests.node.consortium import ChainSite, Consortium
 from tests.node.face import visitor
+from tests.node.test_anchoring import cosign
+from tests.node.test_anchoring import fill as fill_for_anchor
 from tests.node.test_witness import fill, go_round, rewrite, show
 from tests.node.two_sites import Pair, running_pair
 
@@ -24,10 +32,45 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
+    """Two sites over real contracts, in the order of the file: no head is on the chain at first."""
+    chain, deployment = consortium.found()
+    made = consortium.assemble(chain, deployment, tmp_path_factory.mktemp("sites"))
+    yield made
+    made.close()
+
+
 def badge(pair: Pair) -> Badge:
-    """Of the host, which no chain stands behind; it looks anew each time."""
+    """Of the host, which no chain stands behind."""
+    return badge_of(pair.host)
+
+
+def badge_of(site: Site) -> Badge:
+    """It looks anew each time."""
     times = iter(range(0, 10**6, 100))
-    return Badge(pair.host, Names(pair.host.network), lambda: float(next(times)))
+    return Badge(site, Names(site.network), lambda: float(next(times)))
+
+
+def anchor(world: Consortium) -> int:
+    """The shop's log with a head on the chain that the bank stands behind; its size."""
+    fill_for_anchor(world.shop)
+    heads.publish(world.shop, at_once=True)
+    cosign(world)
+    world.settle(4)
+    return world.network.anchors.head(world.shop.id).size
+
+
+def forget(site: ChainSite, table: type[Base]) -> None:
+    with site.store.begin() as session:
+        session.execute(delete(table))
+
+
+def mark(site: ChainSite) -> None:
+    """What the node keeps of a fork that was proven before the contract."""
+    with site.store.begin() as session:
+        values = {"key": "0x" + "0a" * 20, "kind": "TWO_CHECKPOINTS", "size": 77, "block": 1}
+        session.add(SiteMark(site=site.id, **values))
 
 
 async def test_a_head_that_others_cosigned_agrees_with_them(pair: Pair) -> None:
@@ -81,6 +124,70 @@ async def test_a_chain_that_cannot_be_asked_is_unknown_and_never_well(pair: Pair
         pair.host.network()
     found = badge(pair).look()
     assert (found.chain.why, found.state) == ("chain.silent", "unknown")
+
+
+def test_a_mark_is_red_also_while_something_is_behind_or_silent(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = badge_of(world.shop)
+    assert looked.look().chain.why == "chain.none"
+    mark(world.shop)
+    assert looked.look().chain.why == "chain.marked"
+    world.chain.mine(20)
+    assert looked.look().chain.why == "chain.marked"
+    monkeypatch.setattr(world.shop, "network", _silent)
+    assert looked.look().chain.why == "chain.marked"
+    forget(world.shop, SiteMark)
+    assert looked.look().chain.why == "chain.silent"
+    monkeypatch.undo()
+    assert looked.look().chain.why == "chain.behind"
+
+
+def _silent() -> Network:
+    raise ChainUnavailable("http://127.0.0.1:9", "refused")
+
+
+def test_a_chain_that_holds_the_log_s_own_head_agrees(world: Consortium) -> None:
+    size = anchor(world)
+    found = badge_of(world.shop).look()
+    assert (found.chain.state, found.chain.why) == ("agree", "chain.agree")
+    assert (found.chain.count, found.anchored) == (size, size)
+    assert found.state == "agree"
+
+
+def test_a_site_that_is_marked_is_red_though_log_and_chain_agree(world: Consortium) -> None:
+    anchor(world)
+    mark(world.bank)
+    assert badge_of(world.shop).look().state == "agree"  # another's mark is not this site's
+    mark(world.shop)
+    found = badge_of(world.shop).look()
+    assert (found.log.state, found.witnesses.state, found.state) == ("agree", "agree", "differ")
+    assert (found.chain.why, found.chain.count) == ("chain.marked", 77)
+    forget(world.shop, SiteMark)
+
+
+def test_a_chain_that_lost_a_head_differs_from_what_its_events_told(world: Consortium) -> None:
+    anchor(world)
+    fill_for_anchor(world.shop)
+    size, root = world.shop.log.size, "0x" + world.shop.log.root().hex()
+    with world.shop.store.begin() as session:
+        session.add(Anchor(size=size, root=root, block=1, tx_hash="0x"))
+    found = badge_of(world.shop).look()
+    assert (found.log.state, found.state) == ("agree", "differ")
+    assert (found.chain.why, found.chain.count) == ("chain.lost", size)
+
+
+def test_a_log_that_was_rewritten_differs_from_what_the_chain_holds(world: Consortium) -> None:
+    size = anchor(world)
+    count = world.shop.log.size
+    forget(world.shop, Anchor)  # its own node would not go on otherwise
+    rewrite(world.shop, count)
+    found = badge_of(world.shop).look()
+    assert (found.log.state, found.state) == ("agree", "differ")
+    assert (found.chain.why, found.chain.count) == ("chain.differ", size)
+    rewrite(world.shop, size - 1)
+    found = badge_of(world.shop).look()
+    assert (found.chain.why, found.chain.count) == ("chain.longer", size)
 
 
 async def test_a_head_that_a_browser_remembers_is_led_on_from(pair: Pair) -> None:

@@ -23,7 +23,7 @@ from node.audit.checkpoint import Checkpoint, origin_of
 from node.audit.note_keys import CosignerKey
 from node.audit.notes import Signature
 from node.errors import Failed, NodeError
-from node.store import Anchor, ChainState, Challenge, Cosignature, PublishedHead
+from node.store import Anchor, ChainState, Challenge, Cosignature, PublishedHead, SiteMark
 
 if TYPE_CHECKING:
     from node.site import Site
@@ -178,6 +178,8 @@ class Badge:
         from chain.errors import ChainError
 
         site = self._site
+        if (marked := self._marked()) is not None:
+            return marked  # whatever else is so, and also while the chain is silent
         if not site.is_registered:
             return Side(state="unknown", why="chain.unregistered", count=0)
         try:
@@ -202,29 +204,32 @@ class Badge:
             return Side(state="behind", why="chain.behind", count=lag)
         if not on_chain.size:
             return Side(state="behind", why="chain.none", count=0)
-        if (marked := self._marked()) is not None:
-            return marked
+        if (unwitnessed := self._unwitnessed()) is not None:
+            return unwitnessed
         missing = anchoring.gap(site)
         if missing.since is not None and self._clock() - missing.since > anchoring.GAP_SECONDS:
             return Side(state="behind", why="chain.gap", count=missing.entries)
         return Side(state="agree", why="chain.agree", count=on_chain.size)
 
     def _marked(self) -> Side | None:
-        """What the contracts hold against the log, or say of the newest head that is settled."""
+        """What the contracts hold against this site's log."""
+        own = self._site.settings.site_id
         with self._site.store.read() as session:
-            own = select(Challenge.size).where(
-                Challenge.site == self._site.settings.site_id,
-                Challenge.state.in_(("SETTLED", "LATE")),
-            )
-            lost = session.scalar(own.limit(1))
+            size = session.scalar(select(SiteMark.size).where(SiteMark.site == own).limit(1))
+            if size is None:
+                lost = Challenge.state.in_(("SETTLED", "LATE"))
+                query = select(Challenge.size).where(Challenge.site == own, lost)
+                size = session.scalar(query.limit(1))
+        return None if size is None else Side(state="differ", why="chain.marked", count=size)
+
+    def _unwitnessed(self) -> Side | None:
+        """Whether too few stand behind the newest head that is settled."""
+        with self._site.store.read() as session:
             settled = select(Anchor).where(Anchor.state != "PENDING").order_by(Anchor.size.desc())
             newest = session.scalar(settled.limit(1))
-        if lost is not None:
-            return Side(state="differ", why="chain.marked", count=lost)
-        if newest is not None and newest.state == "UNWITNESSED":
-            count = len(newest.witnesses)
-            return Side(state="behind", why="chain.unwitnessed", count=count)
-        return None
+        if newest is None or newest.state != "UNWITNESSED":
+            return None
+        return Side(state="behind", why="chain.unwitnessed", count=len(newest.witnesses))
 
 
 def _hex(value: bytes) -> str:
