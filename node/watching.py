@@ -98,7 +98,8 @@ class Watching:
             watched.seen = [*seen]
             if new:
                 watched.found_at, watched.found = now, len(new)
-                told = {"view": view.name, "list": view.list, "query": view.query, "new": len(new)}
+                # Everybody at the site reads alerts: a name and a filter are their owner's alone.
+                told = {"list": view.list, "new": len(new)}
                 alerts.see(session, KIND, SUBJECT + id, told, about=new[0] + str(now), now=now)
         return bool(new)
 

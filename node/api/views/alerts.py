@@ -147,7 +147,7 @@ def _shown(row: Alert, names: Names, language: Language) -> AlertShown:
 
 def _name(row: Alert, names: Names) -> str | None:
     if row.kind == "view.new":
-        return str(row.evidence.get("view", ""))
+        return str(row.evidence.get("list", ""))
     return names.site(row.subject).name if row.kind.startswith(_OF_SITES) else None
 
 
