@@ -2,13 +2,16 @@
 
 A pack shows what is not of its scope as bare hashes, and which entries those are only its issuer
 knows; a node that copied the log (`node.mirror`) knows it, too: subject, time and type of an entry
-stand in its leaf for every member.  What is not in the copy is counted and not judged.
+stand in its leaf for every member.  Entries outside of the range that a pack shows are looked at
+too, all that were copied: nothing else tells that a period is whole.  What is not in the copy is
+counted and not judged.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,7 @@ from chain.errors import VerificationFailed
 from chain.merkle import leaf_hash
 from chain.pack import Chosen
 from chain.standalone import Check, Report, looked
+from node.audit.reading import time_of
 from node.audit.tiles import WIDTH
 from node.errors import NodeError
 from node.ledger import read_ledger
@@ -25,30 +29,33 @@ from node.mirror import Mirror
 if TYPE_CHECKING:
     from node.site import Site
 
-BEYOND = 1000  # entries on each side of the range: times of a log are nearly in order
 
-LeafAt = Callable[[int], bytes | None]
-"""The leaf of an entry of the log; None where it is not known."""
+@dataclass(frozen=True)
+class Copied:
+    """The first ``entries`` of a log; ``leaf_at`` gives None for what is not known."""
+
+    entries: int
+    leaf_at: Callable[[int], bytes | None]
 
 
-def with_copy(site: Site, content: bytes, report: Report, leaf_at: LeafAt | None = None) -> Report:
+def with_copy(site: Site, content: bytes, report: Report, copy: Copied | None = None) -> Report:
     """The report with one more check, of an answer that holds otherwise."""
     if not report.ok:
         return report
     value: dict[str, Any] = canonical.loads(content[:-1])
-    known = leaf_at or copy_of(site, value["log"]["site"])
+    known = copy or copy_of(site, value["log"]["site"])
     return Report((*report.checks, *_checked(site, value, known)))
 
 
-def copy_of(site: Site, log_id: str) -> LeafAt:
+def copy_of(site: Site, log_id: str) -> Copied:
     """Reads this node's copy of a log, whose tiles make the head that its log signed."""
     mirror = Mirror(site, log_id)
     try:
         copied, tree = mirror.state().entries, mirror.tree()
     except NodeError:
-        return lambda index: None  # the monitor tells of a copy that is damaged
+        return Copied(0, lambda index: None)  # the monitor tells of a copy that is damaged
 
-    @lru_cache(maxsize=8)
+    @lru_cache(maxsize=1)  # they are read in their order: a log of any size takes this much memory
     def bundle(number: int) -> list[bytes]:
         return tree.bundle(number)
 
@@ -60,10 +67,10 @@ def copy_of(site: Site, log_id: str) -> LeafAt:
         except NodeError:
             return None
 
-    return leaf
+    return Copied(copied, leaf)
 
 
-def _checked(site: Site, value: Mapping[str, Any], leaf_at: LeafAt) -> Iterator[Check]:
+def _checked(site: Site, value: Mapping[str, Any], copy: Copied) -> Iterator[Check]:
     scope, log = value["scope"], value["log"]
     with site.store.read() as session:
         ledger = read_ledger(session)
@@ -71,12 +78,14 @@ def _checked(site: Site, value: Mapping[str, Any], leaf_at: LeafAt) -> Iterator[
     subjects = None if chosen.is_whole else chosen.subjects()
 
     def belongs(leaf: bytes) -> bool:
+        """What tells its time in another form than entries do counts as of every period."""
         entry = json.loads(leaf)
         start, end = scope["from"], scope["until"]
+        has_time = time_of(leaf) is not None
         return (
             (subjects is None or entry["subject"] in subjects)
-            and (start is None or entry["time"] >= start)
-            and (end is None or entry["time"] < end)
+            and (start is None or not has_time or entry["time"] >= start)
+            and (end is None or not has_time or entry["time"] < end)
             and entry["type"] not in scope["redacted"]["kinds"]
         )
 
@@ -85,7 +94,7 @@ def _checked(site: Site, value: Mapping[str, Any], leaf_at: LeafAt) -> Iterator[
         for position, part in enumerate(log["entries"]):
             if not isinstance(part, str):
                 continue
-            leaf = leaf_at(log["first"] + position)
+            leaf = copy.leaf_at(log["first"] + position)
             if leaf is None:
                 unknown += 1
                 continue
@@ -94,19 +103,20 @@ def _checked(site: Site, value: Mapping[str, Any], leaf_at: LeafAt) -> Iterator[
                 raise VerificationFailed(where, part, "the leaf of the copy of this log")
             if belongs(leaf):
                 raise VerificationFailed(where, "a bare hash", "an entry of the scope, shown")
-        for index in _beside(log):
-            leaf = leaf_at(index)
-            if leaf is not None and belongs(leaf):
-                found = f"{log['first']} to {log['end']}, without {index}"
-                raise VerificationFailed("$.log.first", found, "every entry of the scope")
-        detail = f"{unknown} hidden entries are not in our copy" if unknown else "by our copy"
+        first, end, size = log["first"], log["end"], log["anchored"]["size"]
+        missing = first + max(0, size - end)  # outside of the range, as far as not copied
+        for beside in (range(min(first, copy.entries)), range(end, min(size, copy.entries))):
+            for index in beside:
+                leaf = copy.leaf_at(index)
+                if leaf is None:
+                    continue
+                missing -= 1
+                if belongs(leaf):
+                    found = f"{first} to {end}, without {index}"
+                    raise VerificationFailed("$.log.first", found, "every entry of the scope")
+        lacking = ((unknown, "hidden entries"), (missing, "entries outside of the range"))
+        told = " and ".join(f"{count} {what}" for count, what in lacking if count)
+        detail = f"{told} are not in our copy" if told else "by our copy"
         yield "$.log.entries", f"no entry of the scope is hidden or left out ({detail})"
 
     yield from looked("complete", look)
-
-
-def _beside(log: Mapping[str, Any]) -> Iterator[int]:
-    """Entries next to the range, which the pack says are outside of it."""
-    first, end, size = log["first"], log["end"], log["anchored"]["size"]
-    yield from range(max(0, first - BEYOND), first)
-    yield from range(end, min(size, end + BEYOND))

@@ -14,6 +14,7 @@ Source: https://c2sp.org/tlog-tiles
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
@@ -25,6 +26,8 @@ ENTRIES = "entries"
 HEIGHT = 8  # levels of the tree in one tile
 TILE_BYTES = WIDTH * HASH_BYTES
 MAX_BUNDLE_BYTES = WIDTH * (2 + 65_535)
+
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 
 Fetch = Callable[[int | None, int, int], bytes]
 """(level, number, width) → content; level None: entries.  Raises `NotFound` for what is not there.
@@ -197,9 +200,11 @@ def split_bundle(content: bytes, path: str) -> list[bytes]:
 
 
 def time_of(entry: bytes) -> float | None:
-    """The Unix seconds that an entry tells; None where it tells none."""
+    """The Unix seconds that an entry tells; None where it tells none, or in another form than all
+    entries: a period compares them as texts, and another form would hide an entry from it."""
     try:
-        return datetime.fromisoformat(json.loads(entry)["time"]).timestamp()
+        time = json.loads(entry)["time"]
+        return datetime.fromisoformat(time).timestamp() if _MOMENT.fullmatch(time) else None
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
 
