@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 
 from node import alerts
 from node.api.auth import require
+from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import alerts as views
@@ -37,7 +38,7 @@ class WebhookTold(Shown):
     id: str
 
 
-@router.get("", summary="Alerts, newest first, and how many are open")
+@router.get("", dependencies=[EVIDENCE], summary="Alerts, newest first, and how many are open")
 def list_alerts(
     request: Request,
     is_open: Annotated[bool | None, Query(alias="open", description="Or the others.")] = None,
@@ -71,7 +72,7 @@ async def test_webhook(request: Request) -> WebhookTold:
     return WebhookTold(id=await Webhook(request.app.state.site).test())
 
 
-@router.get("/{id}", summary="One alert")
+@router.get("/{id}", dependencies=[EVIDENCE], summary="One alert")
 def show_alert(request: Request, id: AlertId, language: In = "en") -> AlertShown:
     return views.show(request.app.state.site, request.app.state.names, id, language)
 

@@ -98,7 +98,7 @@ class Delivered(Shown):
     outcome: dict[str, str]
 
 
-@router.get("", summary="Jobs of this site, newest first")
+@router.get("", dependencies=[EVIDENCE], summary="Jobs of this site, newest first")
 def list_jobs(
     request: Request,
     limit: Limit = DEFAULT_LIMIT,
@@ -127,7 +127,11 @@ async def submit(request: Request, response: Response, body: JobRequest, wait: f
     return await _accepted(request, response, id, "propose", wait)
 
 
-@router.get("/{id}", summary="One job: parties, data, tasks, curves, result, evidence")
+@router.get(
+    "/{id}",
+    dependencies=[EVIDENCE],
+    summary="One job: parties, data, tasks, curves, result, evidence",
+)
 def show_job(request: Request, id: IdInPath) -> JobShown:
     return jobs.show(request.app.state.site, request.app.state.names, id)
 

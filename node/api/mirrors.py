@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute
 from node.api.tiles import Place, admit_to_entries_of_others, admit_to_hashes, no_tile
 from node.api.views import mirrors as view
@@ -23,7 +24,9 @@ from node.errors import NodeError, NotFound
 from node.mirror import Mirror
 from node.site import Site
 
-router = APIRouter(prefix="/mirrors", tags=["evidence"], route_class=OperatorRoute)
+router = APIRouter(
+    prefix="/mirrors", tags=["evidence"], route_class=OperatorRoute, dependencies=[EVIDENCE]
+)
 public = APIRouter(prefix="/mirror", include_in_schema=False)
 
 

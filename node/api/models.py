@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
+from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import models
 from node.api.views.model import IdInPath
 from node.api.views.models import ModelShown
 
-router = APIRouter(prefix="/models", tags=["work"], route_class=OperatorRoute)
+router = APIRouter(
+    prefix="/models", tags=["work"], route_class=OperatorRoute, dependencies=[EVIDENCE]
+)
 
 
 @router.get("", summary="Models of this site, newest first")

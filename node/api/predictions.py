@@ -7,6 +7,7 @@ from pydantic import ConfigDict
 
 from node.api.accepted import Accepted, Wait
 from node.api.auth import require
+from node.api.evidence import EVIDENCE
 from node.api.jobs import submit
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
@@ -44,7 +45,7 @@ class NewPrediction(JobRequest):
     )
 
 
-@router.get("", summary="Predictions of this site, newest first")
+@router.get("", dependencies=[EVIDENCE], summary="Predictions of this site, newest first")
 def list_predictions(
     request: Request, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[JobSummary]:
@@ -65,7 +66,7 @@ async def predict(
     return await submit(request, response, asked, wait)
 
 
-@router.get("/{id}", summary="One prediction with a page of its scores")
+@router.get("/{id}", dependencies=[EVIDENCE], summary="One prediction with a page of its scores")
 def show_prediction(
     request: Request, id: IdInPath, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> PredictionShown:

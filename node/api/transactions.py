@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 
+from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import transactions
 from node.api.views.transactions import Transaction
 
-router = APIRouter(prefix="/transactions", tags=["evidence"], route_class=OperatorRoute)
+router = APIRouter(
+    prefix="/transactions", tags=["evidence"], route_class=OperatorRoute, dependencies=[EVIDENCE]
+)
 
 State = Literal["WAITING", "SIGNED", "SENT", "MINED", "CONFIRMED", "REFUSED"]
 

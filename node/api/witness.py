@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from node.api.attempts import Attempts
 from node.api.auth import address_of
+from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute
 from node.api.views import witness as view
 from node.api.views.witness import WitnessShown
@@ -25,7 +26,9 @@ from node.errors import NodeError, TooLarge
 from node.site import Site
 from node.witness import HeadMoved, Witness, parse_submission
 
-router = APIRouter(prefix="/witness", tags=["evidence"], route_class=OperatorRoute)
+router = APIRouter(
+    prefix="/witness", tags=["evidence"], route_class=OperatorRoute, dependencies=[EVIDENCE]
+)
 public = APIRouter(include_in_schema=False)
 
 MAX_SUBMISSION = MAX_BYTES + 64 * 46  # a note, and a proof before it

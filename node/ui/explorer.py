@@ -72,9 +72,11 @@ CHARTING = ("echarts.js", "charts.js")
 """Pages that have charts, and the modules that they load first, in this order."""
 
 EVIDENCE = frozenset(
-    {"overview", "jobs", "log", "anchors", "heads", "audits", "lineage", "statements", "search"}
+    {"overview", "jobs", "models", "log", "anchors", "heads", "alerts", "audits", "lineage"}
+    | {"statements", "transactions", "/sites/{id}", "/members/{id}"}
 )
-"""Sections whose pages show entries of the log, or what was made of them: reading is entered."""
+"""Sections, and single pages of others, that show what this node alone holds of work done and of
+logs, its own or others', or what was made of it: reading is entered."""
 
 CHECKS = ("canonical.js", "digest.js", "entries.js", "failure.js", "merkle.js")
 """Modules of the verifier that static/live.js imports."""
@@ -130,13 +132,15 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = {
 def _page(path: str, template: str, section: str) -> Callable[[pages.Read], pages.Read]:
     """Register a reading as a page at `path` and as JSON at ``path.json``."""
     roles = ONLY_FOR.get(path)
+    is_evidence = section in EVIDENCE or path in EVIDENCE
 
     def register(read: pages.Read) -> pages.Read:
         def twin(request: Request) -> Response:
             session.require_reader(request)
             if roles is not None:
                 require_actor(request, *roles)
-            _note(request, section)
+            if is_evidence:
+                enter_reading(request)
             return JSONResponse(jsonable_encoder(read(request)))
 
         def page(request: Request) -> Response:
@@ -144,7 +148,8 @@ def _page(path: str, template: str, section: str) -> Callable[[pages.Read], page
                 return session.to_login(request)
             if roles is not None:
                 require_actor(request, *roles)
-            _note(request, section)
+            if is_evidence:
+                enter_reading(request)
             return render(request, template, section, read(request))
 
         router.add_api_route("/index.json" if path == "/" else f"{path}.json", twin)
@@ -154,7 +159,7 @@ def _page(path: str, template: str, section: str) -> Callable[[pages.Read], page
     return register
 
 
-for _path, _template, _section, _read in (
+PAGES: tuple[tuple[str, str, str, pages.Read], ...] = (
     ("/", "overview.html", "overview", pages.overview),
     ("/waiting", "waiting.html", "waiting", pages.waiting_page),
     ("/proposals", "proposals.html", "proposals", pages.proposals_page),
@@ -198,14 +203,17 @@ for _path, _template, _section, _read in (
     ("/events", "events.html", "events", pages.events_page),
     ("/transactions", "transactions.html", "transactions", pages.transactions_page),
     ("/transactions/{key:path}", "transaction.html", "transactions", pages.transaction_page),
-):
+)
+"""Path, template, section and reading of each page; its JSON twin is at the path with ``.json``."""
+
+for _path, _template, _section, _read in PAGES:
     _page(_path, _template, _section)(_read)
 
 
 @router.get("/search.json")
 def search_twin(request: Request) -> Response:
     session.require_reader(request)
-    _note(request, "search")
+    enter_reading(request)
     return JSONResponse(jsonable_encoder(pages.search_page(request)))
 
 
@@ -214,7 +222,7 @@ def search(request: Request) -> Response:
     """One hit leads straight to it, as does the id of a thing; ``all=1`` shows what names it."""
     if not session.may_read(request):
         return session.to_login(request)
-    _note(request, "search")
+    enter_reading(request)
     found = pages.search_page(request)
     results: Results = found["results"]
     one = results.hits
@@ -413,11 +421,6 @@ def render(
     if wanted[0] in THEMES:
         answer.set_cookie(THEME_COOKIE, theme, max_age=YEAR_SECONDS, samesite="strict")
     return answer
-
-
-def _note(request: Request, section: str) -> None:
-    if section in EVIDENCE:
-        enter_reading(request)
 
 
 def _stale(request: Request, language: Language) -> str | None:

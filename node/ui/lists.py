@@ -336,7 +336,7 @@ def is_number(text: str) -> bool:
 
 
 LISTS: Mapping[str, Listing] = {
-    "jobs": Listing(jobs.JobSummary, _jobs, ("state", "kind", "party")),
+    "jobs": Listing(jobs.JobSummary, _jobs, ("state", "kind", "party"), is_evidence=True),
     "log": Listing(
         entries.EntryShown,
         _log,
@@ -350,7 +350,7 @@ LISTS: Mapping[str, Listing] = {
     "alerts": Listing(alerts.AlertShown, _alerts, ("state", "kind"), is_evidence=True),
     "datasets": Listing(datasets.DatasetShown, _datasets),
     "grants": Listing(grants.GrantShown, _grants, ("state", "whose")),
-    "models": Listing(models.ModelShown, _models, key=_part),
+    "models": Listing(models.ModelShown, _models, is_evidence=True, key=_part),
     "sites": Listing(sites.SiteShown, _sites),
     "members": Listing(sites.Member, _members, ("state",)),
     "history": Listing(HistoryTold, _history, ("area",), key=_place),
@@ -359,6 +359,6 @@ LISTS: Mapping[str, Listing] = {
     "audits": Listing(audits.AuditShown, _audits, ("state", "site"), is_evidence=True),
     "emergencies": Listing(emergencies.EmergencyShown, _emergencies, ("state",)),
     "events": Listing(EventTold, _events, ("contract", "name", "block", "tx"), key=_place),
-    "transactions": Listing(TransactionTold, _transactions, ("state",)),
+    "transactions": Listing(TransactionTold, _transactions, ("state",), is_evidence=True),
 }
 """By the first part of their address."""

@@ -14,13 +14,41 @@ from node.store import AuditEntry
 from tests.node.crowd import add, key_for, program, wallet
 from tests.node.face import make_site, new_id
 
+ON_CHAIN = (
+    "/v1/datasets",
+    "/v1/grants",
+    "/v1/sites",
+    "/events.json",
+    "/history.json",
+    "/sites.json",
+)
+"""What every member reads at its own node, and what is no evidence therefore."""
+
 READ = (
     "/v1/lineage/{id}",
     "/v1/statements",
     "/v1/statements/{month}",
     "/v1/packs",
+    "/v1/jobs",
+    "/v1/jobs/{id}",
+    "/v1/predictions",
+    "/v1/predictions/{id}",
+    "/v1/models",
+    "/v1/models/{id}",
+    "/v1/alerts",
+    "/v1/witness",
+    "/v1/mirrors",
+    "/v1/transactions",
+    "/v1/search",
     "/index.json",
     "/jobs.json",
+    "/jobs/{id}.json",
+    "/messages.json",
+    "/models.json",
+    "/alerts.json",
+    "/transactions.json",
+    "/sites/{id}.json",
+    "/members/{id}.json",
     "/log.json",
     "/anchors.json",
     "/lineage/{id}.json",
@@ -38,7 +66,7 @@ async def test_what_an_auditor_asks_for_is_entered(site: Site) -> None:
     add(site, 21, "auditor")
     app = create_app(site.settings.home, site)
     async with program(app, key_for(site, 21, "auditor").secret) as auditor:
-        for route in READ:
+        for route in (*ON_CHAIN, *READ):
             await auditor.get(route.format(id=new_id(), month="2026-10"))
     site.log.sequence()
     with site.store.read() as session:

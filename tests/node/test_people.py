@@ -351,7 +351,7 @@ async def test_reading_is_not_entered_but_an_auditors_look_at_the_evidence(
     before = len(entries(site, "evidence.read"))
     await token.get("/v1/audit/entries")
     async with program(app, key_for(site, 14, "auditor").secret) as auditor:
-        await auditor.get("/v1/jobs")
+        await auditor.get("/v1/datasets")
         await auditor.get("/v1/audit/entries/1")
         await auditor.get("/log", headers={"Accept": "text/html"})
     told = entries(site, "evidence.read")[before:]
