@@ -11,7 +11,7 @@ the period. That a block is one of the chain its hash says: anybody can compare 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,16 +110,27 @@ def as_stored(slots: Slots, value: Mapping[str, Any], block: int) -> Iterator[tu
     yield "$.issued", "an audit key of the site of the log signed it"
 
 
+def keys_at(keys: Iterable[Mapping[str, Any]], block: int) -> list[dict[str, Any]]:
+    """Keys as `chain.pack` tells them, as they stood at a block: without later ones, and those that
+    ended later still valid."""
+    return [
+        {**key, "untilBlock": 0 if key["untilBlock"] > block else key["untilBlock"]}
+        for key in keys
+        if key["fromBlock"] <= block
+    ]
+
+
 def _keys(sites: Mapping[str, Place], own: str, keys: list[Any], block: int) -> None:
-    """Those that were added after the block are not seen in it."""
+    """None is of a later block, which storage at this one says nothing of."""
     told = {own: 0}
     for number, key in enumerate(keys):
         where = f"$.keys[{number}]"
         if not _is_key(key):
             raise VerificationFailed(where, "another form", "a key as the registry has them")
         told.setdefault(key["site"], 0)
-        if key["fromBlock"] > block:
-            continue
+        for name in ("fromBlock", "untilBlock"):
+            if key[name] > block:
+                raise VerificationFailed(f"{where}.{name}", key[name], f"at most block {block}")
         told[key["site"]] += 1
         record = sites["keys"][key["id"]]
         require_stands(f"{where}.site", key["site"], record["site"])
@@ -127,8 +138,7 @@ def _keys(sites: Mapping[str, Place], own: str, keys: list[Any], block: int) -> 
         raw = bytes.fromhex(key["publicKey"][2:])
         require_content(f"{where}.publicKey", key["publicKey"], raw, record["key"]["publicKey"])
         require_stands(f"{where}.fromBlock", key["fromBlock"], record["key"]["fromBlock"])
-        until = 0 if key["untilBlock"] > block else key["untilBlock"]
-        require_stands(f"{where}.untilBlock", until, record["key"]["untilBlock"])
+        require_stands(f"{where}.untilBlock", key["untilBlock"], record["key"]["untilBlock"])
     ids = [key["id"] for key in keys]
     if len(set(ids)) != len(ids):
         raise VerificationFailed("$.keys", "a key twice", "each once")

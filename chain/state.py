@@ -38,6 +38,8 @@ ACTIVE = 1
 FIRST_MEMBER = 96  # bits below the first member there
 INLINE = 160  # members whose bits stand there
 A_WORD = 256
+MOST_STANDINGS = 256
+"""How often a member's standing changes at most where a file shows its history."""
 
 
 def prove(network: "Network", body: Mapping[str, Any], block: int) -> dict[str, Any] | None:
@@ -157,12 +159,19 @@ def _identity(
 def _stood(storage: Storage, member: str, start: int, where: str) -> None:
     """The member was active at the start; a suspension in that very block came after it."""
     points = storage["membership"]["standings"][member]["_checkpoints"]
-    for number in range(points.value - 1, -1, -1):
+    count, after = points.value, None
+    if count > MOST_STANDINGS:
+        raise VerificationFailed(where, f"{count} checkpoints", f"at most {MOST_STANDINGS}")
+    for number in range(count - 1, -1, -1):
         block, standing = points[number]["_key"].value, points[number]["_value"].value
+        # The contract has one for each block, in their order.
+        if after is not None and block >= after:
+            raise VerificationFailed(where, "checkpoints out of order", f"one before block {after}")
         if block <= start and standing == ACTIVE:
             return
         if block < start:
             break
+        after = block
     raise VerificationFailed(where, "no active member", "one at the start of the job")
 
 

@@ -175,8 +175,8 @@ class Slots(Protocol):
 class ProvedSlots:
     """By nodes under a state root. Raises VerificationFailed at `where` for what they do not prove.
 
-    No path is longer than its key, and each node is looked at where a path leads to it, so hostile
-    nodes cost no more than their number.
+    No path is longer than its key, so a slot costs at most 64 nodes. Nodes may be shared: a few can
+    give every slot a value, so whoever reads a list bounds how much of it.
     """
 
     def __init__(self, state_root: bytes, nodes: Iterable[bytes], where: str) -> None:

@@ -121,6 +121,8 @@ def _made(site: Site, wanted: Wanted, anchor: Anchor, ledger: Ledger) -> bytes:
             "publicKey": "0x" + identity.audit_public.hex(),
         },
     }
+    # The chain may have moved on since the block at which the pack is proved.
+    value["keys"] = pack_state.keys_at(value["keys"], ledger.block)
     value["chain"] = pack_state.prove(network, value, ledger.block)
     value["report"] = _report(value)
     signature = identity.sign_audit(signed_bytes(value))

@@ -81,11 +81,11 @@ def verify_file_alone(file: Path, block: str | None = None) -> dict[str, Any]:
     kind = _kind(content)
     report = kind.alone(content)
     value = json.loads(content) if report.ok else {}
+    unchecked = dict(kind.unchecked(value))
     if report.ok and block is not None:
         report = Report((*report.checks, compare(value, block)))
-    unchecked = dict(kind.unchecked(value))
-    if report.ok and len(blocks_of(value)) == 1 and block is not None:
-        unchecked.pop("block", None)
+        if report.ok and len(blocks_of(value)) == 1:
+            unchecked.pop("block", None)
     return {"file": str(file), "kind": kind.name, **report.to_json(), "unchecked": unchecked}
 
 

@@ -37,8 +37,9 @@ from tests.chain.lies import (
 )
 from tests.chain.pack_lies import LIES as PACK_LIES
 from tests.chain.pack_lies import PACK, resigned, with_receipt
+from tests.chain.pack_lies import VALUE as PACK_VALUE
 from tests.chain.pack_lies import Change as PackChange
-from tests.chain.state_lies import PACK_STATE_LIES, STATE_LIES
+from tests.chain.state_lies import PACK_STATE_LIES, STANDING_LIES, STATE_LIES
 
 pytestmark = pytest.mark.browser
 
@@ -498,6 +499,59 @@ def test_the_block_is_named_by_hash_header_or_file_and_turns_red_for_another(rea
     )
     expect(same).to_have_class("callout good")
     expect(reader.page.locator("#verdict")).to_contain_text("holds together")
+
+
+def test_a_pack_is_green_for_the_block_of_its_state_alone(read: Read) -> None:
+    reader = read(locale="en-GB")
+    same, box = reader.page.locator("#same"), reader.page.get_by_label("Hash or header")
+    reader.give(PACK)
+    state = PACK_VALUE["chain"]["block"]
+    inner = PACK_VALUE["certificates"][0]["certificate"]["state"]["block"]
+    for block, other, tone, told in (
+        (state, inner, "good", f"Block {state['number']} is the one that you named"),
+        (
+            inner,
+            state,
+            "wait",
+            f"Only a certificate in the file is shown by block {inner['number']}",
+        ),
+    ):
+        box.fill(block["hash"])
+        expect(same).to_have_class(f"callout {tone}")
+        expect(same).to_contain_text(told)
+        expect(same).to_contain_text(f"Still to compare: {other['number']}.")
+
+
+def test_a_block_beside_a_period_shows_only_its_time(modules: Page) -> None:
+    bound = {**BLOCK, "number": BLOCK["number"] - 1}
+    pack = {**PACK_VALUE, "chain": {**PACK_VALUE["chain"], "bounds": [bound]}}
+    found = modules.evaluate(
+        """async ([pack, hash]) => {
+             const { blocksOf, compared } = await import("/blocks.js");
+             const blocks = blocksOf({ certificate: null, pack });
+             return [blocks.map(({ role, number }) => [role, number]), compared(blocks, { hash })];
+           }""",
+        [pack, bound["hash"]],
+    )
+    inner = PACK_VALUE["certificates"][0]["certificate"]["state"]["block"]["number"]
+    state = PACK_VALUE["chain"]["block"]["number"]
+    roles = [["state", state], ["certificate", inner], ["time", bound["number"]]]
+    words = [
+        ["block.is.time", {"number": bound["number"]}],
+        ["block.left", {"numbers": f"{state}, {inner}"}],
+    ]
+    assert found == [roles, {"tone": "wait", "words": words}]
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "where", "found"), STANDING_LIES, ids=[lie[0] for lie in STANDING_LIES]
+)
+def test_a_history_that_no_contract_writes_is_not_read_to_its_end(
+    reader: Reader, what: str, change: Any, where: str, found: str
+) -> None:
+    assert "does NOT hold" in reader.give(resealed(change))
+    row = reader.page.locator("#rows tr", has=reader.page.locator(".mark.bad"))
+    expect(row.filter(has_text=where)).to_contain_text(found)
 
 
 def test_a_header_may_come_before_the_file_that_it_is_held_against(read: Read) -> None:

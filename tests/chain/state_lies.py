@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chain import canonical
+from tests.chain.forged_state import checkpoint, with_standings
 
 OTHER = "0x" + "ab" * 32
 
@@ -21,6 +22,23 @@ def _other_specification(body: dict[str, Any]) -> None:
     body["specification"]["note"] = "never agreed"
     body["job"]["specification"] = canonical.digest_of(body["specification"])
 
+
+SUSPENDED_LATER = checkpoint(2**64, 2)
+STANDING_LIES: list[tuple[str, Change, str, str]] = [
+    (
+        "a standing that changes without end",
+        with_standings(2**255, {}, SUSPENDED_LATER),
+        "$.parties[0].member",
+        f"{2**255} checkpoints",
+    ),
+    (
+        "a standing that changes twice in a block",
+        with_standings(3, {0: checkpoint(1, 1)}, SUSPENDED_LATER),
+        "$.parties[0].member",
+        "checkpoints out of order",
+    ),
+]
+"""Of proofs in order under a header of no chain; and what is said to be wrong."""
 
 STATE_LIES: list[tuple[str, Change, str]] = [
     (
@@ -146,6 +164,7 @@ STATE_LIES: list[tuple[str, Change, str]] = [
     ("a node left out", lambda b: b["state"]["nodes"].pop(), "$.state.nodes"),
     ("a node too much", lambda b: b["state"]["nodes"].append("0xc0"), "$.state.nodes"),
     ("nodes of nothing", lambda b: b["state"].update(nodes=[]), "$.state.nodes"),
+    *(lie[:3] for lie in STANDING_LIES),
 ]
 """What is changed in a certificate, how, and where the check `state` fails."""
 
@@ -182,6 +201,16 @@ PACK_STATE_LIES: list[tuple[str, Change, str]] = [
     ("another key", lambda p: p["keys"][0].update(publicKey=OTHER), "$.keys[0].publicKey"),
     ("a key of another form", lambda p: p["keys"][0].update(more=1), "$.keys[0]"),
     ("a key twice", lambda p: p["keys"].append(p["keys"][0]), "$.keys"),
+    (
+        "a key of a later block",
+        lambda p: p["keys"].append({**p["keys"][0], "id": OTHER, "fromBlock": 10**9}),
+        "$.keys[6].fromBlock",
+    ),
+    (
+        "a key that ends later",
+        lambda p: p["keys"][0].update(untilBlock=10**9),
+        "$.keys[0].untilBlock",
+    ),
     ("a key that ended", lambda p: p["keys"][0].update(untilBlock=5), "$.keys[0].untilBlock"),
     ("another key's name", lambda p: p["issued"].update(keyId=OTHER), "$.issued.keyId"),
     ("another block", lambda p: p["chain"]["block"].update(hash=OTHER), "$.chain.block.hash"),

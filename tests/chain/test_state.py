@@ -19,7 +19,7 @@ from chain.testing import InProcessChain
 from tests.chain.lies import CERTIFICATE, VALUE, resealed
 from tests.chain.pack_lies import PACK, resigned
 from tests.chain.pack_lies import VALUE as PACK_VALUE
-from tests.chain.state_lies import PACK_STATE_LIES, STATE_LIES
+from tests.chain.state_lies import PACK_STATE_LIES, STANDING_LIES, STATE_LIES
 from tests.chain.world import World
 
 Change = Callable[[dict[str, Any]], Any]
@@ -61,6 +61,16 @@ def test_a_lie_about_the_chain_is_found_with_no_chain_asked(
 ) -> None:
     failed = [(c.name, c.where) for c in verify_alone(resealed(change)).failures]
     assert ("state", where) in failed, failed
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "where", "found"), STANDING_LIES, ids=[lie[0] for lie in STANDING_LIES]
+)
+def test_a_history_that_no_contract_writes_is_not_read_to_its_end(
+    what: str, change: Change, where: str, found: str
+) -> None:
+    (failed,) = [c for c in verify_alone(resealed(change)).failures if c.name == "state"]
+    assert (failed.where, found in failed.detail) == (where, True), failed
 
 
 @pytest.mark.parametrize(
@@ -131,6 +141,32 @@ def test_the_blocks_of_a_pack_are_its_own_and_those_of_its_certificates() -> Non
     inner = PACK_VALUE["certificates"][0]["certificate"]["state"]["block"]["hash"]
     assert inner in found
     assert told_block(inner) == inner
+
+
+BOUND = {"number": 7, "hash": "0x" + "cd" * 32, "header": BLOCK["header"]}
+BOUNDED = {**PACK_VALUE, "chain": {**PACK_VALUE["chain"], "bounds": [BOUND]}}
+
+
+def test_only_the_block_of_the_state_proves_a_pack_and_the_others_are_left_to_compare() -> None:
+    state, inner = (
+        part["block"]
+        for part in (PACK_VALUE["chain"], PACK_VALUE["certificates"][0]["certificate"]["state"])
+    )
+    for block, where, ok, told in (
+        (state, "$.chain.block", True, f"block {state['number']} is the one"),
+        (inner, "$.certificates[0].certificate.state.block", False, "only a certificate"),
+        (BOUND, "$.chain.bounds[0]", False, "only the time of block 7 is shown"),
+    ):
+        check = compare(BOUNDED, block["hash"])
+        assert (check.where, check.ok, told in check.detail) == (where, ok, True), check
+        left = check.detail.partition("still to compare: ")[2]
+        others = {part["hash"] for part in (state, inner, BOUND)} - {block["hash"]}
+        assert {hash for hash in blocks_of(BOUNDED) if hash in left} == others
+
+
+def test_a_block_that_is_both_that_of_the_state_and_a_bound_proves_the_pack() -> None:
+    both = {**PACK_VALUE["chain"], "bounds": [PACK_VALUE["chain"]["block"]]}
+    assert compare({**PACK_VALUE, "chain": both}, both["block"]["hash"]).ok
 
 
 # ── Against the chain

@@ -15,6 +15,7 @@ import pytest
 from chain import pack as format_
 from chain.client import ChainClient
 from chain.pack import KEPT, verify_pack, verify_pack_alone
+from chain.sites import KeyInput
 from chain.standalone import Report
 from chain.state_proof import block_part
 from chain.statement import signed_bytes
@@ -348,3 +349,19 @@ def test_the_command_verifies_a_pack_and_writes_its_report(
     file.write_bytes(content(made | {"report": {**made["report"], "en": "x"}}))
     refused = run("verify", file, "--offline", "--extract", tmp_path / "no", "--json")
     assert (refused.code, (tmp_path / "no").exists()) == (1, False)
+
+
+def test_keys_of_blocks_after_the_one_at_which_a_pack_is_proved_are_not_in_it(
+    world: Consortium,
+) -> None:
+    """The chain moves on while a pack is made: what it says of keys is still proved."""
+    sites, site = world.network.sites, world.shop.id
+    before = json.loads(pack(world.bank, Wanted()))["keys"]
+    ended = next(k for k in before if (k["site"], k["purpose"]) == (site, "request"))
+    world.act("shop", sites.add_key(site, KeyInput("request", "0x" + "77" * 32, "0x" + "00" * 64)))
+    world.act("shop", sites.revoke_key(site, ended["id"]))
+    made = json.loads(pack(world.bank, Wanted()))
+    assert made["keys"] == before
+    assert made["chain"] is not None
+    assert verify_pack_alone(content(made)).failures == ()
+    assert verify_pack(content(made), world.network).failures == ()

@@ -24,21 +24,36 @@ export function toldBlock(text) {
   return typeof block.hash === "string" && HASH.test(block.hash) ? { hash: block.hash } : null;
 }
 
-/** {number, hash, time} of each block by which a file that holds is proved, each once. */
+/** {role, number, hash, time} of each block of which a file that holds has the header, each once,
+ * as what proves most: the "state" of the file, a "certificate" in it, or a "time" alone. */
 export function blocksOf({ certificate, pack }) {
-  const states = pack === null ? [certificate?.state ?? null] : statesIn(pack);
-  const parts = states
-    .filter((state) => state !== null)
-    .flatMap(({ block, bounds = [] }) => [block, ...bounds]);
-  const found = new Map(parts.map((part) => [part.hash, part]));
-  return [...found.values()].map(({ number, hash, header }) => {
+  const state = (pack === null ? certificate?.state : pack.chain) ?? null;
+  const inner = (pack?.certificates ?? []).map((part) => part.certificate?.state ?? null);
+  const parts = [
+    ...(state === null ? [] : [["state", state.block]]),
+    ...inner.filter((each) => each !== null).map(({ block }) => ["certificate", block]),
+    ...(state?.bounds ?? []).map((block) => ["time", block]),
+  ];
+  const found = new Map();
+  for (const [role, part] of parts) {
+    if (!found.has(part.hash)) found.set(part.hash, { role, ...part });
+  }
+  return [...found.values()].map(({ role, number, hash, header }) => {
     const { timestamp } = headerIn(unhex(header), "$");
-    return { number, hash, time: new Date(1000 * timestamp) };
+    return { role, number, hash, time: new Date(1000 * timestamp) };
   });
 }
 
-function statesIn(pack) {
-  return [pack.chain, ...pack.certificates.map((part) => part.certificate?.state ?? null)];
+/** What the block that a reader names says of a file with these blocks: the tone, and words with
+ * what fills them. Only the block of its state proves the file. */
+export function compared(blocks, told) {
+  if (told === null) return { tone: "bad", words: [["block.none"]] };
+  const found = blocks.find(({ hash }) => hash === told.hash);
+  if (found === undefined) return { tone: "bad", words: [["block.other", { hash: told.hash }]] };
+  const others = blocks.filter((block) => block !== found).map(({ number }) => number);
+  const words = [[`block.is.${found.role}`, { number: found.number }]];
+  if (others.length > 0) words.push(["block.left", { numbers: others.join(", ") }]);
+  return { tone: found.role === "state" ? "good" : "wait", words };
 }
 
 function ofHeader(text) {

@@ -59,14 +59,16 @@ function* asStored(slots, { network, log, scope, jobs, keys, issued }, block) {
   yield ["$.issued", say("pack.state.issued")];
 }
 
-/** Those that were added after the block are not seen in it. */
+/** None is of a later block, which storage at this one says nothing of. */
 function keysOf(sites, own, keys, block) {
   const told = new Map([[own, 0]]);
   for (const [number, key] of keys.entries()) {
     const where = `$.keys[${number}]`;
     if (!isKey(key)) throw new Failure(where, say("state.form"), say("pack.state.key"));
     if (!told.has(key.site)) told.set(key.site, 0);
-    if (key.fromBlock > block) continue;
+    for (const name of ["fromBlock", "untilBlock"]) {
+      if (key[name] > block) throw new Failure(`${where}.${name}`, key[name], block);
+    }
     told.set(key.site, told.get(key.site) + 1);
     const place = sites.at(SITES.keys).of(BigInt(key.id));
     equal(`${where}.site`, key.site, place.at(KEY.site));
@@ -74,8 +76,7 @@ function keysOf(sites, own, keys, block) {
     const raw = unhex(key.publicKey);
     equalContent(`${where}.publicKey`, key.publicKey, raw, place.at(KEY.publicKey));
     equal(`${where}.fromBlock`, key.fromBlock, place.at(KEY.fromBlock));
-    const until = key.untilBlock > block ? 0 : key.untilBlock;
-    equal(`${where}.untilBlock`, until, place.at(KEY.untilBlock));
+    equal(`${where}.untilBlock`, key.untilBlock, place.at(KEY.untilBlock));
   }
   if (new Set(keys.map(({ id }) => id)).size !== keys.length) {
     throw new Failure("$.keys", say("pack.state.twice"), say("pack.state.once"));

@@ -1,6 +1,6 @@
 // The page: takes a file, shows each check. Nothing of the file becomes markup.
 
-import { blocksOf, MOST, toldBlock } from "./blocks.js";
+import { blocksOf, compared, MOST, toldBlock } from "./blocks.js";
 import { MAX_BYTES } from "./canonical.js";
 import { ASK_THE_CHAIN, verify } from "./checks.js";
 import { ASK_OF_PACK } from "./pack.js";
@@ -61,7 +61,7 @@ async function take(file) {
   if (number !== state.latest) return; // another file was chosen meanwhile
   const failed = report.checks.find((check) => !check.ok);
   const filled = { file: name, count: report.checks.length, where: failed?.where ?? "" };
-  const good = report.ok && blocksOf(report).length > 0 ? "proved" : "holds";
+  const good = report.ok && isProved(blocksOf(report)) ? "proved" : "holds";
   tell({ tone: report.ok ? "good" : "bad", key: report.ok ? good : "fails", filled }, report);
 }
 
@@ -98,7 +98,7 @@ function show() {
   const blocks = holds ? blocksOf({ certificate, pack }) : [];
   showBlocks(blocks);
   find("open").hidden = !holds;
-  const { open, kind } = leftOpen({ pack, isProved: blocks.length > 0 });
+  const { open, kind } = leftOpen({ pack, isProved: isProved(blocks) });
   find("unchecked").replaceChildren(
     ...open.flatMap((name) => fact(t(`name.${name}`), t(`${kind}.${name}`))),
   );
@@ -109,17 +109,21 @@ function show() {
 function showBlocks(blocks) {
   find("block").hidden = blocks.length === 0 && state.told === "";
   find("blocks").replaceChildren(
-    ...blocks.flatMap(({ number, hash, time }) =>
-      fact(t("block.number", { number }), `${hash} · ${time.toISOString().slice(0, 19)}Z`),
+    ...blocks.flatMap(({ role, number, hash, time }) =>
+      fact(t(`block.of.${role}`, { number }), `${hash} · ${time.toISOString().slice(0, 19)}Z`),
     ),
   );
   if (find("told").value !== state.told) find("told").value = state.told;
   const told = toldBlock(state.told);
-  const found = blocks.find(({ hash }) => hash === told?.hash);
-  const key = told === null ? "block.none" : found === undefined ? "block.other" : "block.same";
+  const { tone, words } = compared(blocks, told);
   find("same").hidden = state.told === "" || (told !== null && blocks.length === 0);
-  find("same").className = `callout ${found === undefined ? "bad" : "good"}`;
-  find("same").textContent = t(key, { hash: told?.hash ?? "", number: found?.number ?? "" });
+  find("same").className = `callout ${tone}`;
+  find("same").textContent = words.map(([key, filled]) => t(key, filled)).join(" ");
+}
+
+/** Whether a header proves the file, and not a certificate in it alone. */
+function isProved(blocks) {
+  return blocks.some(({ role }) => role === "state");
 }
 
 function leftOpen({ pack, isProved }) {

@@ -35,6 +35,7 @@ const ACTIVE = 1;
 const COSIGNERS = 80; // bits below their number in the facts of a head
 const FIRST_MEMBER = 96; // bits below the first member there
 const INLINE = 160; // members whose bits stand there
+const MOST_STANDINGS = 256n; // changes of a member's standing that a file may show
 
 /** [where, what holds] of a certificate by its section; throws Failure. */
 export function* state(certificate) {
@@ -134,12 +135,23 @@ function identity(storage, party, job, where) {
 /** The member was active at the start; a suspension in that very block came after it. */
 function stood(members, member, start, where) {
   const points = members.at(MEMBERS.standings).of(BigInt(member));
-  for (let number = points.value - 1n; number >= 0n; number -= 1n) {
+  const count = points.value;
+  if (count > MOST_STANDINGS) {
+    const most = say("state.standings.most", { most: String(MOST_STANDINGS) });
+    throw new Failure(where, say("state.standings", { count: String(count) }), most);
+  }
+  let after = null;
+  for (let number = count - 1n; number >= 0n; number -= 1n) {
     const point = points.item(number);
     const block = point.at(CHECKPOINT.block).value;
     const standing = point.at(CHECKPOINT.standing).value;
+    // The contract has one for each block, in their order.
+    if (after !== null && block >= after) {
+      throw new Failure(where, say("state.order"), say("state.before", { block: String(after) }));
+    }
     if (block <= start && standing === BigInt(ACTIVE)) return;
     if (block < start) break;
+    after = block;
   }
   throw new Failure(where, say("state.no.member"), say("state.at", { block: String(start) }));
 }

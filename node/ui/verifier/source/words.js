@@ -101,11 +101,22 @@ export const WORDS = {
     "若该哈希属于您的区块链，则文件所述链上内容在此区块时确实存于合约。请向您信任的节点、浏览器或成员查询该区块，将其哈希或区块头粘贴于此，或作为文件拖入。",
   ],
   "block.paste": ["Hash or header of the block, from elsewhere", "来自别处的区块哈希或区块头"],
-  "block.number": ["Block {number}", "区块 {number}"],
-  "block.same": [
+  "block.of.state": ["Block {number}, of all that is proved", "区块 {number}：证明全部内容"],
+  "block.of.certificate": ["Block {number}, of a certificate", "区块 {number}：仅证明一份证书"],
+  "block.of.time": ["Block {number}, of its time", "区块 {number}：仅证明其时间"],
+  "block.is.state": [
     "Block {number} is the one that you named: what the file says of the chain stood there.",
     "区块 {number} 正是您所指的区块：文件所述链上内容当时确实如此。",
   ],
+  "block.is.certificate": [
+    "Only a certificate in the file is shown by block {number}, not the file.",
+    "区块 {number} 只证明文件中的一份证书，不证明该文件。",
+  ],
+  "block.is.time": [
+    "Only the time of block {number} is shown, nothing that the file says of the chain.",
+    "区块 {number} 只证明其时间，不证明文件所述的任何链上内容。",
+  ],
+  "block.left": ["Still to compare: {numbers}.", "尚需比对：{numbers}。"],
   "block.other": [
     "The block that you named, {hash}, is NOT one of this file.",
     "您所指的区块 {hash} 不是此文件的区块。",
@@ -305,6 +316,10 @@ export const WORDS = {
   "state.span": ["from block {since} until {until}", "自区块 {since} 至 {until}"],
   "state.other": ["what stands in storage", "存储中的内容"],
   "state.no.member": ["no active member", "不是有效成员"],
+  "state.order": ["checkpoints out of order", "检查点顺序颠倒"],
+  "state.before": ["one before block {block}", "区块 {block} 之前的检查点"],
+  "state.standings": ["{count} checkpoints", "{count} 个检查点"],
+  "state.standings.most": ["at most {most}", "最多 {most} 个"],
   "state.unused": ["never used by then", "届时从未使用"],
   "state.counted": ["a member that was counted", "已计入的成员"],
   "logs.no.proof": ["a proof that leads to another root", "通向其他根的证明"],
