@@ -7,9 +7,10 @@
     ended           evidence of all parties collected and reconciled, by each party for itself
     succeeded       model registered, certificate issued
 
-Partners are asked over the network, so ticks run beside the sync loop, never in it.  Slots are
-reserved by the guest's node, oldest job first, for a limited time, and given back whenever one
-party refuses: two jobs cannot wait for each other.
+Partners are asked over the network, so ticks run beside the sync loop, never in it; and evidence,
+which may be long and slow to come, is collected beside the ticks, so that no job waits for it.
+Slots are reserved by the guest's node, oldest job first, for a limited time, and given back
+whenever one party refuses: two jobs cannot wait for each other.
 """
 
 from __future__ import annotations
@@ -90,6 +91,11 @@ class Scheduler:
         self.waiting.step()
         await self._start()
         self._advance()
+
+    async def conclude(self) -> None:
+        """Show what remains to be shown of jobs that ended; takes as long as the partners do."""
+        if not self.site.is_registered:
+            return
         await self._finish()
         await self._reconcile()
 

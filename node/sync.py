@@ -22,9 +22,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -244,6 +244,8 @@ class Process:
         self.alone.acquire()
         beside = [
             threading.Thread(target=self._schedule, name="scheduler"),
+            # Apart from the scheduler: no job waits for evidence that is slow to come.
+            threading.Thread(target=self._conclude, name="evidence"),
             # Apart from the scheduler: receipts of stops wait for no partner that is slow.
             threading.Thread(target=self._acknowledge, name="stops"),
             threading.Thread(target=self._witness, name="witness"),
@@ -277,11 +279,16 @@ class Process:
             self.ending.wait(LOOP_SECONDS)
 
     def _schedule(self) -> None:
-        scheduler = Scheduler(self.site)
+        self._repeat(Scheduler(self.site).tick)
+
+    def _conclude(self) -> None:
+        self._repeat(Scheduler(self.site).conclude)
+
+    def _repeat(self, tick: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with asyncio.Runner() as runner:
             while not self.ending.is_set():
                 try:
-                    runner.run(scheduler.tick())
+                    runner.run(tick())
                 except NodeError as problem:
                     log.warning("scheduler: %s", problem)
                 except Exception:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import threading
 import time
 from collections.abc import Iterator
 
@@ -18,6 +20,7 @@ from node.partners import hold, taken_slots
 from node.scheduler import FIRST_PAUSE, LONGEST_PAUSE, Pauses, Scheduler
 from node.specification import digest_of
 from node.store import LocalJob, Reservation, Task
+from node.sync import Process
 from tests.node import consortium
 from tests.node.consortium import Consortium
 from tests.node.test_specification import an_id
@@ -373,12 +376,62 @@ async def test_one_job_is_reconciled_in_a_tick_and_none_again_before_its_time(
     assert asked == [an_id(93), an_id(94), an_id(93)]
 
 
+def test_jobs_move_on_while_a_partner_shows_no_evidence(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = LocalJob(id=an_id(95))
+    asked, moved, answered = threading.Event(), threading.Event(), threading.Event()
+
+    async def silent(*_: object) -> None:
+        asked.set()
+        await asyncio.to_thread(answered.wait)
+
+    async def move(_: Scheduler) -> None:
+        if asked.is_set():
+            moved.set()
+
+    monkeypatch.setattr("node.scheduler.due", lambda *_: [job])
+    monkeypatch.setattr("node.scheduler.reconcile_job", silent)
+    monkeypatch.setattr(Scheduler, "_start", move)
+    process = Process(world.bank)
+    threads = [threading.Thread(target=run) for run in (process._schedule, process._conclude)]
+    try:
+        for thread in threads:
+            thread.start()
+        assert asked.wait(60)
+        assert moved.wait(60)
+    finally:
+        process.end()
+        answered.set()
+        for thread in threads:
+            thread.join()
+
+
+async def test_a_tick_asks_no_partner_for_evidence(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def evidence(_: object, job: str) -> None:
+        asked.append(job)
+
+    job = LocalJob(id=an_id(96))
+    monkeypatch.setattr("node.scheduler.due", lambda *_: [job])
+    monkeypatch.setattr("node.scheduler.reconcile_job", evidence)
+    scheduler = Scheduler(world.bank)
+    await scheduler.tick()
+    assert asked == []
+    await scheduler.conclude()
+    assert asked == [job.id]
+
+
 async def test_a_site_that_is_not_registered_schedules_nothing(world: Consortium) -> None:
     scheduler = Scheduler(world.bank)
     kept = world.bank.settings
     world.bank.settings = kept.model_copy(update={"site_id": None})
     try:
         await scheduler.tick()
+        await scheduler.conclude()
     finally:
         world.bank.settings = kept
 
