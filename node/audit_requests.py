@@ -12,6 +12,7 @@ everybody's to read.
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Callable
@@ -28,14 +29,14 @@ from chain.canonical import digest as digest_of
 from chain.errors import VerificationFailed
 from chain.ids import new_nonce
 from node import alerts
-from node.audit.entries import record
+from node.audit.entries import record, type_of
 from node.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from node.files import keep_private, make_private
 from node.ledger import read_ledger
 from node.packs import Wanted, moment_text, pack, require_known
 from node.refusals import chain_errors
 from node.registration import nonce_of
-from node.store import Anchor, AuditQuestion, AuditRequest
+from node.store import Anchor, AuditEntry, AuditPending, AuditQuestion, AuditRequest
 from node.submission import Submitted, is_open, rehearse, submit
 
 if TYPE_CHECKING:
@@ -189,10 +190,12 @@ def receive(site: Site, sender: str, id: str, content: bytes) -> None:
     """Take the question of a request to this site; taking it twice is taking it once.
 
     Raises `NotFound` while no confirmed block has the request, `Refused` for who did not ask and
-    for what is asked of another, and `Invalid` (``QuestionInvalid``) for another question.
+    for what is asked of another, and `Invalid` (``QuestionInvalid``) for another question, and for
+    one about a thing that the chain does not know, which is entered: no pack could answer it.
     """
     with site.store.read() as session:
         row, kept = session.get(AuditRequest, id), session.get(AuditQuestion, id)
+        ledger = read_ledger(session)
     row = _of_asker(site, sender, id, row)
     if row.site != site.id:
         raise Refused("NotOperator", "another site is asked", found=id, allowed=row.site)
@@ -213,6 +216,18 @@ def receive(site: Site, sender: str, id: str, content: bytes) -> None:
             found=digest_of(content),
             allowed=row.digest,
         ) from failure
+    try:
+        require_known(wanted_of(question), ledger)
+    except NotFound as unknown:
+        told = {"question": question.digest, "asker": sender, "why": unknown.detail}
+        _enter_once(site, "audit.question.refused", id, told, sender)
+        raise Invalid(
+            "QuestionInvalid",
+            f"no pack can answer this question: {unknown.detail}",
+            found=unknown.found,
+            allowed="a site, dataset or job of the chain",
+            hint="file another request",
+        ) from unknown
     now = time.time()
     with site.store.begin() as session:
         if session.get(AuditQuestion, id) is None:
@@ -277,7 +292,7 @@ def wanted_of(question: Question, redacted: tuple[str, ...] = ()) -> Wanted:
 
 
 def hand_over(site: Site, sender: str, id: str) -> Path:
-    """The file that answers, for whoever asked; that it was fetched is entered first.
+    """The file that answers, for whoever asked; that a site fetched it is entered first, once.
 
     Raises `NotFound` where there is no request or no answer, `Refused` for who did not ask.
     """
@@ -285,10 +300,24 @@ def hand_over(site: Site, sender: str, id: str) -> Path:
         row = session.get(AuditRequest, id)
     row = _of_asker(site, sender, id, row)
     path = answer_file(site, row)
-    with site.store.begin() as session:
-        told = {"pack": row.pack, "by": sender}
-        record(session, "audit.pack.fetched", id, told, sender)
+    _enter_once(site, "audit.pack.fetched", id, {"pack": row.pack, "by": sender}, sender)
     return path
+
+
+def _enter_once(site: Site, kind: str, id: str, told: dict[str, Any], sender: str) -> None:
+    """Of a request and a sender: whoever repeats itself grows nobody's log.  A request has one
+    question and one pack, whose digests the chain has."""
+    placed = select(AuditEntry.index).where(
+        AuditEntry.subject == id, AuditEntry.type == type_of(kind), AuditEntry.actor == sender
+    )
+    with site.store.begin() as session:
+        if session.scalar(placed.limit(1)) is not None:
+            return
+        for waiting in session.scalars(select(AuditPending.entry)):
+            entry = json.loads(waiting)
+            if (entry["subject"], entry["type"], entry["actor"]) == (id, type_of(kind), sender):
+                return
+        record(session, kind, id, told, sender)
 
 
 def answer_file(site: Site, row: AuditRequest) -> Path:

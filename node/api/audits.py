@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from chain.audit_questions import MAX_TEXT
 from node import audit_requests
 from node.api.accepted import Accepted, Wait, accepted
-from node.api.auth import require
+from node.api.auth import actor_of, require
 from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute, scoped_key
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
@@ -64,7 +64,9 @@ class NewAudit(Asked):
 
     def asked(self) -> audit_requests.Asked:
         since, until = audit_requests.utc(self.since), audit_requests.utc(self.until)
-        return audit_requests.Asked(self.site, self.text, since, until, self.about, self.dataset)
+        return audit_requests.Asked(
+            self.site, self.text, since, until, self.about, self.dataset, self.job
+        )
 
 
 class NewAuditAnswer(Asked):
@@ -101,7 +103,10 @@ async def file_audit(
 
 @router.get("/{id}", summary="One request, with its question at the two sides")
 def show_audit(request: Request, id: IdInPath) -> AuditDetails:
-    return views.show(request.app.state.site, request.app.state.names, id)
+    shown = views.show(request.app.state.site, request.app.state.names, id)
+    actor = actor_of(request)
+    may_read = actor is not None and actor.may("operator", "auditor")
+    return shown if may_read else views.for_everybody(shown)
 
 
 @router.post(

@@ -47,6 +47,7 @@ MAX_ENTRIES = 256  # of the log in one answer
 def install(app: FastAPI) -> None:
     """Add what other sites say to an application, with its limits."""
     app.state.looks = Attempts(limit=12, seconds=60)  # at the endpoint of one site
+    app.state.packs = Attempts(limit=60, seconds=60)  # by one site: each may have 64 MiB
     app.state.stop_refusals = Attempts(limit=30, seconds=60)  # of receipts from one address
     app.include_router(router)
 
@@ -145,6 +146,8 @@ async def put_question(request: Request, sender: Sender, id: IdInPath) -> Respon
 @router.get("/audits/{id}/pack")
 async def audit_pack(request: Request, sender: Sender, id: IdInPath) -> Response:
     """The file that answers a request, for whoever filed it."""
+    packs: Attempts = request.app.state.packs
+    packs.count(sender.site)
     in_thread = anyio.to_thread.run_sync
     path = await in_thread(audit_requests.hand_over, _site(request), sender.site, id)
     return FileResponse(path, media_type="application/json")

@@ -446,6 +446,13 @@ EVENTS: Mapping[str, Event] = {
         question=text("SHA-256 of the question"),
         asker=text("site that brought it"),
     ),
+    "audit.question.refused": Event.of(
+        AUDIT_REQUEST,
+        "the question of a request was brought to this site, and no pack can answer it",
+        question=text("SHA-256 of the question"),
+        asker=text("site that brought it"),
+        why=text("what no pack can show"),
+    ),
     "audit.answered": Event.of(
         AUDIT_REQUEST,
         "this site answers with a pack",
@@ -455,7 +462,7 @@ EVENTS: Mapping[str, Event] = {
     ),
     "audit.pack.fetched": Event.of(
         AUDIT_REQUEST,
-        "the site that asked fetched the answer",
+        "the site that asked fetched the answer, for the first time",
         pack=text("SHA-256 of the pack"),
         by=text("site that fetched it"),
     ),

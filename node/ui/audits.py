@@ -27,11 +27,11 @@ def audits_page(request: Request) -> dict[str, Any]:
 
 
 def audit_page(request: Request) -> dict[str, Any]:
-    """The question is shown to those who may act here, whoever may read the pages."""
+    """The question is shown to operators and auditors, whoever may read the pages."""
     shown = audits.show(site_of(request), names_of(request), id_of(request))
-    if not access.is_operator(request):
-        hidden = dict.fromkeys(audits.AT_THE_TWO_SIDES)
-        shown = shown.model_copy(update={**hidden, "file": False})
+    actor = access.reader(request)
+    if actor is None or not actor.may("operator", "auditor"):
+        shown = audits.for_everybody(shown)
     return {"audit": shown}
 
 

@@ -800,11 +800,15 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "The question was not brought here yet; its digest is on the chain.",
         "问题尚未送达；其摘要已在链上。",
     ),
+    "audit.never_given": (
+        "This site was not given the question: nothing but its digest came.",
+        "本站点未收到该问题：仅有其摘要。",
+    ),
     "audit.period": ("Period", "时间段"),
     "audit.brought": ("Brought to the site", "送达站点"),
     "audit.elsewhere": (
-        "The question is with the two sides; here is its digest.",
-        "问题由双方持有；此处仅有摘要。",
+        "The question is with operators and auditors of the two sides; here is its digest.",
+        "问题由双方的操作员和审计员查阅；此处仅有摘要。",
     ),
     "audit.chain": ("On the chain", "链上记录"),
     "audit.filed": ("Filed", "已提交"),

@@ -9,12 +9,14 @@ import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from fastapi import FastAPI, Request
 from sqlalchemy import select
 
 from chain import canonical
@@ -27,7 +29,9 @@ from chain.sites import SiteRole, site_id
 from chain.statement import signed_bytes
 from node import audit_requests
 from node.alerts import subjects
+from node.api import between
 from node.api.app import create_app
+from node.api.attempts import Attempts
 from node.api.views import audits as views
 from node.api.views import waiting
 from node.api.views.audits import AuditDetails
@@ -42,10 +46,12 @@ from node.left_out import with_copy
 from node.mirror import Mirror
 from node.packs import Wanted, pack
 from node.registration import proven_key
+from node.signatures import VerifiedSender
 from node.store import Alert, AuditQuestion, AuditRequest, WitnessedHead
 from tests.chain.world import admission
 from tests.node import consortium, test_cli
 from tests.node.consortium import ChainSite, Consortium, sync_of
+from tests.node.crowd import add, key_for, program
 from tests.node.face import is_problem, operator, serving, token_of, visitor
 from tests.node.test_cli import Run
 from tests.node.told import sample, told
@@ -601,6 +607,95 @@ async def test_an_audit_over_http(world: World, bank: httpx.AsyncClient) -> None
     every = (await bank.get("/v1/audits", params={"limit": 200})).json()["items"]
     assert seen == [each["id"] for each in every]
     is_problem(await bank.post("/v1/audits", json={"site": "shop"}), 422, "InvalidRequest")
+
+
+async def test_an_audit_of_a_job_is_filed_as_one_over_http(
+    world: World, bank: httpx.AsyncClient
+) -> None:
+    job = world.founded.propose()
+    world.founded.settle(2)
+    made = await bank.post("/v1/audits", json={"site": "shop", "text": WHY, "job": job})
+    assert made.status_code == 202, made.text
+    await world.settle(3)
+    one = (await bank.get(f"/v1/audits/{made.json()['id']}")).json()
+    assert (one["kind"], one["scope"]["job"]) == ("job", job)
+    await world.answered(one["id"])
+
+
+async def test_only_operators_and_auditors_read_what_is_asked(world: World) -> None:
+    id = await world.asked()
+    app = create_app(world.shop.settings.home, world.shop)
+    for number, role in enumerate(("auditor", "data-scientist", "delegate"), 5):
+        may_read = role == "auditor"
+        add(world.shop, number, role)
+        async with program(app, key_for(world.shop, number, role).secret) as client:
+            one = (await client.get(f"/v1/audits/{id}")).json()
+            twin = (await client.get(f"/audits/{id}.json")).json()["audit"]
+            page = (await client.get(f"/audits/{id}")).text
+        for shown in (one, twin):
+            assert (shown["text"] == WHY) is may_read
+            assert (shown["scope"] is not None) is may_read
+            assert shown["given"] is True
+        assert (WHY in page) is may_read
+        assert ("Make the pack and answer" in page) is (role == "delegate")
+    await world.answered(id)
+
+
+async def test_a_site_says_that_it_was_never_given_the_question(world: World) -> None:
+    id = await world.asked()
+    assert world.shown(world.shop, id).given is True
+    assert world.shown(world.bank, id).given is None
+    with world.shop.store.begin() as session:
+        session.delete(session.get_one(AuditQuestion, id))
+    assert world.shown(world.shop, id).given is False
+    async with operator(world.shop, create_app(world.shop.settings.home, world.shop)) as shop:
+        assert "was not given the question" in (await shop.get(f"/audits/{id}")).text
+    content = audit_requests.question_file(world.bank, id)
+    receive(world.shop, world.bank.id, id, content)
+    await world.answered(id)
+
+
+async def test_a_question_that_no_pack_can_answer_is_refused_and_entered_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_requests, "require_known", lambda *_: None)
+    id = ask(world.bank, Asked(world.shop.id, WHY, job=NOBODY)).id
+    monkeypatch.undo()
+    await world.settle(3)
+    content = audit_requests.question_file(world.bank, id)
+    for _ in range(2):
+        refused(Invalid, "QuestionInvalid", receive, world.shop, world.bank.id, id, content)
+    assert world.shown(world.shop, id).given is False
+    world.founded.settle()
+    (entry,) = told(world.shop, "audit.question.refused", id)
+    assert entry["data"]["asker"] == world.bank.id
+    assert told(world.shop, "audit.question.received", id) == []
+    await world.answered_with(id, pack(world.shop, Wanted()))
+
+
+async def test_an_answer_that_is_fetched_again_and_again_is_entered_once(world: World) -> None:
+    id = await world.asked()
+    await world.answered(id)
+    for _ in range(3):
+        audit_requests.hand_over(world.shop, world.bank.id, id)
+    world.founded.settle()
+    assert len(told(world.shop, "audit.pack.fetched", id)) == 1
+
+
+async def test_a_site_fetches_packs_so_often_a_minute(world: World) -> None:
+    id = await world.asked()
+    await world.answered(id)
+    app = FastAPI()
+    app.state.site = world.shop
+    between.install(app)
+    limit = app.state.packs.limit
+    app.state.packs = Attempts(limit, 60, clock=lambda: 0.0)
+    request = Request({"type": "http", "app": app})
+    sender = cast(VerifiedSender, SimpleNamespace(site=world.bank.id))
+    for _ in range(limit):
+        await between.audit_pack(request, sender, id)
+    with pytest.raises(NodeError, match="TooManyAttempts"):
+        await between.audit_pack(request, sender, id)
 
 
 async def test_an_audit_on_pages_in_both_languages(world: World, bank: httpx.AsyncClient) -> None:

@@ -72,12 +72,16 @@ class ScopeAsked(Shown):
 
 
 class AuditDetails(AuditShown):
-    """With the question and what came of it, both null where this site is none of the two sides.
+    """With the question and what came of it, for operators and auditors; all null for others, and
+    where this site is none of the two sides.
 
-    `brought_at` is when the asked site took the question, `problem` what keeps question or answer
-    from coming over.  `file` says whether the file that answers is kept here.
+    `given` is whether this site was ever given the question that it is asked, for everybody to
+    read; null at other sites than the one that is asked.  `brought_at` is when the asked site took
+    the question, `problem` what keeps question or answer from coming over.  `file` says whether the
+    file that answers is kept here.
     """
 
+    given: bool | None
     asker: Named | None
     text: str | None
     scope: ScopeAsked | None
@@ -136,7 +140,8 @@ def show(site: Site, names: Names, id: str) -> AuditDetails:
         now = _block_time(session)
     if row is None:
         raise NotFound("NotFound", "no confirmed block has this request for an audit", found=id)
-    facts = _facts(site, names, row, now)
+    given = None if row.site != site.settings.site_id else asked is not None
+    facts = {**_facts(site, names, row, now), "given": given}
     if asked is None:
         nothing: dict[str, Any] = dict.fromkeys(AT_THE_TWO_SIDES)
         return AuditDetails(**facts, **nothing, file=False)
@@ -158,6 +163,11 @@ def show(site: Site, names: Names, id: str) -> AuditDetails:
         verdict=_verdict(asked),
         file=_has_file(site, row),
     )
+
+
+def for_everybody(shown: AuditDetails) -> AuditDetails:
+    """What everybody may read of it, who is no operator and no auditor."""
+    return shown.model_copy(update={**dict.fromkeys(AT_THE_TWO_SIDES), "file": False})
 
 
 def waiting(site: Site, names: Names) -> list[AuditWaiting]:
