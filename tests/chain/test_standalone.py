@@ -60,6 +60,7 @@ def test_subjects_are_checked_in_the_order_of_the_verification_on_chain() -> Non
         "logs",
         "steps",
         "reconciliation",
+        "state",
     ]
 
 

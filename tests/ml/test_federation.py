@@ -101,7 +101,7 @@ async def test_two_protocols_may_use_the_same_name_for_a_message():
     assert Question.kind.endswith("test_federation.Question")
     from ml.protocols import psi
 
-    assert psi.GuestSet.kind == "protocols.psi.GuestSet"
+    assert psi.GuestSet.kind == "protocols.psi.opening.GuestSet"
 
 
 async def test_a_role_cannot_send_what_is_not_its_own():
