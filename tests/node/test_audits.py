@@ -211,6 +211,19 @@ async def test_evidence_of_a_job_is_asked_for_by_its_id(world: World) -> None:
     assert [each["id"] for each in pack["jobs"]] == [job]
 
 
+async def test_an_audit_of_a_job_is_filed_as_one_over_http(
+    world: World, bank: httpx.AsyncClient
+) -> None:
+    job = world.founded.propose()
+    world.founded.settle(2)
+    made = await bank.post("/v1/audits", json={"site": "shop", "text": WHY, "job": job})
+    assert made.status_code == 202, made.text
+    await world.settle(3)
+    one = (await bank.get(f"/v1/audits/{made.json()['id']}")).json()
+    assert (one["kind"], one["scope"]["job"]) == ("job", job)
+    await world.answered(one["id"])
+
+
 async def test_what_an_answer_hides_it_says(world: World) -> None:
     id = await world.asked()
     await world.answered(id, ("name", "message.sent"))
@@ -607,19 +620,6 @@ async def test_an_audit_over_http(world: World, bank: httpx.AsyncClient) -> None
     every = (await bank.get("/v1/audits", params={"limit": 200})).json()["items"]
     assert seen == [each["id"] for each in every]
     is_problem(await bank.post("/v1/audits", json={"site": "shop"}), 422, "InvalidRequest")
-
-
-async def test_an_audit_of_a_job_is_filed_as_one_over_http(
-    world: World, bank: httpx.AsyncClient
-) -> None:
-    job = world.founded.propose()
-    world.founded.settle(2)
-    made = await bank.post("/v1/audits", json={"site": "shop", "text": WHY, "job": job})
-    assert made.status_code == 202, made.text
-    await world.settle(3)
-    one = (await bank.get(f"/v1/audits/{made.json()['id']}")).json()
-    assert (one["kind"], one["scope"]["job"]) == ("job", job)
-    await world.answered(one["id"])
 
 
 async def test_only_operators_and_auditors_read_what_is_asked(world: World) -> None:
