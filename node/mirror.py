@@ -50,6 +50,14 @@ class CopyDiffers(Invalid):
         self.place, self.kept, self.served = place, kept, served
 
 
+class TileMissing(Invalid):
+    """What the log served before, it serves no more."""
+
+    def __init__(self, place: str) -> None:
+        told = f"{place}: the log does not serve it any more"
+        super().__init__("TileMissing", told, found=place)
+
+
 class Mirror:
     """The copy of one log.  ``clock`` is in Unix seconds; any process may read, one may grow it."""
 
@@ -105,7 +113,8 @@ class Mirror:
         """Fetch what is new up to the head that this site cosigned last, and verify it.
 
         Raises `TilesDiffer`, `CopyDiffers` (``LogForked``, ``TileChanged``, ``MirrorDamaged``),
-        `Invalid` (``HeadWentBack``), `TooLarge` (``MirrorFull``), and what ``fetch`` raises.
+        `Invalid` (``HeadWentBack``), `TileMissing`, `TooLarge` (``MirrorFull``), and what ``fetch``
+        raises.
         """
         with self.site.store.read() as session:
             row = session.get(WitnessedHead, self.log_id)
@@ -177,6 +186,10 @@ class Mirror:
                 if number % NOTED_EVERY == 0:
                     self.state(entries=done, last_time=last)
         except (Unauthenticated, Refused, NotFound) as refusal:
+            if done and isinstance(refusal, NotFound):
+                # It shows its entries, and some below this head are gone.
+                self.state(entries=done, last_time=last)
+                raise TileMissing(tile_path(None, number, width)) from refusal
             self.state(entries=done, last_time=last, withheld=str(refusal)[:500])
         except NodeError:
             self.state(entries=done, last_time=last)  # the next visit goes on here
@@ -237,7 +250,7 @@ class Mirror:
         """Hold ``count`` kept tiles, and the entries below, against the head and the server.
 
         Goes on where it ended last, or was hindered; after the last full tile the edge follows,
-        and then the first one again.  Raises as `copy` does, and `Invalid` (``TileMissing``).
+        and then the first one again.  Raises as `copy` does.
         """
         tree, row = self.tree(), self.state()
         if not tree.size:
@@ -255,7 +268,7 @@ class Mirror:
             try:
                 TileReader(fetch, tree.size, tree.root)
             except NotFound as missing:
-                raise _missing(f"tiles of {tree.size} entries") from missing
+                raise TileMissing(f"tiles of {tree.size} entries") from missing
             if tree.size % WIDTH and row.entries == tree.size:
                 self._compare_entries(tree, fetch, end)
             self.state(reread=0, reread_at=self.clock())
@@ -285,7 +298,7 @@ class Mirror:
         try:
             served = fetch(level, number, WIDTH)
         except NotFound as missing:
-            raise _missing(path) from missing
+            raise TileMissing(path) from missing
         if served != kept:
             self._refuse_change(path, kept, served)
 
@@ -299,7 +312,7 @@ class Mirror:
         except (Unauthenticated, Refused):
             return  # shown to us no more, which is the log's right
         except NotFound as missing:
-            raise _missing(path) from missing
+            raise TileMissing(path) from missing
         if served != kept:
             self._refuse_change(path, kept, served)
 
@@ -433,10 +446,6 @@ def _partials(full: Path, width: int) -> list[Path]:
         return []
     widths = sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit())
     return [folder / str(found) for found in reversed(widths) if found >= width]
-
-
-def _missing(path: str) -> NodeError:
-    return Invalid("TileMissing", f"{path}: the log does not serve it any more", found=path)
 
 
 def _full(what: str, allowed: int) -> NodeError:

@@ -20,8 +20,8 @@ import anyio.to_thread
 
 from node import alerts
 from node.audit.reading import MAX_BUNDLE_BYTES, TILE_BYTES, Fetch, TilesDiffer, tile_path
-from node.errors import Invalid, NodeError, Unavailable
-from node.mirror import CopyDiffers, Mirror
+from node.errors import NodeError, Unavailable
+from node.mirror import CopyDiffers, Mirror, TileMissing
 
 if TYPE_CHECKING:
     from node.site import Site
@@ -121,22 +121,21 @@ class Mirroring:
     def _copy(self, mirror: Mirror) -> None:
         """Raises what hindered it; what does not go together is kept, and alerted, before."""
         due = max(REREAD, mirror.due_again(REREAD_WITHIN))
-        slow: Unavailable | None = None
+        hindered: Unavailable | TileMissing | None = None
         try:
             try:
                 mirror.copy(self._fetcher(mirror.log_id, COPY_SECONDS))
-            except Unavailable as problem:
-                slow = problem
+            except (Unavailable, TileMissing) as problem:
+                hindered = problem
             # Who sends what is new slowly, or not at all, is asked for what is kept all the same.
             mirror.reread(self._fetcher(mirror.log_id, REREAD_SECONDS), due)
-            if slow is not None:
-                raise slow
+            if hindered is not None:
+                raise hindered
         except (TilesDiffer, CopyDiffers) as found:
             mirror.keep_conflict(found)
             raise
-        except Invalid as found:
-            if found.code == "TileMissing":
-                mirror.alert("log.tile_missing", {"place": found.found}, about=str(found.found))
+        except TileMissing as found:
+            mirror.alert("log.tile_missing", {"place": found.found}, about=str(found.found))
             raise
 
     async def _cosignatures(self, mirror: Mirror) -> None:

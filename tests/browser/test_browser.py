@@ -266,7 +266,7 @@ TEXTS = """() => {
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode())
-    if (!walker.currentNode.parentElement.closest(".args, pre"))
+    if (!walker.currentNode.parentElement.closest(".args, .name, pre"))
       found.push(walker.currentNode.textContent.trim());
   for (const element of document.querySelectorAll("*"))
     for (const name of ["aria-label", "placeholder", "alt"])

@@ -17,7 +17,7 @@ from node.audit.notes import Note, Signature
 from node.audit.reading import Fetch, TilesDiffer, tile_path
 from node.audit.tiles import bundle
 from node.errors import Invalid, NodeError, NotFound, TooLarge, Unauthenticated, Unavailable
-from node.mirror import CopyDiffers, Mirror
+from node.mirror import CopyDiffers, Mirror, TileMissing
 from node.mirroring import REREAD
 from node.site import Site
 from node.store import Alert, MirroredLog, WitnessedHead
@@ -303,6 +303,23 @@ def test_a_tile_that_is_not_served_any_more_is_told(
     log.lies[tile_path(0, 0)] = NotFound("NotFound", "gone")
     with pytest.raises(Invalid, match="TileMissing"):
         mirror.reread(log.fetch, REREAD)
+
+
+def test_entries_that_are_gone_when_the_log_has_grown_are_told(
+    site: Site, partner: Site, mirror: Mirror
+) -> None:
+    log = LyingLog(entries(700))
+    cosigned(site, partner, log)
+    mirror.copy(log.fetch)
+    log = LyingLog(entries(720))
+    log.lies[tile_path(None, 2, 208)] = NotFound("NotFound", "one of them was removed")
+    cosigned(site, partner, log)
+    with pytest.raises(TileMissing):
+        mirror.copy(log.fetch)
+    assert mirror.state().withheld == ""
+    log.lies.clear()
+    mirror.copy(log.fetch)
+    assert copied(mirror) == log.leaves
 
 
 def test_entries_that_fill_no_bundle_yet_are_read_again_too(
