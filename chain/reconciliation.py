@@ -18,9 +18,12 @@ party sends its own to every other one, and a line that both ends left out is mi
     different       an entry that tells something else than the other end, or than the chain
     unacknowledged  an entry that something was sent, without the receipt of who received it
     missing         no entry, though the other end or the chain tells of it
+    unsent          an entry that something was received, which its sender does not tell of: one of
+                    the two is wrong, and nothing shows which. It is named with the receiver's log
     undeclared      a declaration of what the chain knows nothing of
 
-Where two ends differ the receipt decides: who signed that it received something received it. A
+Where two ends differ the receipt decides: who signed that it received something received it. Of
+what only the receiver tells, nothing decides, unless the chain says that it had to be sent. A
 message between two parties that both left out is found only if it is a declaration.
 
 `node/ui/verifier/source/reconciliation.js` does the same in a browser, as far as the first
@@ -266,12 +269,13 @@ def reconcile(
     receipt from its sender, and declarations from being sent.
     """
     book = _Book(job)
+    sites = [log["site"] for log in logs]
     for number, log in enumerate(logs):
-        book.read(number, log, keys)
+        book.read(number, log, keys, sites)
     book.hold_sent(keys)
-    book.hold_received(is_whole)
+    book.hold_received(is_whole, declared, attempt)
     if is_whole:
-        book.hold_declared(declared, attempt, [log["site"] for log in logs])
+        book.hold_declared(declared, attempt, sites)
     told = sorted(book.agreed.values(), key=lambda line: line.address)
     return Reconciliation(tuple(told), tuple(book.differences), book.open)
 
@@ -287,7 +291,7 @@ class _Book:
     differences: list[Difference] = field(default_factory=list)
     open: int = 0
 
-    def read(self, number: int, log: Mapping[str, Any], keys: Keys) -> None:
+    def read(self, number: int, log: Mapping[str, Any], keys: Keys, sites: Sequence[str]) -> None:
         for position, part in enumerate(log["entries"]):
             kind = part["entry"].get("type")
             if kind not in (SENT, RECEIVED):
@@ -295,6 +299,7 @@ class _Book:
             where = f"$.logs[{number}].entries[{position}]"
             try:
                 entered = _entered(part, kind, log["site"], self.job, where)
+                _require_known(entered, kind, sites)
             except VerificationFailed as failure:
                 self._differs(log["site"], "unreadable", None, failure)
                 continue
@@ -330,17 +335,25 @@ class _Book:
         self._differs(line.sender, "unacknowledged", line, failure)
         return False
 
-    def hold_received(self, is_whole: bool) -> None:
+    def hold_received(self, is_whole: bool, declared: Sequence[Declaration], attempt: int) -> None:
+        owed = {(said.site, said.kind, said.n, attempt) for said in declared}
         for address, entered in self.received.items():
             if address in self.sent:
                 continue
             if not is_whole:
                 self.open += 1
                 continue
-            failure = VerificationFailed(
-                entered.where, "no entry that it was sent", "one at each end"
-            )
-            self._differs(entered.line.sender, "missing", entered.line, failure)
+            line = entered.line
+            if (line.sender, line.message_kind, line.n, line.attempt) in owed:
+                failure = VerificationFailed(
+                    entered.where, "no entry that it was sent", "one at each end"
+                )
+                self._differs(line.sender, "missing", line, failure)
+            else:
+                # Anybody can enter that it received something: it convicts nobody else.
+                found = f"no entry of site {line.sender} that it was sent: one of the two is wrong"
+                failure = VerificationFailed(entered.where, found, "one at each end")
+                self._differs(line.receiver, "unsent", line, failure)
 
     def hold_declared(
         self, declared: Sequence[Declaration], attempt: int, sites: Sequence[str]
@@ -413,6 +426,13 @@ def _entered(part: Mapping[str, Any], kind: str, site: str, job: str, where: str
     if end != site:
         raise VerificationFailed(f"{at}.{name}", end, f"the site of the log, {site}")
     return _Entered(line, where, told.get("receipt"))
+
+
+def _require_known(entered: _Entered, kind: str, sites: Sequence[str]) -> None:
+    sender = entered.line.sender
+    if kind == RECEIVED and sender not in sites:
+        at = f"{entered.where}.disclosed.sender"
+        raise VerificationFailed(at, sender, "a party of the job")
 
 
 def _unlike(entered: _Entered, other: Line) -> VerificationFailed | None:

@@ -24,6 +24,8 @@ from node.refusals import chain_errors
 from node.store import JobParty, LocalJob, PeerEvidence
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from chain.network import Network
     from chain.reconciliation import Declaration, Difference, Reconciliation
     from node.site import Site
@@ -62,10 +64,30 @@ async def collect(site: Site, job_id: str) -> list[dict[str, Any]]:
         _require_end(shown)
         if party != site.id:
             with site.store.begin() as session:
-                # The partner signed it: should it ever say something else, this convicts it.
-                session.merge(PeerEvidence(job_id=job_id, site=party, evidence=shown))
+                _keep_evidence(session, job_id, shown)
         evidence.append(shown)
     return evidence
+
+
+def _keep_evidence(session: Session, job_id: str, shown: dict[str, Any]) -> None:
+    """The partner signed it: should it ever say something else of the same entries, what it said
+    first convicts it, and stays.  A log that only grew since takes its place.
+    """
+    first = session.get(PeerEvidence, (job_id, shown["site"]))
+    if first is not None:
+        size = first.evidence["anchored"]["size"]
+        if _up_to(shown, size) != _up_to(first.evidence, size):
+            return
+    session.merge(PeerEvidence(job_id=job_id, site=shown["site"], evidence=shown))
+
+
+def _up_to(evidence: Mapping[str, Any], size: int) -> list[tuple[Any, ...]]:
+    """What is shown of the first ``size`` entries of the log, without the proofs, which grow."""
+    return [
+        (part["index"], part["leafHash"], part["disclosed"])
+        for part in evidence["entries"]
+        if part["index"] < size
+    ]
 
 
 def _require_end(evidence: Mapping[str, Any]) -> None:

@@ -598,6 +598,10 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "job.reconciliation.missing": ("missing", "缺失"),
     "job.reconciliation.different": ("different", "不同"),
     "job.reconciliation.unacknowledged": ("no receipt that holds", "无有效回执"),
+    "job.reconciliation.unsent": (
+        "received, but not sent: one of the two logs is wrong",
+        "有接收而无发送：两份日志必有一误",
+    ),
     "job.reconciliation.undeclared": ("did not happen", "并未发生"),
     "job.reconciliation.unreadable": ("unreadable", "不可读"),
     "job.reconciliation.unproven": ("not under the anchored head", "不在锚定的头部之下"),

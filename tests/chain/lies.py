@@ -501,6 +501,18 @@ LIES: list[tuple[str, Change, str, str]] = [
         f"$.logs[0].entries[{len(VALUE['logs'][0]['entries'])}].disclosed.receipt",
     ),
     (
+        "a message that its receiver made up",
+        _repeated(1, n=99),
+        "reconciliation",
+        f"$.logs[1].entries[{len(VALUE['logs'][1]['entries'])}]",
+    ),
+    (
+        "a message from no party",
+        _repeated(1, sender=OTHER),
+        "reconciliation",
+        f"$.logs[1].entries[{len(VALUE['logs'][1]['entries'])}].disclosed.sender",
+    ),
+    (
         "no receipt",
         _retold(receipt=None),
         "reconciliation",

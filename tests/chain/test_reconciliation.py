@@ -9,6 +9,7 @@ from chain import canonical, merkle
 from chain.entries import commit, disclose
 from chain.errors import VerificationFailed
 from chain.reconciliation import (
+    DECLARATIONS,
     RECEIVED,
     SENT,
     Difference,
@@ -58,6 +59,19 @@ def told(part: dict[str, Any], name: str) -> Any:
     return part["disclosed"][name][1]
 
 
+def is_said_by_the_sender_alone(part: dict[str, Any]) -> bool:
+    """Neither the chain nor a receipt shows that it was sent, once its sender leaves it out."""
+    return part["entry"]["type"] == SENT and told(part, "messageKind") not in DECLARATIONS
+
+
+def received_again(shown: list[dict[str, Any]], **changes: Any) -> None:
+    """The shop enters a message that nobody sent."""
+    part = copy.deepcopy(shown[1]["entries"][0])
+    assert part["entry"]["type"] == RECEIVED
+    retell(part, **changes)
+    shown[1]["entries"].append(part)
+
+
 def test_the_logs_of_the_vector_agree_in_whatever_order_they_are_read() -> None:
     found = held(logs())
     assert found.agrees
@@ -74,7 +88,13 @@ def test_a_line_that_one_log_leaves_out_is_found_and_the_site_named(
     shown = logs()
     left_out = shown[log]["entries"].pop(position)
     found = only(held(shown))
-    assert (found.site, found.what) == (SITES[log], "missing")
+    if is_said_by_the_sender_alone(left_out):
+        # Its receiver may have made it up: one of the two is wrong.
+        assert (found.site, found.what) == (told(left_out, "receiver"), "unsent")
+        assert "one of the two" in found.detail
+        assert told(left_out, "sender") in found.detail
+    else:
+        assert (found.site, found.what) == (SITES[log], "missing")
     assert found.address is not None
     assert found.address[4] == told(left_out, "messageKind")
 
@@ -156,6 +176,22 @@ def test_a_message_sent_again_with_a_receipt_that_nobody_signed_is_found() -> No
     assert (found.site, found.what) == (SITES[0], "unacknowledged")
     with pytest.raises(VerificationFailed, match="no receipt that holds"):
         section(VALUE["job"]["id"], shown, declared_in(VALUE), KEYS, 1)
+
+
+@pytest.mark.parametrize("kind", ["made up", "job.Approval"])
+def test_a_message_that_its_receiver_made_up_convicts_no_sender(kind: str) -> None:
+    shown = logs()
+    received_again(shown, n=99, messageKind=kind)
+    found = only(held(shown))
+    assert (found.site, found.what) == (SITES[1], "unsent")
+
+
+def test_a_message_from_no_party_is_unreadable_in_the_log_of_its_receiver() -> None:
+    shown = logs()
+    received_again(shown, sender=OTHER)
+    found = only(held(shown))
+    assert (found.site, found.what) == (SITES[1], "unreadable")
+    assert found.where.endswith(".disclosed.sender")
 
 
 def test_a_job_that_was_broken_off_may_end_before_its_receipts_arrive() -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from chain.reconciliation import DECLARATIONS
 from node import reconciliation
+from node.audit.entries import record
 from node.certificate import certify, read_certificate
 from node.errors import NodeError, Unavailable
 from node.evidence import own_evidence
@@ -37,6 +39,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
 @pytest.fixture(scope="module")
 def job(world: Consortium) -> str:
     return succeeded(world)
+
+
+def is_owed(part: dict[str, Any]) -> bool:
+    """Whether a receipt or the chain shows that the line has to stand in the log."""
+    kind = part["disclosed"]["messageKind"][1]
+    return part["entry"]["type"] == MESSAGES[1] or kind in DECLARATIONS
 
 
 def seen_by(world: Consortium, name: str, job: str) -> list[dict[str, Any]]:
@@ -104,8 +112,12 @@ def test_every_line_that_a_party_leaves_out_is_found_by_the_other(
         less = {**other, "entries": other["entries"][:number] + other["entries"][number + 1 :]}
         logs = [reconciliation.log_part(part) for part in (own, less)]
         found, unproven = reconciliation._verdict(network, job, logs)
-        assert [difference.site for difference in found.differences] == [other["site"]]
-        assert found.differences[0].what == "missing"
+        [difference] = found.differences
+        if is_owed(other["entries"][number]):
+            assert (difference.site, difference.what) == (other["site"], "missing")
+        else:  # one of the two is wrong
+            assert (difference.site, difference.what) == (own["site"], "unsent")
+            assert other["site"] in difference.detail
         assert unproven == []
 
 
@@ -126,7 +138,9 @@ async def test_a_host_reconciles_by_itself_and_again_when_a_line_was_missing(
     job = succeeded(world)
     shown = own_evidence(world.bank, job)["entries"]
     partners.hidden[world.bank.id] = next(
-        number for number, part in enumerate(shown) if part["entry"]["type"] == MESSAGES[0]
+        number
+        for number, part in enumerate(shown)
+        if part["entry"]["type"] == MESSAGES[0] and is_owed(part)
     )
     scheduler = Scheduler(world.shop)
     await scheduler._reconcile()
@@ -149,10 +163,32 @@ async def test_a_host_reconciles_by_itself_and_again_when_a_line_was_missing(
     assert job in later
     verdict = await reconcile_job(world.shop, job)
     assert verdict["agrees"]
+    with world.shop.store.read() as session:
+        kept = session.get_one(PeerEvidence, (job, world.bank.id)).evidence
+    assert len(kept["entries"]) == len(shown) - 1  # what it signed first stays: it hid a line
     assert open_alerts(world.shop, job) == []
     made = [found["data"]["agrees"] for found in told(world.shop, "reconciliation.made", job)]
     assert made == [False, True]
     assert job not in [found.id for found in due(world.shop, time.time() + AGAIN_SECONDS)]
+
+
+async def test_evidence_of_a_log_that_grew_takes_the_place_of_what_was_kept(
+    world: Consortium, partners: Partners
+) -> None:
+    job = succeeded(world)
+    await reconcile_job(world.shop, job)
+    before = own_evidence(world.bank, job)
+    with world.bank.store.begin() as session:
+        entry = {"moment": "running", "allowed": True, "reasons": []}
+        record(session, "admission.decided", job, entry, "sync")
+    world.bank.change(anchor_every_entries=1)
+    world.settle(5)
+    world.bank.change(anchor_every_entries=1000)
+    await reconcile_job(world.shop, job)
+    with world.shop.store.read() as session:
+        kept = session.get_one(PeerEvidence, (job, world.bank.id)).evidence
+    assert kept["anchored"]["size"] > before["anchored"]["size"]
+    assert len(kept["entries"]) > len(before["entries"])
 
 
 async def test_a_guest_issues_no_certificate_and_names_the_side_until_the_logs_agree(

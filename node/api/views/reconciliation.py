@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class DifferenceShown(Shown):
     """A line that does not agree, and in the log of which site.
 
-    `what` is missing, different, unacknowledged (no receipt that holds), undeclared, unreadable or
+    `what` is missing, different, unacknowledged (no receipt that holds), unsent (its sender tells
+    nothing of it: one of the two is wrong, `site` is the receiver), undeclared, unreadable or
     unproven; `line` is message, approval, grantUse or result; `where` is a place in the logs.
     """
 

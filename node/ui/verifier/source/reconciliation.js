@@ -40,12 +40,17 @@ export async function reconciliationSection(certificate) {
       const kind = part.entry.type;
       if (kind !== SENT && kind !== RECEIVED) continue;
       const where = `$.logs[${number}].entries[${position}]`;
-      await enter(ends[kind], await entered(part, kind, log.site, job.id, where), kind, keys);
+      const found = await entered(part, kind, log.site, job.id, where);
+      if (kind === RECEIVED && !logs.some(({ site }) => site === found.line.sender)) {
+        const at = `${where}.disclosed.sender`;
+        throw new Failure(at, found.line.sender, say("signatures.party"));
+      }
+      await enter(ends[kind], found, kind, keys);
     }
   }
   const [sent, received] = [ends[SENT], ends[RECEIVED]];
   await holdSent(sent, received, keys);
-  holdReceived(received, sent);
+  holdReceived(received, sent, owedBy(certificate));
   await holdDeclared(certificate, sent, result.attempt);
   const lines = [...sent.values()].map(({ line }) => line).sort(inOrder);
   const count = (name) => lines.filter((line) => sortOf(line) === name).length;
@@ -113,12 +118,24 @@ async function holdSent(sent, received, keys) {
   }
 }
 
-function holdReceived(received, sent) {
+/** What only the receiver tells convicts no sender, but of what the chain says it had to send. */
+function holdReceived(received, sent, owed) {
   for (const [address, { line, where }] of received) {
     if (!sent.has(address)) {
-      throw new Failure(where, say("line.not.sent", { site: line.sender }), say("line.both"));
+      const { sender, receiver, messageKind, n, attempt } = line;
+      const found = owed.has(keyOf(sender, messageKind, n, attempt))
+        ? say("line.not.sent", { site: sender })
+        : say("line.unsent", { sender, receiver });
+      throw new Failure(where, found, say("line.both"));
     }
   }
+}
+
+function owedBy(certificate) {
+  const { attempt } = certificate.result;
+  return new Set(
+    declaredIn(certificate).map(({ site, kind, n }) => keyOf(site, kind, n, attempt)),
+  );
 }
 
 async function holdDeclared(certificate, sent, attempt) {
