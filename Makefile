@@ -28,9 +28,10 @@ $(STAMPS)/runtime: $(STAMPS)/venv .requirements/runtime.lock pyproject.toml
 	@echo "Installing the pinned packages ..."
 	@$(BIN)/python -m pip install --quiet --requirement .requirements/runtime.lock
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
-	@echo "Compiling the arithmetic of private products and of matching ..."
+	@echo "Compiling the arithmetic of private products, of matching and of shares ..."
 	@$(BIN)/python -m ml.crypto.lattice
 	@$(BIN)/python -m ml.protocols.psi
+	@$(BIN)/python -m ml.protocols.shares
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/runtime .requirements/dev.lock

@@ -10,6 +10,8 @@
          ├─ InvalidPoint            bytes that are no point of the group
          ├─ InvalidAnswer           a decrypted answer that no honest holder can give
          ├─ PackingOverflow         numbers that could run into their neighbours
+         ├─ OutOfRange              a number beyond the bound that a computation is exact for
+         ├─ WrongShare              a partner's share that is not of the shape of the computation
          ├─ LatticeNoise            rows and digits that leave too little room for noise
          ├─ MaskReuse               a mask that was used before, or other bytes under it
          └─ ProductBudgetExceeded   more vectors than the holder of the matrix answers
@@ -74,6 +76,31 @@ class InvalidAnswer(CryptoError):
 
 class PackingOverflow(CryptoError):
     """Values, or sums of as many of them as announced, that do not fit their place."""
+
+
+class OutOfRange(CryptoError):
+    """Values that are no numbers, or beyond the bound of a computation."""
+
+    def __init__(self, count: int, bound: float) -> None:
+        super().__init__(count, bound)
+        self.count, self.bound = count, bound
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count} values are no numbers or are larger than {self.bound:g}; "
+            "standardise the columns or leave out what is no number"
+        )
+
+
+class WrongShare(CryptoError):
+    """A partner sent more or fewer numbers than the computation has at this place."""
+
+    def __init__(self, found: int, needed: int) -> None:
+        super().__init__(found, needed)
+        self.found, self.needed = found, needed
+
+    def __str__(self) -> str:
+        return f"a partner sent {self.found} numbers; this step needs {self.needed}"
 
 
 class LatticeNoise(CryptoError):
