@@ -1,7 +1,8 @@
-"""A boosted model whose splits lie at several parties, and the way of rows through it."""
+"""A boosted model whose splits lie at several parties, and the paths of rows through it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from ml import wire
 from ml.errors import ColumnNotFound, ProtocolViolation
 from ml.local import trees
-from ml.local.losses import sigmoid
 from ml.local.trees import Tree
 from ml.table import Table
 from ml.wire import Shape
@@ -47,9 +47,7 @@ class HostModel:
     def left(self, number: int, X: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which of these rows split ``number`` sends left; X (m, columns)."""
         if not 0 <= number < len(self.column):
-            raise ProtocolViolation(
-                f"split {number} was visited; this model has {len(self.column)}"
-            )
+            raise ProtocolViolation(f"split {number} was asked; this model has {len(self.column)}")
         x = X[:, self.column[number]]
         left = np.where(np.isnan(x), self.missing_left[number], x <= self.threshold[number])
         return np.asarray(left, np.bool_)
@@ -65,53 +63,79 @@ def columns_of(table: Table, columns: tuple[str, ...]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Visit:
-    """Rows that arrive at one node of one tree."""
+class Path:
+    """What hosts' splits must say for a row to end in one of some leaves of a tree."""
 
     tree: int
-    node: int
-    rows: Rows
+    conditions: tuple[tuple[int, int, bool], ...]  # host (from 1), its number, whether left
+
+    @property
+    def hosts(self) -> frozenset[int]:
+        """Whose splits are on it."""
+        return frozenset(host for host, _, _ in self.conditions)
 
 
-class Walk:
-    """All rows in all trees, level by level: move them at our own splits, then at the hosts'."""
+def joint_paths(model: GuestModel) -> tuple[Path, ...]:
+    """All paths on which there is a split of a host, tree after tree."""
+    nobody = np.empty((0, len(model.columns)))
+    return tuple(
+        dict.fromkeys(
+            Path(k, conditions)
+            for k, tree in enumerate(model.trees)
+            for _, _, conditions in _ends(tree, nobody)
+            if conditions
+        )
+    )
 
-    def __init__(self, model: GuestModel, table: Table) -> None:
-        self._model, self._X = model, columns_of(table, model.columns)
-        self._at = np.zeros((len(model.trees), len(table)), np.int64)  # the node of each row
-        self._then = self._at.copy()  # and where it goes from there
 
-    def own_step(self) -> None:
-        """Move the rows that stand at splits of our own."""
-        for k, tree in enumerate(self._model.trees):
-            for visit in self._visits(k, trees.OWN):
-                self.step(visit, tree.own_goes_left(visit.node, self._X[visit.rows]))
+def scores_by_path(
+    model: GuestModel, paths: Sequence[Path], X: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the guest's own columns X (m, columns) say of the scores.
 
-    def visits(self, host: int) -> dict[int, Visit]:
-        """The rows that stand at splits of this host (from 1), by the host's number, ascending."""
-        found = {
-            int(tree.split[visit.node]): visit
-            for k, tree in enumerate(self._model.trees)
-            for visit in self._visits(k, host)
-        }
-        return dict(sorted(found.items()))
+    The sum of leaves that rows reach whatever hosts say, with the start, (m, outputs); and what
+    each path adds to a row's score if the hosts' splits go along it, (m, paths, outputs).
+    """
+    outputs = outputs_of(model)
+    place = {path: number for number, path in enumerate(paths)}
+    own = np.broadcast_to(np.asarray(model.start, np.float64), (len(X), outputs)).copy()
+    joint = np.zeros((len(X), len(paths), outputs))
+    for k, tree in enumerate(model.trees):
+        weights = tree.weight.reshape(len(tree.owner), -1)
+        for node, rows, conditions in _ends(tree, X):
+            if conditions:
+                joint[rows, place[Path(k, conditions)]] += weights[node]
+            else:
+                own[rows] += weights[node]
+    return own, joint
 
-    def _visits(self, tree: int, owner: int) -> list[Visit]:
-        at, owners = self._at[tree], self._model.trees[tree].owner
-        nodes = [node for node in np.unique(at).tolist() if owners[node] == owner]
-        return [Visit(tree, node, np.flatnonzero(at == node)) for node in nodes]
 
-    def step(self, visit: Visit, goes_left: NDArray[np.bool_]) -> None:
-        """Send these rows to the children of their node."""
-        self._then[visit.tree, visit.rows] = 2 * visit.node + np.where(goes_left, 1, 2)
+def outputs_of(model: GuestModel) -> int:
+    """How many scores a row has."""
+    return model.trees[0].weight.reshape(len(model.trees[0].owner), -1).shape[1]
 
-    def next_level(self) -> None:
-        """All rows of this level were sent on."""
-        self._at = self._then.copy()
 
-    def probabilities(self) -> NDArray[np.float64]:
-        """Of label 1, once every row stands at a leaf; shape (n,)."""
-        score = np.full(self._at.shape[1], self._model.start)
-        for tree, at in zip(self._model.trees, self._at, strict=True):
-            score += tree.weight[at]
-        return sigmoid(score)
+def largest_scores(model: GuestModel, paths: Sequence[Path]) -> float:
+    """No sum of leaves at the ends of these paths, one of each tree, is farther from zero."""
+    return sum(float(np.abs(model.trees[k].weight).max()) for k in {path.tree for path in paths})
+
+
+def _ends(
+    tree: Tree, X: NDArray[np.float64]
+) -> Iterator[tuple[int, Rows, tuple[tuple[int, int, bool], ...]]]:
+    """Every leaf, the rows that our own splits let reach it, and what hosts must say for it."""
+    waiting: list[tuple[int, Rows, tuple[tuple[int, int, bool], ...]]] = [
+        (0, np.arange(len(X)), ())
+    ]
+    while waiting:
+        node, rows, conditions = waiting.pop()
+        owner, number = int(tree.owner[node]), int(tree.split[node])
+        if owner == trees.LEAF:
+            yield node, rows, conditions
+        elif owner == trees.OWN:
+            left = tree.own_goes_left(node, X[rows])
+            waiting.append((2 * node + 2, rows[~left], conditions))
+            waiting.append((2 * node + 1, rows[left], conditions))
+        else:
+            for child, left in ((2, False), (1, True)):
+                waiting.append((2 * node + child, rows, (*conditions, (owner, number, left))))

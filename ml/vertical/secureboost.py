@@ -12,8 +12,8 @@ Who learns what
     A host learns the number of rows, the shape of the trees above their leaves, which of its own
     splits are chosen, and which rows are in which node.  It never learns a label, g, h or a score,
     which it has under the guest's key only.  Hosts learn nothing of each other but what the nodes
-    tell.  In prediction a host learns which rows visit its splits, and the guest learns one bit
-    per row and visited split of a host.
+    tell.  In prediction the guest learns one sum over all trees for each row, and a host in which
+    combinations its splits lead to leaves: `ml.vertical.scoring`.
 What is not protected
     *Sums tell.*  From the exact sum of one bin over a small node, its rows can be computed, and
     from the sums of about a dozen trees the bins of a host's columns, up to their names and scales
@@ -27,7 +27,7 @@ What is not protected
     the rows a host then sends left are found.
     With the scheme `lattice` hosts do not learn the nodes, for a price: `ml.vertical.hidden`.
 Rounds
-    Two per level and tree, one per level in prediction; vectors are encrypted once for all hosts.
+    Two per level and tree; vectors are encrypted once for all hosts.
 Source
     Cheng, Fan, Jin, Liu, Chen, Papadopoulos, Yang: SecureBoost: A Lossless Federated Learning
     Framework, IEEE Intelligent Systems 36(6), 2021, algorithms 1 and 2.  Different here: answers
@@ -43,9 +43,6 @@ The conversation (under Paillier; `ml.vertical.hidden` has the other)::
     guest -> host   Chosen         which of the host's splits won             (per level)
     host  -> guest  Routes         which rows they send left                  (per level)
     guest -> host   Children       rows of the next level's nodes, which of them to add up
-
-    guest -> host   Visits         which rows arrive at which split           (predict, per level)
-    host  -> guest  Directions     one bit for each of them
 """
 
 from __future__ import annotations
@@ -71,13 +68,21 @@ from ml.local.binning import MAX_BINS, Columns, Threshold
 from ml.local.losses import logistic_loss, sigmoid
 from ml.local.trees import FRACTION_BITS, Growth
 from ml.table import Table, binary_labels
-from ml.vertical import bits, hidden
+from ml.vertical import bits, hidden, scoring
 from ml.vertical.answering import HostTree
-from ml.vertical.forest import GuestModel, HostModel, Visit, Walk, columns_of
+from ml.vertical.forest import (
+    GuestModel,
+    HostModel,
+    columns_of,
+    joint_paths,
+    largest_scores,
+    outputs_of,
+    scores_by_path,
+)
 from ml.vertical.growing import ROOT, Ensemble, Level, Winner
 from ml.wire import Shape
 
-VERSION = 1
+VERSION = 2
 
 # The fields of a row are g + 1, h and 1; g is in [-1, 1], h at most 1/4, and the count takes the
 # offset of g away again.
@@ -201,22 +206,6 @@ class Children(Message, sender=GUEST, to=HOST):
     nodes: Annotated[NDArray[np.int64], Shape("split nodes")]  # ascending
     left: Bits
     ask: Annotated[NDArray[np.int64], Shape("asked nodes")]  # ascending
-
-
-# --- what is said in prediction -------------------------------------------------------------
-
-
-class Visits(Message, sender=GUEST, to=HOST):
-    """The host learns which rows arrive at which of its splits on this level of all trees."""
-
-    splits: Annotated[NDArray[np.int64], Shape("splits")]
-    rows: Annotated[NDArray[np.uint8], Shape("splits", "bytes")]  # numpy.packbits of all rows
-
-
-class Directions(Message, sender=HOST, to=GUEST):
-    """The guest learns whether each visiting row goes left: one bit a visit, split after split."""
-
-    left: Bits
 
 
 # --- training -------------------------------------------------------------------------------
@@ -404,43 +393,27 @@ async def predict_guest(
     Raises `ColumnNotFound` for a table without the model's columns, `ProtocolViolation` if the
     hosts are not those of the training.
     """
-    hosts, walk = _hosts_of(model, ch), Walk(model, table)
-    for depth in range(model.depth):
-        ch.progress(depth, model.depth, f"level {depth + 1}")
-        walk.own_step()
-        visits = {party: walk.visits(k) for k, party in enumerate(hosts, start=1)}
-        for party, found in visits.items():
-            await ch.send(_visits(found, len(table)), to=party)
-        for party, found in visits.items():
-            said = await ch.receive(Directions, party)
-            rows = {number: visit.rows for number, visit in found.items()}
-            for number, goes_left in bits.unpack(said.left, rows, party).items():
-                walk.step(found[number], goes_left)
-        walk.next_level()
-    ch.progress(model.depth, model.depth, "predicted")
-    return walk.probabilities()
+    hosts, X = _hosts_of(model, ch), columns_of(table, model.columns)
+    paths, outputs = joint_paths(model), outputs_of(model)
+    digits = scoring.fraction_bits(largest_scores(model, paths), len(model.trees))
+    own = np.empty((len(table), outputs))
+
+    def gains(part: slice) -> NDArray[np.int64]:
+        own[part], joint = scores_by_path(model, paths, X[part])
+        return np.rint(np.ldexp(joint, digits)).astype(np.int64)
+
+    sums = await scoring.guest(ch, paths, hosts, len(table), outputs, gains)
+    return _predicted(own + np.ldexp(sums.astype(np.float64), -digits))
 
 
 async def predict_host(ch: Channel, params: Params, model: HostModel, table: Table) -> None:
-    """Say which rows go left at each visited split of ours."""
-    X = columns_of(table, model.columns)
-    for _ in range(model.depth):
-        said = await ch.receive(Visits)
-        numbers = said.splits.tolist()
-        if numbers != sorted(set(numbers)):
-            raise ProtocolViolation("visited splits must ascend, each once")
-        left = []
-        for number, packed in zip(numbers, said.rows, strict=True):
-            rows = np.flatnonzero(bits.unpack_one(packed, len(table), GUEST))
-            left.append(model.left(number, X[rows]))
-        await ch.send(Directions(bits.pack(left)))
+    """Multiply what the guest's leaves add by the bits of our splits, as `scoring` has it."""
+    await scoring.host(ch, model, columns_of(table, model.columns), outputs=1)
 
 
-def _visits(found: Mapping[int, Visit], rows: int) -> Visits:
-    masks = np.zeros((len(found), rows), np.bool_)
-    for mask, visit in zip(masks, found.values(), strict=True):
-        mask[visit.rows] = True
-    return Visits(_array(*found), np.packbits(masks, axis=1))
+def _predicted(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probability of label 1 from scores (n, 1)."""
+    return sigmoid(scores[:, 0])
 
 
 def _hosts_of(model: GuestModel, ch: Channel) -> tuple[Party, ...]:
@@ -484,11 +457,8 @@ def predict_alone(model: GuestModel, table: Table) -> NDArray[np.float64]:
     """The probability of label 1 for every row by a model of `alone`, shape (n,)."""
     if model.hosts:
         raise ProtocolViolation("this model was trained with hosts; it predicts only with them")
-    walk = Walk(model, table)
-    for _ in range(model.depth):
-        walk.own_step()
-        walk.next_level()
-    return walk.probabilities()
+    scores, _ = scores_by_path(model, (), columns_of(table, model.columns))
+    return _predicted(scores)
 
 
 # --- for the catalogue ----------------------------------------------------------------------
@@ -509,15 +479,15 @@ ALGORITHM = Algorithm(
         Routes,
         Children,
         *hidden.MESSAGES,
-        Visits,
-        Directions,
+        *scoring.MESSAGES,
     ),
     notice=(
         "The guest learns, for nodes of its trees, sums of its own gradients left of each split of "
         "your columns, and which rows a chosen split sends left; never a column's name, a "
         "threshold or a value. You learn which rows are in which node, never a label; with the "
         "scheme lattice you do not learn the nodes, and the guest learns the side of every row at "
-        "each chosen split of yours. Not "
+        "each chosen split of yours. In prediction it learns one sum over all trees for a row, and "
+        "you how your splits combine on the way to leaves, not which rows go there. Not "
         "protected: from many sums the guest can compute the bins of your columns, up to their "
         "names and scales; your product budget limits how many it gets. Parties are assumed to "
         "follow the protocol."
