@@ -274,6 +274,31 @@ def test_one_byte_changes_the_digest_exactly_if_the_file_is_in_the_closure(name,
     assert (before != after) == (name != "ml/outside.py")
 
 
+def test_a_module_that_was_missing_when_its_import_was_read_is_found_when_it_comes(package: Path):
+    (package / "four.py").write_text("import ml.later.still\n")
+    before = import_closure(["ml.four"], package)
+    (package / "later").mkdir()
+    assert import_closure(["ml.four"], package) == before
+    came = {"ml/later/__init__.py", "ml/later/still.py"}
+    for path in came:
+        (package.parent / path).write_text("")
+    assert set(import_closure(["ml.four"], package)) == before.keys() | came
+
+
+def test_no_file_is_read_again_while_none_has_changed(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = import_closure(["ml.start"], package)
+    read: list[Path] = []
+    plain = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or plain(path))
+    assert import_closure(["ml.start"], package) == before
+    assert read == []
+    (package / "six.py").write_text("# longer")
+    assert import_closure(["ml.start"], package) != before
+    assert read
+
+
 def test_a_file_that_moves_changes_the_digest(package: Path):
     before = closure_digest(import_closure(["ml.start"], package))
     (package / "three.py").rename(package / "thrice.py")
