@@ -13,6 +13,7 @@ import numpy as np
 from ml.crypto.lattice import randomness, sums
 from ml.crypto.lattice.agreement import Agreement, ids_digest
 from ml.crypto.lattice.holder import LatticeHolder
+from ml.crypto.lattice.integers import IntegerHolder, IntegerOwner, session_of
 from ml.crypto.lattice.owner import LatticeOwner
 from ml.crypto.lattice.parameters import Parameters
 from ml.crypto.products import CountedBudget
@@ -49,10 +50,25 @@ async def product(queries: int) -> bool:
     return bool((found == np.stack(expected, axis=1)).all())
 
 
+async def integer_product() -> bool:
+    """Whether shares of the product of a small matrix of whole numbers are exact."""
+    rng = np.random.default_rng(0)
+    matrix, vector = rng.integers(-100, 100, (3, 5)), rng.integers(0, 2**64, 5, np.uint64)
+    session = session_of("installation", randomness.fresh_seed(), randomness.fresh_seed())
+    with Threads(1) as threads:
+        owner = IntegerOwner(session, threads)
+        budget = CountedBudget(1)
+        holder = IntegerHolder(session, owner.key, budget=budget, threads=threads)
+        encoded = await holder.encode(matrix, 7)
+        answers, theirs = await holder.answer(encoded, await owner.ask(encoded.shape, vector))
+        ours = await owner.read(answers)
+    return bool((ours + theirs == matrix.astype(np.uint64) @ vector).all())
+
+
 def main() -> int:
-    """0 if the product is right."""
+    """0 if both products are right."""
     # A sum for every width of words that has a kernel of its own.
-    if asyncio.run(product(sum(sums.WIDTHS) // 2 + 1)):
+    if asyncio.run(product(sum(sums.WIDTHS) // 2 + 1)) and asyncio.run(integer_product()):
         print("lattice products are compiled, and exact")
         return 0
     print("a lattice product came out wrong on this machine", file=sys.stderr)
