@@ -30,11 +30,14 @@ from typing import Protocol
 
 import numpy as np
 
+from ml.crypto import comparison
 from ml.crypto.correlations import (
     Correlation,
     Dealing,
     Dealt,
+    Join,
     MatrixTriple,
+    Part,
     Rows,
     Shape,
     Shifted,
@@ -132,7 +135,7 @@ class Computer:
         part = matrix.words if rows is None else matrix.words[rows]
         product = _product_shape(part.shape, w.shape, transposed)
         owner = matrix.owner
-        dealt = await self._source.take(Sliced(w.shape, product, owner, None, transposed))
+        dealt = await self.take(Sliced(w.shape, product, owner, None, transposed))
         if self.index != owner:
             v, uv = dealt
             await self._link.send((w - v).ravel(), owner)
@@ -150,8 +153,8 @@ class Computer:
         """Shares of the elementwise product of arrays of one shape.  One round."""
         if x.shape != y.shape:
             raise ValueError(f"shapes {x.shape} and {y.shape}; they must be equal")
-        a, b, c = await self._source.take(Triple(x.shape))
-        opened = await self._open(np.stack([x - a, y - b]))
+        a, b, c = await self.take(Triple(x.shape))
+        opened = await self.open_masked(np.stack([x - a, y - b]))
         d, e = opened[0], opened[1]
         product: Words = c + d * b + e * a + self.constant(d * e)
         return product
@@ -161,8 +164,8 @@ class Computer:
         (n, k), (height, m) = x.shape, y.shape
         if k != height:
             raise ValueError(f"{x.shape} by {y.shape}; the sides must agree")
-        a, b, c = await self._source.take(MatrixTriple(n, k, m))
-        opened = await self._open(np.concatenate([(x - a).ravel(), (y - b).ravel()]))
+        a, b, c = await self.take(MatrixTriple(n, k, m))
+        opened = await self.open_masked(np.concatenate([(x - a).ravel(), (y - b).ravel()]))
         d, e = opened[: n * k].reshape(n, k), opened[n * k :].reshape(k, m)
         # d (b + e) + a e, with d e counted once.
         return c + matmul(d, b + self.constant(e)) + matmul(a, e)
@@ -172,8 +175,8 @@ class Computer:
     async def truncate(self, x: Words, bits: int) -> Words:
         """Shares of floor(x / 2^bits), or of one more, for -2^62 <= x < 2^62.  One round."""
         _check_shift(bits)
-        r, high, top = await self._source.take(Shifted(x.shape, bits))
-        c = await self._open(x + r + self.constant(np.full_like(x, _HALF)))
+        r, high, top = await self.take(Shifted(x.shape, bits))
+        c = await self.open_masked(x + r + self.constant(np.full_like(x, _HALF)))
         shift = np.uint64(bits)
         # x + 2^62 is below 2^63, so x + r ran over exactly if r has its top bit and c has not.
         over = np.where(c >> np.uint64(63), np.uint64(0), top << np.uint64(64 - bits))
@@ -181,16 +184,27 @@ class Computer:
 
     async def series(self, x: Words, series: Series) -> Words:
         """Shares of ``series`` of x, with the error that it states.  Two rounds."""
-        r, waves = await self._source.take(Waves(x.shape, series.frequencies, series.wave_bits))
-        angles = await self._open((x << np.uint64(64 - series.period_bits)) + r)
+        r, waves = await self.take(Waves(x.shape, series.frequencies, series.wave_bits))
+        angles = await self.open_masked((x << np.uint64(64 - series.period_bits)) + r)
         total = series.evaluate(angles, waves) + self.constant(series.offset(x.shape))
         return await self.truncate(total, series.excess_bits)
+
+    # --- signs ---
+
+    async def negative(self, x: Words) -> Words:
+        """Shares of 1 where x, as a signed number, is below 0, else of 0.  Eight rounds."""
+        return await comparison.negative(self, x)
+
+    async def positive_part(self, x: Words) -> Words:
+        """Shares of x where it is not below 0, else of 0 (ReLU).  Nine rounds."""
+        keep = self.constant(np.ones_like(x)) - await self.negative(x)
+        return await self.multiply(x, keep)
 
     # --- results ---
 
     async def reveal(self, x: Words, to: int | None = None) -> Words | None:
         """The number itself, to everybody or to one party; the others have None."""
-        [zero] = await self._source.take(Zeros(x.shape))
+        [zero] = await self.take(Zeros(x.shape))
         mine = x + zero  # for three or more: a share alone could tell of the computation
         receivers = range(self.parties) if to is None else (to,)
         for party in receivers:
@@ -205,13 +219,18 @@ class Computer:
 
     # --- talk ---
 
-    async def _open(self, mine: Words) -> Words:
+    async def take(self, correlation: Correlation) -> tuple[Words, ...]:
+        """This party's shares of the next correlation."""
+        return await self._source.take(correlation)
+
+    async def open_masked(self, mine: Words, joined: Join = "sum") -> Words:
+        """What the shares of all give.  It becomes known to all, so it must be under a mask."""
         await self._send_all(mine)
-        total = mine.copy()
+        shares = [mine]
         for party in range(self.parties):
             if party != self.index:
-                total += await self._receive(mine.shape, party)
-        return total
+                shares.append(await self._receive(mine.shape, party))
+        return Part(mine.shape, joined).join(shares)
 
     async def _send_all(self, words: Words) -> None:
         for party in range(self.parties):
@@ -276,6 +295,14 @@ class Dealer:
         """See `Computer.series`; two corrections, to be sent one after the other."""
         waves = self.deal(Waves(shape, series.frequencies, series.wave_bits))
         return [waves, self.truncate(shape, series.excess_bits)]
+
+    def negative(self, shape: Shape) -> list[Words]:
+        """See `Computer.negative`; corrections to be sent one after the other."""
+        return [self.deal(correlation) for correlation in comparison.dealt(shape)]
+
+    def positive_part(self, shape: Shape) -> list[Words]:
+        """See `Computer.positive_part`; corrections to be sent one after the other."""
+        return [*self.negative(shape), self.multiply(shape)]
 
     def reveal(self, shape: Shape) -> Words:
         """See `Computer.reveal`."""

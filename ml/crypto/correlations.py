@@ -34,6 +34,7 @@ from ml.crypto.prg import KEY_BYTES, Stream
 from ml.crypto.sharing import matmul
 
 Shape = tuple[int, ...]
+Join = Literal["sum", "xor"]
 Rows = NDArray[np.int64] | slice | None  # which rows of a matrix; None: all
 
 
@@ -45,7 +46,7 @@ class Part:
     """
 
     shape: Shape
-    joined: Literal["sum", "xor"] = "sum"
+    joined: Join = "sum"
     absent: int | None = None
 
     def join(self, shares: Sequence[Words]) -> Words:

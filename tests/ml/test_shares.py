@@ -163,6 +163,32 @@ async def test_a_function_of_a_shared_number_has_the_error_that_it_states(series
     assert outputs[GUEST_A] is None
 
 
+EDGES = [-(2**63), 2**63 - 1, -1, 0, 1, -(2**62), 2**62, 2**32, -(2**32)]
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=60))
+@settings(max_examples=6, deadline=None)
+async def test_signs_are_right_for_every_word(values):
+    numbers = np.array(EDGES + values, np.int64)
+    words = numbers.view(np.uint64)
+    noise = some(words.shape, 5)
+
+    async def compute(c: Computer):
+        mine = (words - noise - noise, noise, noise)[c.index]
+        return await c.reveal(await c.negative(mine)), await c.reveal(await c.positive_part(mine))
+
+    async def deal(d: shares.ChannelDealer):
+        await d.negative(words.shape)
+        await d.reveal(words.shape)
+        await d.positive_part(words.shape)
+        await d.reveal(words.shape)
+
+    outputs, _ = await run(compute, deal, (HOST_B, HOST_C))
+    signs, parts = outputs[HOST_C]
+    assert (signs == (numbers < 0)).all()
+    assert (parts.view(np.int64) == np.maximum(numbers, 0)).all()
+
+
 async def fit_something(x: np.ndarray, w: np.ndarray, hosts=(HOST_B,)):
     """Everything that there is, once, over given data."""
 
@@ -171,6 +197,7 @@ async def fit_something(x: np.ndarray, w: np.ndarray, hosts=(HOST_B,)):
         z = await c.product(matrix, c.own(w, 1))
         z = await c.series(await c.truncate(z, 20), Series.sigmoid(20, 20))
         z = await c.multiply(z, z)
+        z = await c.negative(z)
         g = await c.product(matrix, z, transposed=True)
         return await c.reveal(await c.matmul(g.reshape(1, -1), g.reshape(-1, 1)), to=0)
 
@@ -181,6 +208,7 @@ async def fit_something(x: np.ndarray, w: np.ndarray, hosts=(HOST_B,)):
         await d.truncate((n,), 20)
         await d.series((n,), Series.sigmoid(20, 20))
         await d.multiply((n,))
+        await d.negative((n,))
         await d.product(matrix, transposed=True)
         await d.matmul(1, k, 1)
         await d.reveal((1, 1))

@@ -170,6 +170,16 @@ class ChannelDealer:
         for correction in self.dealer.series(shape, series):
             await self._send(correction)
 
+    async def negative(self, shape: Shape) -> None:
+        """See `Computer.negative`."""
+        for correction in self.dealer.negative(shape):
+            await self._send(correction)
+
+    async def positive_part(self, shape: Shape) -> None:
+        """See `Computer.positive_part`."""
+        for correction in self.dealer.positive_part(shape):
+            await self._send(correction)
+
     async def reveal(self, shape: Shape) -> None:
         """See `Computer.reveal`."""
         await self._send(self.dealer.reveal(shape))
