@@ -7,23 +7,33 @@ steps of their own.  An algorithm's module ends with its `Algorithm` under the n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from ml import wire
 from ml.digest import PACKAGE, closure_digest, import_closure
 from ml.errors import UnknownAlgorithm, WireError
 from ml.federation import Message, Program, Role
+from ml.table import Table, binary_labels
 
 _MODULES = {"secureboost": "ml.vertical.secureboost"}
 # A job aligns its rows before anything else, so this code is part of every algorithm.
 _ALWAYS = ("ml.protocols.psi",)
+
+
+def measure_binary(params: BaseModel, table: Table, scores: NDArray[np.float64]) -> dict[str, Any]:
+    """Numbers on probabilities of label 1, (n,); raises as `binary_labels`."""
+    from ml.local import metrics
+
+    return metrics.evaluate(binary_labels(table), scores).to_json()
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,8 @@ class Algorithm:
     parts: Mapping[Role, type[Any]]  # what fit returns; registered with the wire
     messages: tuple[type[Message], ...]  # in the order in which they are first said
     notice: str  # for data owners: who learns what, what is not protected
+    # What a job reports of scores of rows with labels: numbers by name.
+    measure: Callable[[Any, Table, NDArray[np.float64]], dict[str, Any]] = measure_binary
 
     @property
     def protocol(self) -> str:

@@ -17,6 +17,11 @@
      │   ├─ TooFewCommonIds
      │   ├─ LabelsMissing
      │   ├─ LabelsNotBinary
+     │   ├─ LabelsNotClasses
+     │   ├─ LabelsNegative
+     │   ├─ WeightsUnusable
+     │   ├─ ScoreOverflow
+     │   ├─ Diverged
      │   ├─ SingleClass
      │   ├─ ConstantColumn
      │   └─ AllMissingColumn
@@ -178,6 +183,49 @@ class LabelsNotBinary(DataError):
         )
 
 
+class LabelsNotClasses(DataError):
+    """Labels other than the numbers of the classes."""
+
+    def __init__(self, distinct: int, classes: int) -> None:
+        super().__init__(distinct, classes)
+        self.distinct, self.classes = distinct, classes
+
+    def __str__(self) -> str:
+        return (
+            f"the label column has {self.distinct} distinct values, some of them not among "
+            f"0 to {self.classes - 1}; number the classes so, or set num_class"
+        )
+
+
+class LabelsNegative(DataError):
+    """Negative labels where counts or amounts are learnt."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(rows)
+        self.rows = rows
+
+    def __str__(self) -> str:
+        return f"{self.rows} labels are negative; counts and amounts are 0 or more"
+
+
+class WeightsUnusable(DataError):
+    """Weights of rows that are missing, negative, or all 0."""
+
+
+class ScoreOverflow(DataError):
+    """A score of which no exponential can be taken."""
+
+    def __init__(self, objective: str, largest: float, allowed: float) -> None:
+        super().__init__(objective, largest, allowed)
+        self.objective, self.largest, self.allowed = objective, largest, allowed
+
+    def __str__(self) -> str:
+        return (
+            f"with {self.objective} a score reached {self.largest:.0f}; allowed are "
+            f"{self.allowed:.0f} either way: lower learning_rate, or raise reg_lambda"
+        )
+
+
 class SingleClass(DataError):
     """All labels are equal, so nothing can be learnt from them or measured with them."""
 
@@ -187,6 +235,20 @@ class SingleClass(DataError):
 
     def __str__(self) -> str:
         return f"all {self.rows} labels are equal; both classes are needed"
+
+
+class Diverged(DataError):
+    """A descent that went away from its minimum."""
+
+    def __init__(self, learning_rate: float) -> None:
+        super().__init__(learning_rate)
+        self.learning_rate = learning_rate
+
+    def __str__(self) -> str:
+        return (
+            f"the descent diverged at learning_rate {self.learning_rate:g}; halve it, "
+            "or raise alpha"
+        )
 
 
 class ConstantColumn(DataError):

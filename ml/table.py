@@ -32,7 +32,9 @@ from ml.errors import (
     DuplicateIds,
     IdTypeMismatch,
     LabelsMissing,
+    LabelsNegative,
     LabelsNotBinary,
+    LabelsNotClasses,
     MissingIds,
     SingleClass,
     UnreadableTable,
@@ -178,6 +180,28 @@ def read_csv(
     return Table(schema, ids, X, y)
 
 
+def read_texts(source: str | Path | BinaryIO, columns: Sequence[str]) -> list[list[str]]:
+    """These columns as the exact text of the file, in this order; no other is converted.
+
+    Raises `UnreadableTable` or `ColumnNotFound`.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    named = list(dict.fromkeys(columns))
+    options = csv.ConvertOptions(
+        include_columns=named,
+        include_missing_columns=True,
+        column_types=dict.fromkeys(named, pa.string()),
+    )
+    found = _parsed(source, options)
+    for name, column in found.items():
+        if column.null_count:  # no text of a file is null, so the file has no such column
+            raise ColumnNotFound(name, [n for n in named if not found[n].null_count])
+    texts = {name: cast("list[str]", column.to_pylist()) for name, column in found.items()}
+    return [texts[name] for name in columns]
+
+
 def _read_columns(
     source: str | Path | BinaryIO, id: str, missing: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -185,7 +209,16 @@ def _read_columns(
     import pyarrow as pa
     from pyarrow import csv
 
-    options = csv.ConvertOptions(column_types={id: pa.string()}, null_values=list(missing))
+    return _parsed(
+        source, csv.ConvertOptions(column_types={id: pa.string()}, null_values=list(missing))
+    )
+
+
+def _parsed(source: str | Path | BinaryIO, options: Any) -> dict[str, Any]:
+    """The columns of a file as pyarrow arrays by name."""
+    import pyarrow as pa
+    from pyarrow import csv
+
     try:
         if isinstance(source, str | Path):
             with _open(Path(source)) as file:
@@ -242,6 +275,11 @@ def _numbers(name: str, column: Any) -> tuple[NDArray[np.float64], ColumnType]:
     return values, found
 
 
+def id_type_of(ids: Sequence[str]) -> IdType:
+    """The narrowest type that these ids allow."""
+    return _id_type(ids, None)
+
+
 def _id_type(ids: Sequence[str], declared: IdType | None) -> IdType:
     """The declared type if the ids allow it, else the narrowest they allow."""
     if declared == "string":
@@ -255,21 +293,43 @@ def _id_type(ids: Sequence[str], declared: IdType | None) -> IdType:
 # --- checks that algorithms share -----------------------------------------------------------
 
 
+def number_labels(table: Table, *, negative: bool = True) -> NDArray[np.float64]:
+    """The labels as they are, shape (n,); raises `LabelsMissing`, or `LabelsNegative` if asked."""
+    if table.y is None:
+        raise LabelsMissing("the table names no label column; the guest's dataset needs one")
+    if np.isnan(table.y).any():
+        raise LabelsMissing(f"{int(np.isnan(table.y).sum())} rows have no label; drop these rows")
+    if not negative and (below := int((table.y < 0).sum())):
+        raise LabelsNegative(below)
+    return table.y
+
+
 def binary_labels(table: Table) -> NDArray[np.int8]:
     """The labels as 0 and 1, shape (n,).
 
     Raises `LabelsMissing`, `LabelsNotBinary` or `SingleClass`.
     """
-    if table.y is None:
-        raise LabelsMissing("the table names no label column; the guest's dataset needs one")
-    if np.isnan(table.y).any():
-        raise LabelsMissing(f"{int(np.isnan(table.y).sum())} rows have no label; drop these rows")
-    distinct = np.unique(table.y)
+    y = number_labels(table)
+    distinct = np.unique(y)
     if not np.isin(distinct, (0.0, 1.0)).all():
         raise LabelsNotBinary(len(distinct))
     if len(distinct) < 2:
         raise SingleClass(len(table))
-    return table.y.astype(np.int8)
+    return y.astype(np.int8)
+
+
+def class_labels(table: Table, classes: int) -> NDArray[np.int64]:
+    """The labels as numbers of classes, 0 to ``classes`` - 1, shape (n,).
+
+    Raises `LabelsMissing`, `LabelsNotClasses` or `SingleClass`.
+    """
+    y = number_labels(table)
+    distinct = np.unique(y)
+    if not np.isin(distinct, np.arange(classes)).all():
+        raise LabelsNotClasses(len(distinct), classes)
+    if len(distinct) < 2:
+        raise SingleClass(len(table))
+    return y.astype(np.int64)
 
 
 def check_features(table: Table) -> None:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from node.store import Store
 
 SCORED = ("joint", "alone")  # parts of the metrics that are about rows of this site
-SHARES = ("auc", "ks", "accuracy")  # between 0 and 1
+SHARES = ("auc", "ks", "accuracy", "r2")  # shown between 0 and 1
 FREE = ("log_loss",)  # from 0 on
+UNITS = ("rmse", "mae")  # from 0 on, in the unit of the labels: noise is a share of the number
 DECIMALS = 6
 
 _random = secrets.SystemRandom()
@@ -64,6 +65,10 @@ def _blurred(
             moved = value + _noise(store, job_id, f"{part}.{name}", scale)
             most = 1.0 if name in SHARES else math.inf
             shown[name] = round(min(max(moved, 0.0), most), DECIMALS)
+    for name in UNITS:
+        if isinstance(value := numbers.get(name), int | float):
+            moved = value * (1.0 + _noise(store, job_id, f"{part}.{name}", scale))
+            shown[name] = round(max(moved, 0.0), DECIMALS)
     rows, positives = numbers.get("rows"), numbers.get("positives")
     if isinstance(rows, int) and isinstance(positives, int):
         moved = positives + rows * _noise(store, job_id, f"{part}.positives", scale)

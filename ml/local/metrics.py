@@ -1,7 +1,7 @@
-"""How good binary scores are: numbers and curves, through scikit-learn.
+"""How good scores are: numbers and curves, through scikit-learn.
 
-Labels are 0 and 1, scores are probabilities of 1, both of shape (n,).  Where a measure has no
-meaning on labels of one class, it raises `SingleClass`.
+Unless said otherwise labels are 0 and 1, scores are probabilities of 1, both of shape (n,).  Where
+a measure has no meaning on labels of one class, it raises `SingleClass`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn import metrics as sklearn_metrics
 
 from ml.errors import DataError, LabelsNotBinary, SingleClass
 
 Floats = NDArray[np.float64]
+
+
+def _sklearn() -> Any:
+    """Loaded when something is measured: that takes a second, and most steps of a job, and a node
+    that only asks for an algorithm's parameters, measure nothing."""
+    from sklearn import metrics
+
+    return metrics
 
 
 @dataclass(frozen=True)
@@ -87,29 +94,60 @@ def evaluate(y: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> Evaluati
     )
 
 
+def evaluate_values(y: ArrayLike, predicted: ArrayLike) -> dict[str, Any]:
+    """Numbers on predicted numbers, both (n,); ``r2`` is None where all labels are equal."""
+    labels, values = np.asarray(y, dtype=float), np.asarray(predicted, dtype=float)
+    if labels.shape != values.shape or labels.ndim != 1 or not len(labels):
+        raise DataError(f"labels {labels.shape} and values {values.shape}; needed are equally many")
+    away = values - labels
+    spread = float(((labels - labels.mean()) ** 2).sum())
+    return {
+        "rows": len(labels),
+        "rmse": float(np.sqrt(np.mean(away**2))),
+        "mae": float(np.abs(away).mean()),
+        "r2": 1.0 - float((away**2).sum()) / spread if spread else None,
+    }
+
+
+def evaluate_classes(y: ArrayLike, probabilities: ArrayLike) -> dict[str, Any]:
+    """Numbers on probabilities (n, classes) of labels 0 to classes - 1, (n,)."""
+    labels, shares = np.asarray(y, dtype=np.int64), np.asarray(probabilities, dtype=float)
+    if shares.ndim != 2 or labels.shape != shares.shape[:1] or not len(labels):
+        raise DataError(
+            f"labels {labels.shape}, probabilities {shares.shape}; needed is a row each"
+        )
+    own = np.maximum(shares[np.arange(len(labels)), labels], np.finfo(float).eps)
+    return {
+        "rows": len(labels),
+        "classes": shares.shape[1],
+        "accuracy": float((shares.argmax(axis=1) == labels).mean()),
+        "log_loss": float(-np.log(own).mean()),
+    }
+
+
 def auc(y: ArrayLike, score: ArrayLike) -> float:
     """Area under the ROC curve."""
     labels, scores = _both_classes(y, score)
-    return float(sklearn_metrics.roc_auc_score(labels, scores))
+    return float(_sklearn().roc_auc_score(labels, scores))
 
 
 def ks(y: ArrayLike, score: ArrayLike) -> float:
     """Kolmogorov-Smirnov: the largest distance of true and false positive rates."""
     labels, scores = _both_classes(y, score)
-    false_rate, true_rate, _ = sklearn_metrics.roc_curve(labels, scores)
+    false_rate, true_rate, _ = _sklearn().roc_curve(labels, scores)
     return float(np.max(true_rate - false_rate))
 
 
 def log_loss(y: ArrayLike, score: ArrayLike) -> float:
     """Mean of -ln(probability of the label); scores are kept off 0 and 1 by one machine epsilon."""
     labels, scores = _checked(y, score)
-    return float(sklearn_metrics.log_loss(labels, scores, labels=[0, 1]))
+    return float(_sklearn().log_loss(labels, scores, labels=[0, 1]))
 
 
 def confusion(y: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> Confusion:
     """Counts at one threshold."""
     labels, scores = _checked(y, score)
-    matrix = sklearn_metrics.confusion_matrix(labels, scores >= threshold, labels=[0, 1])
+    matrix = _sklearn().confusion_matrix(labels, scores >= threshold, labels=[0, 1])
     tn, fp, fn, tp = (int(count) for count in matrix.ravel())
     return Confusion(threshold, tp, fp, tn, fn)
 
@@ -122,7 +160,7 @@ def accuracy(y: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> float:
 def roc(y: ArrayLike, score: ArrayLike) -> Curve:
     """False positive rate (x) against true positive rate (y)."""
     labels, scores = _both_classes(y, score)
-    false_rate, true_rate, _ = sklearn_metrics.roc_curve(labels, scores)
+    false_rate, true_rate, _ = _sklearn().roc_curve(labels, scores)
     return _curve(false_rate, true_rate)
 
 

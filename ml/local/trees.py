@@ -1,31 +1,39 @@
 """Trees of gradient boosting on binned rows: gains, choices, weights, and a whole ensemble.
 
-Gradients are whole numbers, multiples of 2^-fraction_bits: sums are exact in any order, so
-parties who add them up in different places, or encrypted, come to the same tree.  `fit_trees` is
-the plain computation with all columns in one place; the federated one is compared with it.
+Gradients are whole numbers, multiples of a power of two that is chosen for every tree: sums are
+exact in any order, so parties who add them up in different places, or encrypted, come to the same
+tree.  A row has one g and one h for every *output*: one, or as many as there are classes.
+`fit_trees` is the plain computation with all columns in one place; the federated one is compared
+with it.
 
-Source: Chen and Guestrin, XGBoost, KDD 2016, equations 6 (gain) and 5 (weight).
+Source: Chen and Guestrin, XGBoost, KDD 2016, equations 6 (gain) and 5 (weight), each summed over
+outputs; with reg_alpha and gamma as in its library.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml import wire
+from ml.errors import ScoreOverflow
 from ml.local.binning import Columns, Threshold
-from ml.local.losses import initial_score, logistic_gradients
+from ml.local.losses import LOGISTIC, Objective
+from ml.local.sampling import ALL_ROWS, Labels, Sampling
 from ml.wire import Shape
 
 FRACTION_BITS = 24  # of g and h where nothing asks for fewer
 ABSENT, LEAF, OWN = -2, -1, 0  # what stands in Tree.owner; k > 0 is the k-th host
 
 Rows = NDArray[np.int64]
-# (..., 3): sums of g, of h, and the number of rows; (..., 2) where nobody asks for that number.
+# (..., 2k + 1): sums of g of each of k outputs, of h of each, and the number of rows; (..., 2k)
+# where nobody asks for that number.
 Sums = NDArray[np.int64]
+Scores = NDArray[np.float64]  # (n, outputs)
 
 
 @dataclass(frozen=True)
@@ -36,9 +44,16 @@ class Growth:
     learning_rate: float
     max_depth: int
     reg_lambda: float  # above 0
-    min_child_weight: float  # least sum of h in a child
+    min_child_weight: float  # least sum of h in a child, of all outputs together
     min_samples_leaf: int
-    fraction_bits: int = FRACTION_BITS  # of g and h as whole numbers
+    fraction_bits: int = FRACTION_BITS  # of the largest g and h as whole numbers
+    objective: Objective = LOGISTIC
+    reg_alpha: float = 0.0  # taken off every sum of g
+    gamma: float = 0.0  # least gain of a split
+    sampling: Sampling = ALL_ROWS
+    early_stopping_rounds: int = 0  # trees without a better loss on held-out rows; 0 for never
+    # Of the tree at hand: whole numbers times 2^(scale - fraction_bits) are g and h.
+    scale: tuple[int, int] = (0, 0)
 
 
 @wire.register
@@ -47,17 +62,18 @@ class Tree:
     """A binary tree in heap order: node 0 is the root, node i has the children 2i + 1 and 2i + 2.
 
     A node with ``owner`` OWN asks whether column ``split`` is at most ``threshold``; one of host k
-    knows only the host's number ``split``; a leaf has a ``weight``.
+    knows only the host's number ``split``; a leaf has a ``weight`` for every
+    output.
     """
 
     owner: Annotated[NDArray[np.int8], Shape("nodes")]
     split: Annotated[NDArray[np.int64], Shape("nodes")]
     threshold: Annotated[NDArray[np.float64], Shape("nodes")]
     missing_left: Annotated[NDArray[np.bool_], Shape("nodes")]
-    weight: Annotated[NDArray[np.float64], Shape("nodes")]
+    weight: Annotated[NDArray[np.float64], Shape("nodes", "outputs")]
 
     @classmethod
-    def empty(cls, max_depth: int) -> Tree:
+    def empty(cls, max_depth: int, outputs: int = 1) -> Tree:
         """A tree of which no node is there yet."""
         nodes = 2 ** (max_depth + 1) - 1
         return cls(
@@ -65,7 +81,7 @@ class Tree:
             np.zeros(nodes, np.int64),
             np.zeros(nodes),
             np.zeros(nodes, np.bool_),
-            np.zeros(nodes),
+            np.zeros((nodes, outputs)),
         )
 
     def split_own(self, node: int, threshold: Threshold) -> None:
@@ -77,7 +93,7 @@ class Tree:
         """Make ``node`` the split that host ``host`` (from 1) knows as ``number``."""
         self.owner[node], self.split[node] = host, number
 
-    def end(self, node: int, weight: float) -> None:
+    def end(self, node: int, weight: NDArray[np.float64]) -> None:
         """Make ``node`` a leaf."""
         self.owner[node], self.weight[node] = LEAF, weight
 
@@ -89,44 +105,78 @@ class Tree:
 
 
 def targets(
-    y: NDArray[np.int8], score: NDArray[np.float64], fraction_bits: int = FRACTION_BITS
-) -> NDArray[np.int64]:
-    """g, h and 1 of every row at the present score, as whole numbers; shape (n, 3)."""
-    g, h = (_fixed(part, fraction_bits) for part in logistic_gradients(y, score))
-    return np.stack([g, h, np.ones(len(y), np.int64)], axis=1)
+    labels: Labels, score: Scores, growth: Growth, tree: int
+) -> tuple[NDArray[np.int64], Growth]:
+    """g, h and 1 of every row at the present score, as whole numbers, (n, 2 outputs + 1); and
+    ``growth`` with their scale.
+
+    The scale is the least power of two that holds all of them, one for g and one for h: no value
+    is beyond 2^fraction_bits.  Rows that are not in the sample of tree number ``tree`` are zero.
+    Raises `ScoreOverflow`.
+    """
+    g, h = growth.objective.gradients(labels.y, score)
+    factors = growth.sampling.factors(labels, g, tree)
+    g, h = g * factors[:, None], h * factors[:, None]
+    scale = _exponent(g, growth), _exponent(h, growth)
+    count = (factors > 0).astype(np.int64)[:, None]
+    fixed = [_fixed(part, growth.fraction_bits - s) for part, s in zip((g, h), scale, strict=True)]
+    return np.concatenate([*fixed, count], axis=1), replace(growth, scale=scale)
 
 
-def _fixed(values: NDArray[np.float64], fraction_bits: int) -> NDArray[np.int64]:
+def _exponent(values: Scores, growth: Growth) -> int:
+    """The least power of two that is not below any of the values; raises `ScoreOverflow`."""
+    largest = float(np.abs(values).max(initial=0.0))
+    if not np.isfinite(largest):
+        raise ScoreOverflow(growth.objective.name, largest, float(np.finfo(np.float64).max))
+    mantissa, exponent = np.frexp(largest)
+    return int(exponent) - int(mantissa == 0.5)
+
+
+def _fixed(values: Scores, fraction_bits: int) -> NDArray[np.int64]:
     return np.rint(np.ldexp(values, fraction_bits)).astype(np.int64)
 
 
 def gains(left: Sums, total: Sums, growth: Growth) -> NDArray[np.float64]:
-    """Twice the loss saved by every split, -inf where it is not allowed; left (splits, 2 or 3).
+    """Twice the loss saved by every split, -inf where it is not allowed; left (splits, fields).
 
     Without numbers of rows a child needs none: one without rows gains nothing.
     """
-    right = total - left
+    right, outputs = total - left, growth.objective.outputs
     gain = _score(left, growth) + _score(right, growth) - _score(total, growth)
-    allowed = gain > 0.0
+    allowed = (gain > 0.0) & (gain >= growth.gamma)
     for side in (left, right):
-        if side.shape[1] > 2:
-            allowed &= side[:, 2] >= growth.min_samples_leaf
-        allowed &= np.ldexp(side[:, 1].astype(np.float64), -growth.fraction_bits) >= (
-            growth.min_child_weight
-        )
+        if side.shape[1] > 2 * outputs:
+            allowed &= side[:, -1] >= growth.min_samples_leaf
+        h = side[:, outputs : 2 * outputs].sum(axis=1).astype(np.float64)
+        allowed &= np.ldexp(h, growth.scale[1] - growth.fraction_bits) >= growth.min_child_weight
     return np.where(allowed, gain, -np.inf)
 
 
-def _score(sums: Sums, growth: Growth) -> NDArray[np.float64]:
-    g = np.ldexp(sums[..., 0].astype(np.float64), -growth.fraction_bits)
-    h = np.ldexp(sums[..., 1].astype(np.float64), -growth.fraction_bits)
-    return np.asarray(g * g / (h + growth.reg_lambda))
+def _parts(sums: Sums, output: int, growth: Growth) -> tuple[Scores, Scores]:
+    """Sums of g, less reg_alpha, and of h of one output, as they are without fixed point."""
+    k = growth.objective.outputs
+    g, h = (
+        np.ldexp(sums[..., at].astype(np.float64), scale - growth.fraction_bits)
+        for at, scale in zip((output, k + output), growth.scale, strict=True)
+    )
+    if growth.reg_alpha:
+        g = np.sign(g) * np.maximum(np.abs(g) - growth.reg_alpha, 0.0)
+    return np.asarray(g), np.asarray(h)
 
 
-def leaf_weight(total: Sums, growth: Growth) -> float:
-    """What a leaf adds to the score of its rows."""
-    g, h = (float(np.ldexp(float(s), -growth.fraction_bits)) for s in total[:2])
-    return -growth.learning_rate * g / (h + growth.reg_lambda)
+def _score(sums: Sums, growth: Growth) -> Scores:
+    score = np.zeros(sums.shape[:-1])
+    # One output after the other, so that rounding does not depend on how many splits there are.
+    for output in range(growth.objective.outputs):
+        g, h = _parts(sums, output, growth)
+        score += g * g / (h + growth.reg_lambda)
+    return score
+
+
+def leaf_weight(total: Sums, growth: Growth) -> Scores:
+    """What a leaf adds to the score of its rows, (outputs,)."""
+    pairs = [_parts(total, output, growth) for output in range(growth.objective.outputs)]
+    return np.array([-growth.learning_rate * g / (h + growth.reg_lambda) for g, h in pairs])
 
 
 @dataclass(frozen=True)
@@ -150,25 +200,41 @@ def choose(left: Sums, total: Sums, growth: Growth) -> Choice | None:
     return Choice(best, tuple(int(i) for i in np.flatnonzero(gain == best)))
 
 
-def can_split(rows: Rows, growth: Growth) -> bool:
-    """Whether a node has enough rows for two children."""
-    return len(rows) >= 2 * growth.min_samples_leaf
+def can_split(values: NDArray[np.int64], rows: Rows, growth: Growth) -> bool:
+    """Whether a node has enough rows for two children; ``values`` as from `targets`."""
+    counted = values.shape[1] > 2 * growth.objective.outputs
+    there = int(values[rows, -1].sum()) if counted else len(rows)
+    return there >= 2 * growth.min_samples_leaf
+
+
+def best_tree(losses: Sequence[float]) -> int:
+    """How many trees have the least loss on held-out rows: the fewest of equally good."""
+    return int(np.argmin(losses)) + 1
+
+
+def is_stale(losses: Sequence[float], growth: Growth) -> bool:
+    """Whether it is long enough that the loss on held-out rows was at its best."""
+    rounds = growth.early_stopping_rounds
+    return rounds > 0 and len(losses) > 0 and len(losses) - best_tree(losses) >= rounds
 
 
 def fit_trees(
-    columns: Columns, y: NDArray[np.int8], growth: Growth
-) -> tuple[float, list[Tree], list[NDArray[np.float64]]]:
-    """The ensemble on all columns at once: initial score, trees, and the score after each (n,).
+    columns: Columns, labels: Labels, growth: Growth
+) -> tuple[NDArray[np.float64], list[Tree], list[Scores]]:
+    """The ensemble on all columns at once: initial score (outputs,), trees, and the score after
+    each (n, outputs).
 
     Each node adds up its own rows: no subtraction, no encryption, nothing shared with the
     federated computation but the formulas.
     """
-    score = np.full(len(y), initial_score(y))
-    start, trees, scores = float(score[0]), list[Tree](), list[NDArray[np.float64]]()
-    for _ in range(growth.n_estimators):
-        values = targets(y, score, growth.fraction_bits)
-        tree = Tree.empty(growth.max_depth)
-        nodes: dict[int, Rows] = {0: np.arange(len(y))}
+    objective, held_out = growth.objective, labels.held_out_weight
+    start = objective.start(labels.y, labels.training_weight)
+    score = np.tile(start, (len(labels.y), 1))
+    trees, scores, losses = list[Tree](), list[Scores](), list[float]()
+    for k in range(growth.n_estimators):
+        values, growth = targets(labels, score, growth, k)
+        tree = Tree.empty(growth.max_depth, objective.outputs)
+        nodes: dict[int, Rows] = {0: np.arange(len(labels.y))}
         score = score.copy()
         for node in range(len(tree.owner)):
             if (rows := nodes.pop(node, None)) is None:
@@ -177,7 +243,7 @@ def fit_trees(
             deep = 2 * node + 1 >= len(tree.owner)
             choice = (
                 None
-                if deep or not can_split(rows, growth)
+                if deep or not can_split(values, rows, growth)
                 else choose(columns.matrix.sums(values, rows), total, growth)
             )
             if choice is None:
@@ -190,4 +256,9 @@ def fit_trees(
             nodes[2 * node + 1], nodes[2 * node + 2] = rows[goes_left], rows[~goes_left]
         trees.append(tree)
         scores.append(score)
-    return start, trees, scores
+        if growth.early_stopping_rounds:
+            losses.append(objective.loss(labels.y, score, held_out))
+            if is_stale(losses, growth):
+                break
+    kept = best_tree(losses) if losses else len(trees)
+    return start, trees[:kept], scores[:kept]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ml.errors import ProtocolViolation
 from ml.federation import GUEST
-from ml.local.binning import Columns, Threshold
+from ml.local.binning import Columns
 from ml.vertical import bits
 from ml.vertical.growing import ROOT
 
@@ -30,7 +30,7 @@ class HostTree:
         order = list(range(len(own.matrix)))
         secrets.SystemRandom().shuffle(order)
         self.order = np.array(order, np.int64)
-        self.chosen: list[Threshold] = []  # our splits, levels and nodes ascending
+        self.chosen: list[int] = []  # our splits, levels and nodes ascending
 
     def asked(self, ask: Rows) -> list[Rows]:
         """The rows of these nodes, each of which may be asked once."""
@@ -48,7 +48,7 @@ class HostTree:
             first[node] = min(first.get(node, len(self.order)), int(self.order[number]))
         routes = []
         for node, split in sorted(first.items()):
-            self.chosen.append(self._own.threshold(split))
+            self.chosen.append(split)
             routes.append(self._own.matrix.left(split, self._nodes[node]))
         return bits.pack(routes)
 

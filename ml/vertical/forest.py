@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ml import wire
 from ml.errors import ColumnNotFound, ProtocolViolation
 from ml.local import trees
+from ml.local.losses import Objective
 from ml.local.trees import Tree
 from ml.table import Table
 from ml.wire import Shape
@@ -27,10 +28,13 @@ class GuestModel:
     columns: tuple[str, ...]
     hosts: tuple[str, ...]  # sites; Tree.owner counts them from 1
     depth: int
-    start: float  # the score before the first tree
+    objective: Objective
+    start: Annotated[NDArray[np.float64], Shape("outputs")]  # the score before the first tree
     trees: tuple[Tree, ...]
-    loss: Annotated[NDArray[np.float64], Shape("trees")]  # on the training rows, after each tree
-    auc: Annotated[NDArray[np.float64], Shape("trees")]
+    # After each tree that was grown: with early stopping the last of them are not kept.
+    loss: Annotated[NDArray[np.float64], Shape("grown")]  # on the training rows
+    auc: Annotated[NDArray[np.float64], Shape("measured")]  # likewise, with labels 0 and 1
+    held_out_loss: Annotated[NDArray[np.float64], Shape("seen")]
 
 
 @wire.register

@@ -12,14 +12,14 @@ from ml.errors import ProtocolViolation
 from ml.federation import Party
 from ml.local import metrics, trees
 from ml.local.binning import Columns
-from ml.local.losses import initial_score, logistic_loss, sigmoid
+from ml.local.sampling import Labels
 from ml.local.trees import Choice, Growth, Tree
 from ml.vertical.forest import GuestModel
 
 ROOT = 0
 
 Rows = NDArray[np.int64]
-Sums = NDArray[np.int64]  # (splits, 3): g, h and rows left of each split
+Sums = NDArray[np.int64]  # (splits, fields) left of each split, as in `ml.local.trees`
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ class Level:
         """All rows in one node."""
         return cls({ROOT: np.arange(rows)}, (ROOT,), {}, {ROOT: {}})
 
-    def below(self, children: Mapping[int, Rows], growth: Growth) -> Level:
+    def below(
+        self, children: Mapping[int, Rows], values: NDArray[np.int64], growth: Growth
+    ) -> Level:
         """The next level: of two siblings that could be split, the one with fewer rows is asked."""
         ask = tuple(
             min(pair, key=lambda node: len(children[node]))
             for pair in ((n, n + 1) for n in sorted(children) if n % 2)
-            if any(trees.can_split(children[node], growth) for node in pair)
+            if any(trees.can_split(values, children[node], growth) for node in pair)
         )
         return Level(children, ask, self.sums, {node: {} for node in children})
 
@@ -73,7 +75,9 @@ class Level:
                 self._add(host, sibling, self.above[(node - 1) // 2][host] - sums)
 
     def _add(self, host: Party, node: int, sums: Sums) -> None:
-        if ((sums[:, 1:] < 0) | (sums[:, 2:] > len(self.nodes[node]))).any():
+        outputs = sums.shape[1] // 2
+        counts = sums[:, 2 * outputs :]
+        if (sums[:, outputs:] < 0).any() or (counts > len(self.nodes[node])).any():
             raise ProtocolViolation(f"{host} returned sums over more rows than a node has")
         self.sums[node][host] = sums
 
@@ -84,7 +88,7 @@ class Level:
         """
         found: dict[int, Winner] = {}
         for node, rows in sorted(self.nodes.items()):
-            if not trees.can_split(rows, growth):
+            if not trees.can_split(values, rows, growth):
                 continue
             total = values[rows].sum(axis=0)
             for host, sums in [(None, own.matrix.sums(values, rows)), *self.sums[node].items()]:
@@ -100,18 +104,31 @@ class Ensemble:
 
     own: Columns
     hosts: tuple[Party, ...]
-    y: NDArray[np.int8]
+    labels: Labels
     growth: Growth
     done: list[Tree] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
-    aucs: list[float] = field(default_factory=list)
+    aucs: list[float] = field(default_factory=list)  # with labels 0 and 1 only
+    held_out_losses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.start = initial_score(self.y)
-        self.score = np.full(len(self.y), self.start)
-        self._tree = Tree.empty(self.growth.max_depth)
+        self._objective, labels = self.growth.objective, self.labels
+        self.start = self._objective.start(labels.y, labels.training_weight)
+        self.score = np.tile(self.start, (len(labels.y), 1))
+        self._tree = Tree.empty(self.growth.max_depth, self._objective.outputs)
+        self._leaf = np.zeros(len(labels.y), np.int32)
         # Both sides number a host's chosen splits through all trees, nodes of a level ascending.
         self._numbers = dict.fromkeys(self.hosts, 0)
+
+    def targets(self) -> NDArray[np.int64]:
+        """What the next tree is grown on; ``growth`` has their scale.  See `trees.targets`."""
+        values, self.growth = trees.targets(self.labels, self.score, self.growth, len(self.done))
+        return values
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further tree is worth growing."""
+        return trees.is_stale(self.held_out_losses, self.growth)
 
     def split_own(self, node: int, winner: Winner, rows: Rows) -> NDArray[np.bool_]:
         """Split ``node`` by a column of ours; which of its rows go left."""
@@ -127,26 +144,60 @@ class Ensemble:
     def end_leaves(self, leaves: Mapping[int, Rows], values: NDArray[np.int64]) -> None:
         """These nodes are split no further."""
         for node, rows in leaves.items():
+            self._leaf[rows] = node
             weight = trees.leaf_weight(values[rows].sum(axis=0), self.growth)
             self._tree.end(node, weight)
             self.score[rows] += weight
 
+    @property
+    def last(self) -> tuple[Tree, NDArray[np.int32]]:
+        """The tree that grew last, and where in it each row ended."""
+        return self.done[-1], self._leaf
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all trees have grown."""
+        return self.is_over or len(self.done) == self.growth.n_estimators
+
+    def restore(self, tree: Tree, leaf: NDArray[np.int32]) -> None:
+        """The next tree as it grew before an interruption, with the leaf of each row."""
+        for node in np.flatnonzero(tree.owner == trees.LEAF):
+            self.score[leaf == node] += tree.weight[node]
+        for k, host in enumerate(self.hosts, start=1):
+            self._numbers[host] += int((tree.owner == k).sum())
+        self._tree, self._leaf = tree, leaf.copy()
+        self.end_tree()
+
     def end_tree(self) -> str:
-        """The tree has grown; loss and AUC on the training rows after it, to be read."""
+        """The tree has grown; how good all of them are on the rows, to be read."""
         self.done.append(self._tree)
-        self._tree = Tree.empty(self.growth.max_depth)
-        self.losses.append(logistic_loss(self.y, self.score))
-        self.aucs.append(metrics.auc(self.y, sigmoid(self.score)))
-        return f"loss {self.losses[-1]:.4f}, AUC {self.aucs[-1]:.4f}"
+        self._tree = Tree.empty(self.growth.max_depth, self._objective.outputs)
+        labels, training = self.labels, ~self.labels.held_out
+        self.losses.append(self._objective.loss(labels.y, self.score, labels.training_weight))
+        said = f"loss {self.losses[-1]:.4f}"
+        if self._objective.name == "logistic":
+            p = self._objective.predict(self.score)
+            self.aucs.append(metrics.auc(labels.y[training], p[training]))
+            said += f", AUC {self.aucs[-1]:.4f}"
+        if labels.held_out.any():
+            loss = self._objective.loss(labels.y, self.score, labels.held_out_weight)
+            self.held_out_losses.append(loss)
+            said += f", {loss:.4f} on held-out rows"
+        return said
 
     def model(self, columns: tuple[str, ...]) -> GuestModel:
-        """The guest's part."""
+        """The guest's part: with early stopping, up to the best tree on held-out rows."""
+        kept = len(self.done)
+        if self.growth.early_stopping_rounds:
+            kept = trees.best_tree(self.held_out_losses)
         return GuestModel(
             columns,
             tuple(host.site for host in self.hosts),
             self.growth.max_depth,
+            self._objective,
             self.start,
-            tuple(self.done),
+            tuple(self.done[:kept]),
             np.array(self.losses),
             np.array(self.aucs),
+            np.array(self.held_out_losses),
         )

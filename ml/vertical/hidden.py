@@ -37,7 +37,7 @@ The conversation::
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -53,8 +53,7 @@ from ml.crypto.products import Answer, Budget
 from ml.crypto.threads import Threads
 from ml.errors import ProtocolViolation
 from ml.federation import GUEST, HOST, Channel, Message, Party
-from ml.local import trees
-from ml.local.binning import Columns, Threshold
+from ml.local.binning import Columns
 from ml.local.trees import Growth
 from ml.vertical.growing import Ensemble, Level, Winner
 from ml.wire import Shape
@@ -165,8 +164,8 @@ MESSAGES = (
 
 
 def fields(growth: Growth) -> int:
-    """g and h, and 1 if children need a number of rows."""
-    return 2 if growth.min_samples_leaf == 1 else 3
+    """g and h of every output, and 1 if children need a number of rows."""
+    return 2 * growth.objective.outputs + (growth.min_samples_leaf > 1)
 
 
 def asked(depth: int) -> int:
@@ -199,8 +198,11 @@ async def guest(
     key_checks: int,
     threads: Threads,
     after: Callable[[int], None],
+    goes_on: Callable[[], Awaitable[bool]],
 ) -> None:
-    """Grow all trees of ``model``; ``after`` hears of each.  Of ``key_checks`` keys one is used.
+    """Grow all trees of ``model`` as long as it ``goes_on``; ``after`` hears of each.
+
+    Of ``key_checks`` keys one is used.
 
     Raises `LatticeNoise` for too many rows, `ConversationError` or `CryptoError` for what hosts do.
     """
@@ -213,14 +215,15 @@ async def guest(
     owner = LatticeOwner(agreement, threads)
     offers = {party: said.splits for party, said in joined.items()}
     each = vectors_per_tree(growth)
-    for k in range(growth.n_estimators):
+    for k in range(len(model.done), growth.n_estimators):
+        if not await goes_on():
+            break
         if owner.left < each:
             ch.progress(k, growth.n_estimators, "making keys for the next trees")
             size = owner.batch_size(each, each * (growth.n_estimators - k))
             await _new_batch(ch, owner, offers, size, key_checks)
         ch.progress(k, growth.n_estimators, f"tree {k + 1}: growing")
-        values = trees.targets(model.y, model.score, growth.fraction_bits)
-        kept = np.ascontiguousarray(values[:, : fields(growth)])
+        kept = np.ascontiguousarray(model.targets()[:, : fields(growth)])
         await _grow(ch, owner, offers, model, kept)
         after(k)
 
@@ -300,7 +303,7 @@ async def _grow(
         for node, goes_left in sorted(left.items()):
             some = level.nodes[node]
             below[2 * node + 1], below[2 * node + 2] = some[goes_left], some[~goes_left]
-        level = level.below(below, growth)
+        level = level.below(below, values, growth)
         if depth == growth.max_depth or not level.ask:
             model.end_leaves(level.nodes, values)
             # The levels that remain are asked about nothing: a tree's shape is not for hosts.
@@ -330,8 +333,11 @@ async def host(
     key_checks: int,
     budget: Budget,
     threads: Threads,
-) -> list[Threshold]:
-    """Answer the guest; our splits that were chosen, by their numbers.
+    goes_on: Callable[[], Awaitable[bool]],
+    first: int,
+    after: Callable[[int, list[int]], None],
+) -> None:
+    """Answer the guest from tree ``first`` on; ``after`` hears our chosen splits of each.
 
     Raises `ProductBudgetExceeded`, and `ConversationError` or `CryptoError` for what the guest
     does.
@@ -350,10 +356,13 @@ async def host(
     holder = LatticeHolder(agreement, own.matrix, budget=budget, threads=threads)
     ch.progress(0, growth.n_estimators, "preparing sums of our columns")
     await holder.set_up()
-    each, chosen = vectors_per_tree(growth), list[Threshold]()
+    each = vectors_per_tree(growth)
     slow = ch.timeout + _SECONDS_PER_MASKED_ROW * len(ids)
-    for k in range(growth.n_estimators):
+    for k in range(first, growth.n_estimators):
+        if k and not await goes_on():
+            break
         ch.progress(k, growth.n_estimators, f"tree {k + 1}")
+        chosen: list[int] = []
         if holder.left < each:
             await _answer_key(ch, holder, each, key_checks)
         for depth in range(1, growth.max_depth + 1):
@@ -362,10 +371,10 @@ async def host(
                 await holder.take((await ch.receive(Masked, within=slow)).part)
             await ch.send(Sums(await holder.answer()))
             splits = _choose(await ch.receive(Picked), holder.order, depth)
-            chosen += [own.threshold(split) for split in splits]
+            chosen += splits
             await ch.send(Sides(_sides(own, splits)))
+        after(k, chosen)
     ch.progress(growth.n_estimators, growth.n_estimators, "trained")
-    return chosen
 
 
 async def _answer_key(ch: Channel, holder: LatticeHolder, each: int, key_checks: int) -> None:

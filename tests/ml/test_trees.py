@@ -8,7 +8,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ml.local import metrics, trees
 from ml.local.binning import Columns
-from ml.local.losses import initial_score, logistic_gradients, logistic_loss, sigmoid
+from ml.local.losses import LOGISTIC, sigmoid
+from ml.local.sampling import Labels
 from ml.local.trees import LEAF, OWN, Growth
 
 ONE = 2**trees.FRACTION_BITS
@@ -26,29 +27,13 @@ def problem(n: int = 600, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return X, (z > 0).astype(np.int8)
 
 
-# --- losses ---
-
-
-@given(st.floats(-30, 30), st.integers(0, 1))
-def test_gradients_are_the_derivatives_of_the_loss(score: float, label: int):
-    y, at, step = np.array([label], np.int8), np.array([score]), 1e-5
-    g, h = logistic_gradients(y, at)
-    slope = (logistic_loss(y, at + step) - logistic_loss(y, at - step)) / (2 * step)
-    assert g[0] == pytest.approx(slope, abs=1e-6)
-    bend = (logistic_gradients(y, at + step)[0] - logistic_gradients(y, at - step)[0]) / (2 * step)
-    assert h[0] == pytest.approx(bend[0], abs=1e-6)
+# --- losses (the others: test_losses.py) ---
 
 
 def test_extreme_scores_do_not_overflow():
-    y, score = np.array([0, 1], np.int8), np.array([1000.0, -1000.0])
+    y, score = np.array([0.0, 1.0]), np.array([1000.0, -1000.0])
     assert sigmoid(score).tolist() == [1.0, 0.0]
-    assert logistic_loss(y, score) == 1000.0
-
-
-def test_the_initial_score_is_where_the_mean_gradient_is_zero():
-    y = np.array([0, 0, 0, 1], np.int8)
-    g, _ = logistic_gradients(y, np.full(4, initial_score(y)))
-    assert g.sum() == pytest.approx(0, abs=1e-12)
+    assert LOGISTIC.loss(y, score[:, None], np.ones(2)) == 1000.0
 
 
 # --- one split ---
@@ -90,10 +75,11 @@ def test_a_leaf_weighs_what_the_book_says():
 
 
 def test_targets_are_whole_numbers_within_their_bits():
-    y = np.array([0, 1, 0, 1], np.int8)
-    values = trees.targets(y, np.array([800.0, -800.0, 0.0, 0.0]))
+    labels = Labels.of(np.array([0, 1, 0, 1]))
+    values, growth = trees.targets(labels, np.array([[800.0], [-800.0], [0.0], [0.0]]), GROWTH, 0)
+    assert growth.scale == (0, -2)
     assert values[:, 0].tolist() == [ONE, -ONE, ONE // 2, -ONE // 2]
-    assert values[:, 1].tolist() == [0, 0, ONE // 4, ONE // 4]
+    assert values[:, 1].tolist() == [0, 0, ONE, ONE]
     assert values[:, 2].tolist() == [1, 1, 1, 1]
 
 
@@ -102,8 +88,8 @@ def test_targets_are_whole_numbers_within_their_bits():
 
 def test_scores_are_the_sums_of_the_leaves_that_rows_reach():
     X, y = problem(200)
-    start, grown, scores = trees.fit_trees(Columns.of(X, tuple("abcd")), y, GROWTH)
-    total = np.full(len(y), start)
+    start, grown, scores = trees.fit_trees(Columns.of(X, tuple("abcd")), Labels.of(y), GROWTH)
+    total = np.tile(start, (len(y), 1))
     for tree, score in zip(grown, scores, strict=True):
         for i in range(len(y)):
             node = 0
@@ -117,16 +103,16 @@ def test_scores_are_the_sums_of_the_leaves_that_rows_reach():
 
 def test_the_loss_falls_with_every_tree():
     X, y = problem()
-    _, _, scores = trees.fit_trees(Columns.of(X, tuple("abcd")), y, GROWTH)
-    losses = [logistic_loss(y, score) for score in scores]
+    _, _, scores = trees.fit_trees(Columns.of(X, tuple("abcd")), Labels.of(y), GROWTH)
+    losses = [LOGISTIC.loss(y, score, np.ones(len(y))) for score in scores]
     assert losses == sorted(losses, reverse=True)
 
 
 def test_the_order_of_rows_does_not_matter():
     X, y = problem(300)
     order = np.random.default_rng(1).permutation(len(y))
-    _, first, _ = trees.fit_trees(Columns.of(X, tuple("abcd")), y, GROWTH)
-    _, again, _ = trees.fit_trees(Columns.of(X[order], tuple("abcd")), y[order], GROWTH)
+    _, first, _ = trees.fit_trees(Columns.of(X, tuple("abcd")), Labels.of(y), GROWTH)
+    _, again, _ = trees.fit_trees(Columns.of(X[order], tuple("abcd")), Labels.of(y[order]), GROWTH)
     for a, b in zip(first, again, strict=True):
         assert a.owner.tolist() == b.owner.tolist()
         assert a.threshold.tolist() == b.threshold.tolist()
@@ -136,7 +122,7 @@ def test_the_order_of_rows_does_not_matter():
 def test_an_ensemble_is_as_good_as_that_of_scikit_learn():
     X, y = problem(2000)
     growth = Growth(30, 0.2, 3, reg_lambda=1.0, min_child_weight=1e-3, min_samples_leaf=20)
-    ours = trees.fit_trees(Columns.of(X, tuple("abcd")), y, growth)[2][-1]
+    ours = trees.fit_trees(Columns.of(X, tuple("abcd")), Labels.of(y), growth)[2][-1]
     theirs = HistGradientBoostingClassifier(
         max_iter=30,
         learning_rate=0.2,
@@ -148,4 +134,4 @@ def test_an_ensemble_is_as_good_as_that_of_scikit_learn():
         early_stopping=False,
     ).fit(X, y)
     expected = metrics.auc(y, theirs.predict_proba(X)[:, 1])
-    assert metrics.auc(y, sigmoid(ours)) == pytest.approx(expected, abs=0.005)
+    assert metrics.auc(y, LOGISTIC.predict(ours)) == pytest.approx(expected, abs=0.005)

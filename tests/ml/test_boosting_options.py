@@ -1,0 +1,197 @@
+"""Every option of SecureBoost: the same trees with hosts, under both schemes, as in one place."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml.crypto.paillier import PrivateKey
+from ml.errors import ColumnNotFound, WeightsUnusable
+from ml.federation import GUEST, HOST, Party
+from ml.local import trees
+from ml.table import Table
+from ml.testing import heard
+from ml.vertical import secureboost
+from ml.vertical.secureboost import ALGORITHM, Params
+from tests.ml.test_secureboost import (
+    BANK,
+    CLINIC,
+    COLUMNS,
+    SHOP,
+    joined,
+    make_tables,
+    predict,
+    train,
+)
+
+QUICK: dict[str, Any] = {
+    "n_estimators": 2,
+    "max_depth": 2,
+    "max_bins": 4,
+    "min_samples_leaf": 1,
+    "min_bin_rows": 5,
+    "min_child_weight": 0.1,
+    "scheme": "lattice",
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "softmax": {"objective": "softmax", "num_class": 3, "min_samples_leaf": 4},
+    "squared": {"objective": "squared"},
+    "absolute": {"objective": "absolute"},
+    "huber": {"objective": "huber", "huber_slope": 0.7},
+    "fair": {"objective": "fair", "min_samples_leaf": 6},
+    "log_cosh": {"objective": "log_cosh"},
+    "poisson": {"objective": "poisson"},
+    "tweedie": {"objective": "tweedie", "tweedie_variance_power": 1.2},
+    "alpha and gamma": {"reg_alpha": 0.5, "gamma": 0.2},
+    "weights": {"weight_column": "age", "min_samples_leaf": 6},
+    "subsample": {"subsample": 0.6, "random_state": 5},
+    "GOSS": {"top_rate": 0.2, "other_rate": 0.3, "min_samples_leaf": 4},
+    "held out": {"validation_fraction": 0.3, "objective": "squared"},
+}
+UNDER_PAILLIER = ("softmax", "tweedie", "weights", "GOSS")
+LATTICE = {
+    GUEST: partial(secureboost.guest, workers=1),
+    HOST: partial(secureboost.host, workers=1),
+}
+
+
+def tables_for(params: Params, *hosts: Party, n: int = 90, seed: int = 0) -> dict[Party, Table]:
+    """Labels that suit the objective, in a unit of their own; the column of age may be a weight."""
+    tables = make_tables(BANK, *hosts, n=n, seed=seed)
+    bank, rng = tables[BANK], np.random.default_rng(seed)
+    X = bank.X.copy()
+    z = np.nan_to_num(X[:, 0]) + 2 * np.nan_to_num(tables[SHOP].X[:, 1]) + rng.normal(0, 0.3, n)
+    match params.objective:
+        case "logistic":
+            y = np.asarray(bank.y)
+        case "softmax":
+            y = np.digitize(z, [-1, 1]).astype(float)
+        case "poisson" | "tweedie":
+            y = np.floor(np.exp(z / 2))
+        case "squared" | "absolute":
+            y = 1000 * z
+        case _:
+            y = z
+    X[:, 1] = np.abs(np.nan_to_num(X[:, 1]))
+    return tables | {BANK: replace(bank, X=X, y=y)}
+
+
+def same_model(parts: Any, hosts: tuple[Party, ...], params: Params, tables: Any) -> None:
+    """Every split, leaf and loss is that of all columns in one place, bit for bit."""
+    reference = secureboost.alone(params, joined(tables))
+    names = reference.columns
+    assert len(parts[BANK].trees) == len(reference.trees)
+    owners = set()
+    for tree, expected in zip(parts[BANK].trees, reference.trees, strict=True):
+        assert (np.minimum(tree.owner, trees.OWN) == np.minimum(expected.owner, trees.OWN)).all()
+        for node in np.flatnonzero(tree.owner >= trees.OWN).tolist():
+            number, owner = tree.split[node], int(tree.owner[node])
+            owners.add(owner)
+            if owner == trees.OWN:
+                column = parts[BANK].columns[number]
+                found = column, tree.threshold[node], tree.missing_left[node]
+            else:
+                host = hosts[owner - 1]
+                part = parts[host]
+                column = COLUMNS[host][part.column[number]]
+                found = column, part.threshold[number], part.missing_left[number]
+            asked = expected.threshold[node], expected.missing_left[node]
+            assert found == (names[expected.split[node]], *asked)
+        assert (tree.weight == expected.weight).all()
+    assert owners > {trees.OWN}
+    for name in ("start", "loss", "auc", "held_out_loss"):
+        assert (getattr(parts[BANK], name) == getattr(reference, name)).all()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+async def test_with_lattice_every_option_grows_the_trees_of_one_place(name: str):
+    params = Params(**(QUICK | OPTIONS[name]))
+    hosts = (SHOP, CLINIC) if name in ("softmax", "GOSS") else (SHOP,)
+    tables = tables_for(params, *hosts)
+    parts = (await train(LATTICE, tables, params)).outputs
+    same_model(parts, hosts, params, tables)
+
+
+@pytest.mark.parametrize("name", UNDER_PAILLIER)
+async def test_under_paillier_options_grow_the_trees_of_one_place(
+    name: str, paillier_key: PrivateKey
+):
+    params = Params(**(QUICK | OPTIONS[name] | {"scheme": "paillier", "n_estimators": 1}))
+    tables = tables_for(params, SHOP)
+    fit = {
+        GUEST: partial(secureboost.guest, key=paillier_key, workers=0),
+        HOST: partial(secureboost.host, workers=0),
+    }
+    same_model((await train(fit, tables, params)).outputs, (SHOP,), params, tables)
+
+
+async def test_classes_of_new_rows_are_told_as_in_one_place():
+    params = Params(**(QUICK | OPTIONS["softmax"]))
+    tables, others = tables_for(params, SHOP), tables_for(params, SHOP, n=40, seed=3)
+    parts = (await train(LATTICE, tables, params)).outputs
+    scores = (await predict(parts, others, params)).outputs[BANK]
+    expected = secureboost.predict_alone(secureboost.alone(params, joined(tables)), joined(others))
+    assert scores.shape == (40, 3)
+    assert scores == pytest.approx(expected, abs=1e-6)
+    measured = ALGORITHM.measure(params, others[BANK], scores)
+    assert measured["classes"] == 3
+    assert measured["accuracy"] > 0.5
+
+
+# --- early stopping ---
+
+STOPPING = Params(
+    **QUICK
+    | {
+        "objective": "squared",
+        "n_estimators": 12,
+        "learning_rate": 1.0,
+        "validation_fraction": 0.4,
+        "early_stopping_rounds": 1,
+    }
+)
+
+
+async def test_training_ends_when_held_out_rows_gain_no_more_and_keeps_the_best_tree():
+    tables = tables_for(STOPPING, SHOP)
+    trained = await train(LATTICE, tables, STOPPING)
+    model = trained.outputs[BANK]
+    reference = secureboost.alone(STOPPING, joined(tables))
+    assert len(model.trees) == len(reference.trees) < 11
+    assert len(model.held_out_loss) == len(model.trees) + 1
+    assert model.held_out_loss.argmin() == len(model.trees) - 1
+    said = [message.more for message in heard(trained.transcript, SHOP, secureboost.Proceed)]
+    assert said == [True] * len(model.trees) + [False]
+    scores = (await predict(trained.outputs, tables, STOPPING)).outputs[BANK]
+    expected = secureboost.predict_alone(reference, joined(tables))
+    assert scores == pytest.approx(expected, rel=1e-5, abs=1e-3)
+
+
+# --- what is refused ---
+
+
+def test_options_that_do_not_fit_together_are_refused():
+    for wrong in (
+        {"top_rate": 0.2},
+        {"top_rate": 0.7, "other_rate": 0.4},
+        {"top_rate": 0.2, "other_rate": 0.2, "subsample": 0.5},
+        {"early_stopping_rounds": 3},
+    ):
+        with pytest.raises(ValueError, match=r"GOSS|not by both|validation_fraction"):
+            Params(**wrong)
+
+
+def test_weights_that_are_none_are_refused():
+    params = Params(**(QUICK | OPTIONS["weights"]))
+    bank = tables_for(params, SHOP)[BANK]
+    for value in (-1.0, np.nan):
+        X = bank.X.copy()
+        X[3, 1] = value
+        with pytest.raises(WeightsUnusable, match="missing or negative"):
+            params.labels(replace(bank, X=X))
+    with pytest.raises(WeightsUnusable, match="no row to learn from"):
+        params.labels(replace(bank, X=np.zeros_like(bank.X)))
+    with pytest.raises(ColumnNotFound):
+        params.model_copy(update={"weight_column": "salary"}).labels(bank)
