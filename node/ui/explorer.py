@@ -78,8 +78,11 @@ EVIDENCE = frozenset(
 """Sections, and single pages of others, that show what this node alone holds of work done and of
 logs, its own or others', or what was made of it: reading is entered."""
 
-CHECKS = ("canonical.js", "digest.js", "entries.js", "failure.js", "merkle.js")
-"""Modules of the verifier that static/live.js imports."""
+CHECKS = (
+    *("canonical.js", "cosignatures.js", "digest.js", "entries.js", "failure.js", "keccak.js"),
+    *("merkle.js", "secp256k1.js", "signature.js"),
+)
+"""Modules that static/live.js imports; most of them are the verifier's, too."""
 
 NAVIGATION = (
     ("overview", "/"),

@@ -478,6 +478,26 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "job.title": ("Job {id}", "任务 {id}"),
     "job.train": ("Training", "训练"),
     "job.predict": ("Prediction", "预测"),
+    "job.match": ("Matching of rows", "样本求交"),
+    "job.count": ("Counting of common rows", "交集计数"),
+    "job.learns": ("Who learns what is common", "谁获知交集"),
+    "job.learns.rows.all": (
+        "All parties learn which of their rows all have; the guest also which each host has.",
+        "各参与方均获知自己的哪些行为各方共有；guest 还获知每个 host 拥有它的哪些行。",
+    ),
+    "job.learns.rows.guest": (
+        "The guest alone learns which of its rows each host has. Hosts learn no row and no number.",
+        "仅 guest 获知每个 host 拥有它的哪些行；host 既不获知行，也不获知其数量。",
+    ),
+    "job.learns.number.all": (
+        "Both parties learn how many rows are common, and neither learns which.",
+        "双方均获知共有的行数，但不知是哪些行。",
+    ),
+    "job.learns.number.guest": (
+        "The guest alone learns how many rows are common, and not which. The host learns nothing.",
+        "仅 guest 获知共有的行数，但不知是哪些行；host 一无所获。",
+    ),
+    "job.matched.by": ("Rows are matched by", "按以下列匹配"),
     "job.proposer": ("Proposer", "提议方"),
     "job.proposed": ("Proposed", "提议时间"),
     "job.started": ("Started", "开始时间"),
@@ -624,6 +644,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "job.transactions": ("Transactions of this site", "本站点的交易"),
     # Steps
     "step.psi": ("Matching rows", "样本对齐"),
+    "step.count": ("Counting common rows", "交集计数"),
     "step.train": ("Training", "训练"),
     "step.evaluate": ("Evaluating", "评估"),
     "step.predict": ("Predicting", "预测"),
@@ -1176,6 +1197,46 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "got no proof that this head continues the one it saw before",
         "未获得该头延续此前所见之头的证明",
     ),
+    "told.badge.signed": (
+        "verified the signatures of {members} members of {needed} asked for, {accounts} of them as"
+        " contracts count, by the keys below",
+        "已用下列密钥核验 {members} 个成员的签名（要求 {needed} 个），其中 {accounts} 个按合约计数",
+    ),
+    "told.badge.unsaid": (
+        "was shown no keys to check the witnesses with",
+        "未获得可核验见证人的密钥",
+    ),
+    "told.badge.note.other": (
+        "was shown signatures of another head",
+        "所示签名属于另一个头",
+    ),
+    "told.badge.note.stranger": (
+        "was shown a signature of a site, or by a key, that is none of those named",
+        "所示签名来自未列明的站点或密钥",
+    ),
+    "told.badge.note.forged": (
+        "was shown a signature that does not hold",
+        "所示签名无效",
+    ),
+    "told.badge.note.unsigned": (
+        "was shown a head that the log itself did not sign",
+        "所示的头未经日志自身签名",
+    ),
+    "told.badge.note.malformed": (
+        "was shown signatures in no form that is known",
+        "所示签名的格式无法识别",
+    ),
+    "told.badge.note.few": (
+        "found fewer signatures than the node says there are",
+        "发现的签名少于节点所称的数量",
+    ),
+    "badge.keys": ("Keys of those who signed this head", "签署该头者的密钥"),
+    "badge.keys.intro": (
+        "As this node reads them from the chain: compare them with the page of each site at"
+        " another member's node. Accounts sign for contract {contract} of chain {chain}.",
+        "由本节点自链上读取：请与其他成员节点上各站点的页面核对。"
+        "账户为链 {chain} 上的合约 {contract} 签名。",
+    ),
     "told.badge.cannot": (
         "checks nothing on a page without TLS",
         "在没有 TLS 的页面上不进行核对",
@@ -1389,6 +1450,10 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "code.TooFewCommonIds": ("Too few common ids", "共同标识过少"),
     "code.LabelsMissing": ("Labels are missing", "标签缺失"),
     "code.LabelsNotBinary": ("Labels are not binary", "标签不是二元的"),
+    "code.LabelsNotClasses": ("Labels are not numbers of classes", "标签不是类别编号"),
+    "code.LabelsNegative": ("Labels are negative", "标签为负"),
+    "code.WeightsUnusable": ("Weights cannot be used", "权重不可用"),
+    "code.ScoreOverflow": ("A score grew too large", "得分过大"),
     "code.SingleClass": ("A single class", "只有一个类别"),
     "code.ConstantColumn": ("A constant column", "列为常数"),
     "code.AllMissingColumn": ("A column without values", "列全部缺失"),
@@ -1408,6 +1473,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "code.ApprovalTimedOut": ("Nobody approved in time", "批准逾期"),
     "code.RuleUsedUp": ("The rule is used up", "规则已用尽"),
     "code.ColumnNotAllowed": ("The column is not allowed", "列不允许使用"),
+    "code.ColumnNotFound": ("There is no such column", "没有这样的列"),
     "code.ColumnRulesMissing": ("The column rules are missing", "缺少列规则"),
     "code.PolicyRefused": ("The site's policy refused", "站点策略拒绝"),
     "code.PolicyUnavailable": ("The site's policy does not answer", "站点策略无响应"),

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 from sqlalchemy import func, select
 
+from node.audit.note_keys import cosign
+from node.audit.notes import Note
 from node.store import PublishedHead
 from tests.browser.conftest import Visit
 from tests.browser.person import press_to
 from tests.browser.world import Stage
+from tests.node.test_anchoring import cosign as let_cosign
 
 pytestmark = pytest.mark.browser
 
@@ -168,6 +173,108 @@ def test_an_older_head_turns_it_red_in_chinese(grown: int, visit: Visit) -> None
     page.clock.run_for(LATER)
     expect(badge).to_contain_text("此前见过更长的日志")
     expect(badge).to_have_attribute("data-state", "differ")
+
+
+# ── A node that lies about its witnesses ─────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def cosigned(grown: int, stage: Stage) -> None:
+    """The bank stands behind the head that the shop shows."""
+    let_cosign(stage.world)
+
+
+Lie = Callable[[Stage, Note], Note]
+
+
+def forged(number: int) -> Lie:
+    def change(stage: Stage, note: Note) -> Note:
+        lines = list(note.signatures)
+        line = lines[number]
+        blob = line.blob[:40] + bytes([line.blob[40] ^ 1]) + line.blob[41:]
+        lines[number] = type(line)(line.name, line.key_id, blob)
+        return Note(note.text, tuple(lines))
+
+    return change
+
+
+def of_another_head(stage: Stage, note: Note) -> Note:
+    """The bank's own signature, of a head that it did cosign once."""
+    origin, size, root, _ = note.text.split("\n")
+    text = f"{origin}\n{int(size) - 1}\n{root}\n"
+    name = note.signatures[-1].name
+    line = cosign(stage.world.bank.identity, name, text, 1_700_000_000)
+    return Note(note.text, (*note.signatures[:-2], line))
+
+
+def an_older_note(stage: Stage, note: Note) -> Note:
+    origin, size, root, _ = note.text.split("\n")
+    return Note(f"{origin}\n{int(size) - 1}\n{root}\n", note.signatures)
+
+
+def of_no_member(stage: Stage, note: Note) -> Note:
+    name = "fatechain/0x" + "e1" * 32
+    line = cosign(stage.world.bank.identity, name, note.text, 1_700_000_000)
+    return Note(note.text, (*note.signatures, line))
+
+
+def too_few(stage: Stage, note: Note) -> Note:
+    return Note(note.text, note.signatures[:-2])
+
+
+def not_its_own(stage: Stage, note: Note) -> Note:
+    return Note(note.text, note.signatures[1:])
+
+
+@pytest.mark.parametrize(
+    ("lie", "word"),
+    [
+        (forged(-2), "a signature that does not hold"),
+        (forged(-1), "a signature that does not hold"),  # the one for contracts
+        (of_another_head, "a signature that does not hold"),
+        (an_older_note, "signatures of another head"),
+        (of_no_member, "none of those named"),
+        (too_few, "fewer signatures than the node says"),
+        (not_its_own, "the log itself did not sign"),
+    ],
+)
+def test_a_lie_about_who_stands_behind_the_head_turns_the_badge_red(
+    cosigned: None, stage: Stage, visit: Visit, lie: Lie, word: str
+) -> None:
+    page = visit(None, "/log", clock=True)
+    badge = page.locator("#badge")
+    expect(badge.locator("[data-signed]")).to_contain_text("verified the signatures of 1 members")
+    assert badge.get_attribute("data-state") != "differ"
+    witness = f"fatechain/{stage.world.bank.id}"
+    shown = str(badge.get_attribute("data-witnessed"))
+    assert [line.name for line in Note.parse(json.loads(shown)["note"]).signatures[-2:]] == [
+        witness,
+        witness,
+    ]
+
+    def told(text: str) -> str:
+        def changed(found: re.Match[str]) -> str:
+            witnessed: dict[str, Any] = json.loads(found[1])
+            witnessed["note"] = str(lie(stage, Note.parse(witnessed["note"])))
+            return f"data-witnessed='{json.dumps(witnessed)}'"
+
+        return re.sub(r"data-witnessed='([^']*)'", changed, text)
+
+    altered(page, r"/badge", told)
+    page.clock.run_for(LATER)
+    expect(badge).to_have_attribute("data-state", "differ")
+    expect(badge.locator("[data-browser]")).to_contain_text(word)
+
+
+def test_the_keys_of_those_who_signed_stand_in_the_badge(
+    cosigned: None, stage: Stage, visit: Visit
+) -> None:
+    page = visit(None, "/log")
+    page.get_by_text("Keys of those who signed this head").click()
+    for site in (stage.shop, stage.world.bank):
+        expect(page.locator("#badge")).to_contain_text("0x" + site.identity.audit_public.hex())
+    text = page.locator("[data-signed]").inner_text()
+    assert "1 of them as contracts count" in text
 
 
 def test_an_entry_is_checked_here_and_an_altered_one_is_red(grown: int, visit: Visit) -> None:

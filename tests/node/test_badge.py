@@ -14,6 +14,10 @@ from node import heads
 from node.api.app import create_app
 from node.api.views.badge import Badge
 from node.api.views.names import Names
+from node.audit.account_key import AccountKey
+from node.audit.checkpoint import origin_of
+from node.audit.note_keys import CosignerKey
+from node.audit.notes import Note
 from node.errors import Conflict
 from node.site import Site
 from node.store import Anchor, AuditEntry, Base, Cosignature, PublishedHead, SiteMark
@@ -164,6 +168,40 @@ def test_a_site_that_is_marked_is_red_though_log_and_chain_agree(world: Consorti
     assert (found.log.state, found.witnesses.state, found.state) == ("agree", "agree", "differ")
     assert (found.chain.why, found.chain.count) == ("chain.marked", 77)
     forget(world.shop, SiteMark)
+
+
+def test_what_it_takes_to_check_the_witnesses_goes_along(world: Consortium) -> None:
+    anchor(world)
+    found = badge_of(world.shop).look()
+    told = found.witnessed
+    assert told is not None
+    by_site = {signer.site: signer for signer in told.signers}
+    assert set(by_site) == {world.shop.id, world.bank.id}
+    bank = by_site[world.bank.id]
+    assert bank.audit == ["0x" + world.bank.identity.audit_public.hex()]
+    note = Note.parse(told.note)
+    assert note.opened([CosignerKey(origin_of(bank.site), bytes.fromhex(bank.audit[0][2:]))])
+    accounts = [AccountKey(origin_of(bank.site), bank.accounts[0], told.chain, told.contract)]
+    assert note.opened(accounts)
+    assert told.needed == world.network.anchors.cosigners_needed()
+
+
+def test_a_line_by_a_key_that_ended_neither_counts_nor_contradicts(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anchor(world)
+    directory = world.shop.directory
+    bank, known = world.bank.id, directory.audit_keys
+    follower = (b"\x07" * 32,)
+    monkeypatch.setattr(
+        directory, "audit_keys", lambda site: follower if site == bank else known(site)
+    )
+    monkeypatch.setattr(directory, "anchor_keys", lambda site: ())
+    found = badge_of(world.shop).look()
+    assert (found.witnesses.state, found.witnesses.why) == ("behind", "witnesses.none")
+    assert found.witnessed is not None
+    assert [signer.site for signer in found.witnessed.signers] == [world.shop.id]
+    assert len(Note.parse(found.witnessed.note).signatures) == 1
 
 
 def test_a_chain_that_lost_a_head_differs_from_what_its_events_told(world: Consortium) -> None:

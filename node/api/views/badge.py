@@ -4,23 +4,26 @@ The log is the node's database and tiles; witnesses are the cosignatures that ot
 made of the head that is shown, each verified again over the root that the log has today; the chain
 is asked itself for the newest anchored head, beside what the confirmed events told.  What cannot be
 asked is unknown, and never well.
+
+The note and the keys of who signed it go along, so that a browser believes none of that but checks
+the signatures itself.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import select
 
-from node.api.views import anchoring
+from node.api.views import anchoring, witnessed
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
+from node.api.views.witnessed import Witnessed
 from node.audit.checkpoint import Checkpoint, origin_of
-from node.audit.note_keys import CosignerKey
 from node.audit.notes import Signature
 from node.errors import Failed, NodeError
 from node.store import Anchor, ChainState, Challenge, Cosignature, PublishedHead, SiteMark
@@ -52,7 +55,10 @@ class Since(Shown):
 
 
 class BadgeShown(Shown):
-    """`size` and `root` are of the head shown; `anchored` of the newest on the chain."""
+    """`size` and `root` are of the head shown; `anchored` of the newest on the chain.
+
+    `witnessed` is null while the chain does not tell whose keys are whose.
+    """
 
     state: Verdict
     size: int
@@ -62,6 +68,7 @@ class BadgeShown(Shown):
     witnesses: Side
     chain: Side
     cosigned_by: list[Named]
+    witnessed: Witnessed | None
     anchored: int
     anchored_root: str | None
     head_block: int
@@ -71,10 +78,12 @@ class BadgeShown(Shown):
 
 @dataclass(frozen=True)
 class _Asked:
-    """What was asked of others, and when."""
+    """What was asked of others about a head, and when."""
 
     at: float
+    head: tuple[int, str | None]
     witnesses: Side
+    witnessed: Witnessed | None
     chain: Side
     cosigned_by: tuple[Named, ...]
 
@@ -111,6 +120,7 @@ class Badge:
             witnesses=asked.witnesses,
             chain=asked.chain,
             cosigned_by=list(asked.cosigned_by),
+            witnessed=asked.witnessed,
             anchored=0 if anchor is None else anchor.size,
             anchored_root=None if anchor is None else anchor.root,
             head_block=0 if state is None else state.head_block,
@@ -142,35 +152,43 @@ class Badge:
     def _ask(self, size: int, root: str | None, anchor: Anchor | None) -> _Asked:
         with self._lock:
             now = self._clock()
-            if self._asked is None or now - self._asked.at > KEPT_SECONDS:
-                witnesses, by = self._witnesses(size, root)
-                self._asked = _Asked(now, witnesses, self._chain(anchor), by)
-            return self._asked
+            known = self._asked
+            if known is None or now - known.at > KEPT_SECONDS or known.head != (size, root):
+                rows = self._rows(size)
+                witnesses, by = self._witnesses(size, root, rows)
+                shown = None if root is None else witnessed.look(self._site, size, root, rows)
+                known = _Asked(now, (size, root), witnesses, shown, self._chain(anchor), by)
+                self._asked = known
+            return known
 
     # ── Witnesses ────────────────────────────────────────────────────────────────────────────
 
-    def _witnesses(self, size: int, root: str | None) -> tuple[Side, tuple[Named, ...]]:
+    def _rows(self, size: int) -> list[Cosignature]:
+        with self._site.store.read() as session:
+            return list(session.scalars(select(Cosignature).where(Cosignature.size == size)))
+
+    def _witnesses(
+        self, size: int, root: str | None, rows: Sequence[Cosignature]
+    ) -> tuple[Side, tuple[Named, ...]]:
         site = self._site
-        with site.store.read() as session:
-            rows = list(session.scalars(select(Cosignature).where(Cosignature.size == size)))
         if root is None or not site.is_registered or not rows:
             return Side(state="behind", why="witnesses.none", count=0), ()
         text = Checkpoint(origin_of(site.id), size, bytes.fromhex(root[2:])).text
         try:
-            verified = {row.witness: self._verifies(row, text) for row in rows}
+            verified = {
+                row.witness: key.verifies(text, line.blob)
+                for row in rows
+                if (line := Signature.parse(row.line))
+                and (key := witnessed.cosigner(site.directory, row.witness, line))
+            }
         except NodeError:
             return Side(state="unknown", why="witnesses.unknown", count=len(rows)), ()
+        if not verified:  # by keys that ended meanwhile
+            return Side(state="behind", why="witnesses.none", count=0), ()
         if wrong := [id for id, holds in verified.items() if not holds]:
             return Side(state="differ", why="witnesses.differ", count=len(wrong)), ()
         by = tuple(self._names.site(id) for id in sorted(verified))
         return Side(state="agree", why="witnesses.agree", count=len(by)), by
-
-    def _verifies(self, row: Cosignature, text: str) -> bool:
-        """Whether the witness's line is of this head, by a key that it has now."""
-        line = Signature.parse(row.line)
-        name = origin_of(row.witness)
-        keys = self._site.directory.audit_keys(row.witness)
-        return any(CosignerKey(name, key).verifies(text, line.blob) for key in keys)
 
     # ── The chain ────────────────────────────────────────────────────────────────────────────
 

@@ -1,14 +1,17 @@
 // Keeps the badge of the log current, and checks here, in the browser, what a page can check by
-// itself: that the head shown continues the one this browser saw before, and that an entry is in it.
+// itself: that the head shown continues the one this browser saw before, that those who are said to
+// stand behind it signed it with the keys that are shown, and that an entry is in it.
 //
 // The node makes the words and the drawing of the badge (/badge); what this browser finds against
 // the node is added to it and turns it red, whatever the node says.
 
 import { canonical } from "./check/canonical.js";
+import { witnessesOf } from "./check/cosignatures.js";
 import { canonicalBytes, hex, sha256, unhex } from "./check/digest.js";
 import { openEntry } from "./check/entries.js";
 import { Failure } from "./check/failure.js";
 import { leafHash, verifyInclusion } from "./check/merkle.js";
+import { isAble } from "./check/signature.js";
 
 const EVERY_MILLISECONDS = 5000;
 const words = JSON.parse(document.body.dataset.words ?? "{}");
@@ -81,6 +84,35 @@ async function against(badge) {
   return null;
 }
 
+// ── Who stands behind it ─────────────────────────────────────────────────────────────────────
+
+const told = new Map(); // what was found of a note, for the next time it is shown
+
+/** What is wrong with the note that the badge has, as a key of the words, or how many members
+ * signed it: {wrong} or {members, accounts, needed}; null where there is nothing to check with. */
+async function behind(badge) {
+  const { log, root, witnessed, claimed } = badge.dataset;
+  const stated = JSON.parse(witnessed ?? "null");
+  if (!log || !root || stated === null || !(await isAble())) return null;
+  const seen = `${badge.dataset.size} ${root} ${claimed} ${witnessed}`;
+  if (!told.has(seen)) {
+    told.clear();
+    told.set(seen, await counted({ log, root, size: Number(badge.dataset.size) }, stated, claimed));
+  }
+  return told.get(seen);
+}
+
+async function counted(head, stated, claimed) {
+  try {
+    const { sites, members, accounts } = await witnessesOf(head, stated);
+    if (sites.size < Number(claimed)) return { wrong: "badge.note.few" };
+    return { members: members.size, accounts: accounts.size, needed: stated.needed };
+  } catch (error) {
+    if (error instanceof Failure) return { wrong: `badge.note.${error.where}` };
+    throw error;
+  }
+}
+
 // ── The badge ────────────────────────────────────────────────────────────────────────────────
 
 function convict(badge, key) {
@@ -91,8 +123,8 @@ function convict(badge, key) {
   say(badge, "differ", words[key]);
 }
 
-function say(badge, state, text) {
-  const row = badge.querySelector("[data-browser]");
+function say(badge, state, text, place = "[data-browser]") {
+  const row = badge.querySelector(place);
   row.hidden = false;
   row.className = `browser ${state}`;
   row.querySelector("span").textContent = text;
@@ -104,8 +136,14 @@ async function judge(badge, answered = false) {
   let wrong = await against(badge);
   if (wrong === "ask" && !answered) return refresh();
   if (wrong === "ask") wrong = "badge.forked";
-  if (wrong || convicted) return convict(badge, wrong || convicted);
-  return say(badge, "agree", words["badge.same"]);
+  const note = await behind(badge);
+  wrong = wrong || note?.wrong || convicted;
+  if (wrong) return convict(badge, wrong);
+  say(badge, "agree", words["badge.same"]);
+  if (note === null) return say(badge, "unknown", words["badge.unsaid"], "[data-signed]");
+  const text = words["badge.signed"].replace(/\{(\w+)\}/g, (_, name) => note[name]);
+  const state = note.members < note.needed ? "behind" : "agree";
+  return say(badge, state, text, "[data-signed]");
 }
 
 async function refresh() {
