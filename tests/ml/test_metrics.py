@@ -1,6 +1,8 @@
 """Metrics: right on cases that can be counted by hand, typed errors where they mean nothing."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -114,3 +116,10 @@ def test_labels_of_one_class_are_refused(measure):
 def test_what_has_no_meaning_is_refused(y, score, error):
     with pytest.raises(error):
         metrics.auc(y, score)
+
+
+def test_what_only_asks_for_an_algorithm_does_not_load_what_measures() -> None:
+    ask = "import sys; from ml import algorithm; algorithm.get('secureboost')"
+    loaded = f"{ask}; print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, check=True)
+    assert done.stdout.split() == [b"False"]
