@@ -32,7 +32,7 @@ from chain.reconciliation import result as declaration_of
 from ml import algorithm as catalogue
 from ml.federation import GUEST, HOST, Channel, Message, Party
 from ml.protocols import psi
-from ml.table import Table, binary_labels, read_csv, split_by_id
+from ml.table import Table, read_csv, split_by_id
 from node.audit.entries import record
 from node.budget import ProductBudget
 from node.chain_tx import want
@@ -194,13 +194,10 @@ async def evaluate(step: Step) -> Output:
     scores = await program(step.channel, step.params, part, test)
     if step.me.role != GUEST:
         return Output({"metrics.json": rfc8785.dumps({})})
-    from ml.local import metrics
-
-    labels = binary_labels(test)
-    alone = _alone(step, table.take(training), test)
+    alone, measure = _alone(step, table.take(training), test), step.algorithm.measure
     measured = {
-        "joint": _rounded(metrics.evaluate(labels, scores).to_json()),
-        "alone": None if alone is None else _rounded(metrics.evaluate(labels, alone).to_json()),
+        "joint": _rounded(measure(step.params, test, scores)),
+        "alone": None if alone is None else _rounded(measure(step.params, test, alone)),
         "rows": {"common": len(table), "training": len(training), "heldOut": len(held_out)},
     }
     return Output(
@@ -377,11 +374,18 @@ def _array_bytes(rows: NDArray[Any]) -> bytes:
 
 
 def _scores_csv(table: Table, scores: NDArray[np.float64]) -> bytes:
-    """id, score: one line per row.  This file never leaves the guest."""
+    """id, score: one line per row; a score for each class if there are several.
+
+    This file never leaves the guest.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow((table.schema.id, "score"))
-    writer.writerows((name, f"{score:.6f}") for name, score in zip(table.ids, scores, strict=True))
+    columns = scores.reshape(len(table), -1)
+    several = columns.shape[1] > 1
+    names = [f"score_{k}" for k in range(columns.shape[1])] if several else ["score"]
+    writer.writerow((table.schema.id, *names))
+    for name, row in zip(table.ids, columns, strict=True):
+        writer.writerow((name, *(f"{score:.6f}" for score in row)))
     return buffer.getvalue().encode()
 
 
@@ -411,7 +415,7 @@ def _model_part(step: Step) -> tuple[bytes, Any]:
 
 def _curves(step: Step, part: Any) -> list[Metric]:
     """How training went, tree by tree, where this party's part tells it."""
-    curves = {name: getattr(part, name, None) for name in ("loss", "auc")}
+    curves = {name: getattr(part, name, None) for name in ("loss", "auc", "held_out_loss")}
     return [
         Metric(job_id=step.job_id, step=step.name, name=name, x=x, y=float(y))
         for name, values in curves.items()

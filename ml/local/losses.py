@@ -91,7 +91,7 @@ class Objective:
             case "softmax":
                 shares = np.array([weight[y == k].sum() for k in range(self.outputs)])
                 # A class that is held out, or weighs nothing, keeps a finite score.
-                return np.log(np.maximum(shares / weight.sum(), 1e-6))
+                return np.asarray(np.log(np.maximum(shares / weight.sum(), 1e-6)))
             case "logistic":
                 mean = min(max(float(np.average(y, weights=weight)), 1e-6), 1 - 1e-6)
                 return np.array([np.log(mean / (1.0 - mean))])

@@ -173,6 +173,29 @@ def test_the_guest_measures_the_joint_model_and_its_own(finished: Finished) -> N
     assert metrics["joint"]["auc"] > metrics["alone"]["auc"]
 
 
+@pytest.mark.parametrize(
+    ("objective", "names"),
+    [
+        ({"objective": "squared", "validation_fraction": 0.3}, {"rows", "rmse", "mae", "r2"}),
+        ({"objective": "softmax"}, {"rows", "classes", "accuracy", "log_loss"}),
+    ],
+    ids=["numbers", "classes"],
+)
+async def test_a_job_learns_numbers_or_classes_and_measures_them(
+    world: Consortium, objective: dict[str, Any], names: set[str]
+) -> None:
+    job = world.start(params=PARAMS | objective)
+    outputs = {name: await run_step(world, job, name) for name in ("psi", "train", "evaluate")}
+    measured = Finished(job, outputs).metrics()
+    assert set(measured["joint"]) == set(measured["alone"]) == names
+    header = outputs["evaluate"]["bank"].files["scores.csv"].splitlines()[0]
+    several = objective["objective"] == "softmax"
+    assert header == (b"id,score_0,score_1" if several else b"id,score")
+    with world.bank.store.read() as session:
+        curves = set(session.scalars(select(Metric.name).where(Metric.job_id == job)))
+    assert curves == ({"loss"} if several else {"loss", "held_out_loss"})
+
+
 def test_numbers_are_rounded_so_that_all_can_attest_them(finished: Finished) -> None:
     for numbers in (finished.metrics()["joint"], finished.metrics()["alone"]):
         for value in numbers.values():
