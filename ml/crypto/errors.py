@@ -8,6 +8,7 @@
          ├─ InvalidKey              a public key that cannot be what it says
          ├─ InvalidCiphertext       not an invertible residue modulo n²
          ├─ InvalidPoint            bytes that are no point of the group
+         ├─ InvalidSignature        an answer that is not the signature of what was asked
          ├─ InvalidAnswer           a decrypted answer that no honest holder can give
          ├─ PackingOverflow         numbers that could run into their neighbours
          ├─ OutOfRange              a number beyond the bound that a computation is exact for
@@ -68,6 +69,13 @@ class InvalidPoint(CryptoError):
 
     def __str__(self) -> str:
         return "a partner sent bytes that are no point of the group; its program is at fault"
+
+
+class InvalidSignature(CryptoError):
+    """Bytes that are no residue, or not the signature of the message that was blinded."""
+
+    def __str__(self) -> str:
+        return "a partner's answer is not the signature that was asked for; its program is at fault"
 
 
 class InvalidAnswer(CryptoError):
