@@ -1,7 +1,7 @@
-"""How good binary scores are: numbers and curves, through scikit-learn.
+"""How good scores are: numbers and curves, through scikit-learn.
 
-Labels are 0 and 1, scores are probabilities of 1, both of shape (n,).  Where a measure has no
-meaning on labels of one class, it raises `SingleClass`.
+Unless said otherwise labels are 0 and 1, scores are probabilities of 1, both of shape (n,).  Where
+a measure has no meaning on labels of one class, it raises `SingleClass`.
 """
 
 from __future__ import annotations
@@ -92,6 +92,37 @@ def evaluate(y: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> Evaluati
         accuracy=confusion(labels, scores, threshold).accuracy,
         threshold=threshold,
     )
+
+
+def evaluate_values(y: ArrayLike, predicted: ArrayLike) -> dict[str, Any]:
+    """Numbers on predicted numbers, both (n,); ``r2`` is None where all labels are equal."""
+    labels, values = np.asarray(y, dtype=float), np.asarray(predicted, dtype=float)
+    if labels.shape != values.shape or labels.ndim != 1 or not len(labels):
+        raise DataError(f"labels {labels.shape} and values {values.shape}; needed are equally many")
+    away = values - labels
+    spread = float(((labels - labels.mean()) ** 2).sum())
+    return {
+        "rows": len(labels),
+        "rmse": float(np.sqrt(np.mean(away**2))),
+        "mae": float(np.abs(away).mean()),
+        "r2": 1.0 - float((away**2).sum()) / spread if spread else None,
+    }
+
+
+def evaluate_classes(y: ArrayLike, probabilities: ArrayLike) -> dict[str, Any]:
+    """Numbers on probabilities (n, classes) of labels 0 to classes - 1, (n,)."""
+    labels, shares = np.asarray(y, dtype=np.int64), np.asarray(probabilities, dtype=float)
+    if shares.ndim != 2 or labels.shape != shares.shape[:1] or not len(labels):
+        raise DataError(
+            f"labels {labels.shape}, probabilities {shares.shape}; needed is a row each"
+        )
+    own = np.maximum(shares[np.arange(len(labels)), labels], np.finfo(float).eps)
+    return {
+        "rows": len(labels),
+        "classes": shares.shape[1],
+        "accuracy": float((shares.argmax(axis=1) == labels).mean()),
+        "log_loss": float(-np.log(own).mean()),
+    }
 
 
 def auc(y: ArrayLike, score: ArrayLike) -> float:
