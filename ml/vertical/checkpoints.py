@@ -18,8 +18,7 @@ The conversation, before the first tree and after the last one::
     all   -> all    Complete   has kept all trees                     (in the end)
 
 Nobody leaves before all have kept everything: else one who is interrupted then would have nobody
-to go on with.  Who has all trees needs nobody: it leaves when the others are silent, since they
-left, or are to begin again themselves.
+to go on with.  Who begins again with all trees needs nobody, and leaves if others have left.
 """
 
 from __future__ import annotations
@@ -156,38 +155,38 @@ def _name(params: BaseModel, me: Party, table: Table) -> bytes:
     return digest.digest()
 
 
-async def agree_guest(ch: Channel, have: int, is_complete: bool) -> int:
+async def agree_guest(ch: Channel, have: int, is_complete: bool) -> GoOn | None:
     """After how many trees all go on, of which the guest has kept ``have``, perhaps all there are.
 
-    Raises `ProtocolViolation` for a host with no number of trees, and `PartnerSilent` unless we
-    have all trees.
+    None if we have all trees, and some host is silent.  Raises `ProtocolViolation` for a host with
+    no number of trees, and `PartnerSilent`.
     """
     try:
         told = await ch.receive_all(Kept)
     except PartnerSilent:
         if is_complete:
-            return have
+            return None
         raise
     for party, said in told.items():
         if said.trees < 0:
             raise ProtocolViolation(f"{party} has kept {said.trees} trees")
     common = min(have, *(said.trees for said in told.values()))
-    await ch.send(GoOn(common, common < have or not is_complete))
-    return common
+    await ch.send(answer := GoOn(common, common < have or not is_complete))
+    return answer
 
 
-async def agree_host(ch: Channel, have: int, is_complete: bool) -> GoOn:
+async def agree_host(ch: Channel, have: int, is_complete: bool) -> GoOn | None:
     """After how many trees all go on, of which this host has kept ``have``, and if more follow.
 
-    Raises `ProtocolViolation` for trees that we do not have, and `PartnerSilent` unless we have
-    all.
+    None if we have all trees, and the guest is silent.  Raises `ProtocolViolation` for trees that
+    we do not have, and `PartnerSilent`.
     """
     await ch.send(Kept(have))
     try:
         said = await ch.receive(GoOn)
     except PartnerSilent:
         if is_complete:
-            return GoOn(have, False)
+            return None
         raise
     if not 0 <= said.trees <= have:
         raise ProtocolViolation(f"the guest goes on after {said.trees} trees; we have {have}")
@@ -195,10 +194,6 @@ async def agree_host(ch: Channel, have: int, is_complete: bool) -> GoOn:
 
 
 async def leave_together(ch: Channel) -> None:
-    """Our part is kept: wait until those of all others are, as long as they speak."""
+    """Our part is kept: wait until those of all others are.  Raises `PartnerSilent`."""
     await ch.send(Complete())
-    for party in ch.peers(GUEST, HOST):
-        try:
-            await ch.receive(Complete, party)
-        except PartnerSilent:
-            return
+    await ch.receive_all(Complete)

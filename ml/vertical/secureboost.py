@@ -349,9 +349,11 @@ async def guest(
         return model
 
     model = ensemble(kept := book.guest_trees())
-    common = await agree_guest(ch, len(kept), model.is_complete)
-    if common < len(kept):
-        model = ensemble(kept[:common])
+    begin = await agree_guest(ch, len(kept), model.is_complete)
+    if begin is None:
+        return model.model(table.schema.features)
+    if begin.trees < len(kept):
+        model = ensemble(kept[: begin.trees])
 
     def after(k: int) -> None:
         ch.progress(k + 1, params.n_estimators, model.end_tree())
@@ -382,7 +384,7 @@ async def guest(
         owner = PaillierOwner(secret, len(table), value_bits(model.growth), pool)
         await ch.send(Begin(owner.opening))
         offers = {p: offer.splits for p, offer in (await ch.receive_all(Offer)).items()}
-        for k in range(common, params.n_estimators):
+        for k in range(begin.trees, params.n_estimators):
             if not await goes_on():
                 break
             values = model.targets()
@@ -465,6 +467,8 @@ async def host(
     kept = book.host_trees()
     is_complete = len(kept) == params.n_estimators or any(tree.is_last for tree in kept[-1:])
     begin = await agree_host(ch, len(kept), is_complete)
+    if begin is None:
+        return _host_part(params, table, own, [tree.splits.tolist() for tree in kept])
     splits = [tree.splits.tolist() for tree in kept[: begin.trees]]
     each = params.vectors // params.n_estimators
     capped = CountedBudget(each * (params.n_estimators - begin.trees))
@@ -502,6 +506,13 @@ async def host(
     if splits:
         book.keep_host(len(splits) - 1, splits[-1], is_last=True)
     await leave_together(ch)
+    return _host_part(params, table, own, splits)
+
+
+def _host_part(
+    params: Params, table: Table, own: Columns, splits: Sequence[Sequence[int]]
+) -> HostModel:
+    """The model of a host whose splits were chosen, tree after tree."""
     chosen = [own.threshold(split) for tree in splits for split in tree]
     return HostModel(
         table.schema.features,

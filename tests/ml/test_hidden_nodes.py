@@ -16,6 +16,7 @@ from ml.local import trees
 from ml.table import Table
 from ml.testing import Case, check_algorithm, heard, view
 from ml.vertical import hidden, scoring, secureboost
+from ml.vertical.checkpoints import Complete, GoOn, Kept
 from ml.vertical.secureboost import ALGORITHM, Params
 from tests.ml.test_secureboost import (
     BANK,
@@ -40,7 +41,7 @@ SMALL = Params(
     scheme="lattice",
 )
 COUNTED = SMALL.model_copy(update={"min_samples_leaf": 5, "min_child_weight": 0.1})
-MESSAGES = (*hidden.MESSAGES, *scoring.MESSAGES)
+MESSAGES = (Kept, GoOn, *hidden.MESSAGES, Complete, *scoring.MESSAGES)
 FIT: dict[Any, Any] = {
     GUEST: partial(secureboost.guest, workers=1),
     HOST: partial(secureboost.host, workers=1),
@@ -122,7 +123,8 @@ def test_numbers_of_rows_need_not_be_added_up_where_a_child_needs_none():
 
 async def test_the_host_sees_masks_and_what_was_picked_and_no_node():
     transcript = (await train(make_tables(BANK, SHOP))).transcript
-    declared = (hidden.Invite, hidden.Agreed, hidden.NewKey, hidden.Masked, hidden.Picked)
+    training = (hidden.Invite, hidden.Agreed, hidden.NewKey, hidden.Masked, hidden.Picked)
+    declared = (GoOn, *training, Complete)
     assert {said.address.kind for said in view(transcript, SHOP)} == {m.kind for m in declared}
 
 

@@ -28,6 +28,7 @@ from ml.local import trees
 from ml.table import ColumnType, Schema, Table
 from ml.testing import Case, check_algorithm, heard, view
 from ml.vertical import bits, hidden, scoring, secureboost
+from ml.vertical.checkpoints import Complete, GoOn, agree_guest
 from ml.vertical.secureboost import ALGORITHM, Params
 
 BANK, SHOP, CLINIC = Party(GUEST, "bank"), Party(HOST, "shop"), Party(HOST, "clinic")
@@ -107,8 +108,8 @@ async def predict(parts: Any, tables: dict[Party, Table], params: Params = SMALL
 
 
 async def test_secureboost_keeps_the_promises_of_every_algorithm(fit: Any):
-    unsaid = (*hidden.MESSAGES, scoring.MaskSeed)
-    said = tuple(m for m in ALGORITHM.messages if m not in unsaid)
+    elsewhere = (*hidden.MESSAGES, scoring.MaskSeed, secureboost.Proceed)
+    said = tuple(m for m in ALGORITHM.messages if m not in elsewhere)
     quick = replace(ALGORITHM, fit=fit, messages=said)
     case = Case(SMALL, make_tables(BANK, SHOP), centralised, tolerance=1e-7)
     await check_algorithm(quick, case, PAGE.read_text())
@@ -213,7 +214,7 @@ async def test_the_host_sees_no_label_gradient_or_score(fit: Any):
     transcript = (await train(fit, make_tables(BANK, SHOP))).transcript
     seen = {said.address.kind for said in view(transcript, SHOP)}
     declared = (secureboost.Begin, secureboost.Gradients, secureboost.Chosen, secureboost.Children)
-    assert seen == {message.kind for message in declared}
+    assert seen == {message.kind for message in (GoOn, *declared, Complete)}
     for gradients in heard(transcript, SHOP, secureboost.Gradients):
         rows = gradients.vectors.data
         # The first tree has two values of g in all rows; no two ciphertexts are alike.
@@ -238,7 +239,7 @@ async def test_two_runs_with_other_labels_look_alike_to_the_host(fit: Any):
     first = []
     for case in (tables, flipped):
         received = view((await train(fit, case)).transcript, SHOP)
-        first.append([(said.address.kind, len(said.body)) for said in received[:2]])
+        first.append([(said.address.kind, len(said.body)) for said in received[:3]])
     assert first[0] == first[1]
 
 
@@ -326,7 +327,9 @@ async def test_a_host_whose_rows_contradict_its_sums_is_found(fit: Any):
 
 async def test_a_host_refuses_a_ciphertext_that_is_none(fit: Any, paillier_key: PrivateKey):
     async def zeros(ch: Channel, params: Params, table: Table) -> None:
-        owner = PaillierOwner(paillier_key, len(table), secureboost.VALUE_BITS, Workers(0))
+        widths = secureboost.value_bits(params.growth(len(table)))
+        owner = PaillierOwner(paillier_key, len(table), widths, Workers(0))
+        await agree_guest(ch, 0, is_complete=False)
         await ch.send(secureboost.Begin(owner.opening))
         await ch.receive(secureboost.Offer)
         await ch.send(secureboost.Gradients(Vectors(0, np.zeros((len(table), 512), np.uint8))))
@@ -345,6 +348,7 @@ async def test_a_host_refuses_a_key_shorter_than_agreed(fit: Any, paillier_key: 
 async def test_a_host_refuses_other_fields_than_agreed(fit: Any, paillier_key: PrivateKey):
     async def other(ch: Channel, params: Params, table: Table) -> None:
         key = wire.dumps(paillier_key.public)
+        await agree_guest(ch, 0, is_complete=False)
         await ch.send(secureboost.Begin(Opening("paillier", len(table), (1,), key)))
         await ch.receive(secureboost.Offer)
 
