@@ -50,15 +50,18 @@ GWEI = 10**9
 # estimate made while another party's transaction is under way does not know that it will be last.
 ROOM = 150_000
 NOBODY = "0x" + "00" * 20
+STUCK_BLOCKS = 4
+"""Blocks that are made without a transaction before it counts as stuck: a chain may lose hold of
+one that waits, and where blocks are quick nobody waits half a minute to see that."""
 
 
 class ChainClient:
     """One chain behind one RPC endpoint, and the account that pays, if any.
 
     `timeout` (seconds) bounds each request. `stuck_after` (seconds) is how long `transact` waits
-    before it raises the fee; `fee_cap` (wei per gas) is what we pay at most. `web3` replaces the
-    connection (tests hand in an in-process chain), `pause` the waiting between two looks for a
-    receipt.
+    before it raises the fee, or `STUCK_BLOCKS` where they are quicker; `fee_cap` (wei per gas) is
+    what we pay at most. `web3` replaces the connection (tests hand in an in-process chain), `pause`
+    the waiting between two looks for a receipt.
     """
 
     def __init__(
@@ -414,7 +417,7 @@ class ChainClient:
         end = time.monotonic() + timeout
         while True:
             within = min(self.stuck_after, end - time.monotonic())
-            found = self._wait([attempt.hash for attempt in attempts], within)
+            found = self._wait([attempt.hash for attempt in attempts], within, STUCK_BLOCKS)
             if found is not None:
                 return found
             if time.monotonic() >= end:
@@ -450,16 +453,24 @@ class ChainClient:
             self._sent[stuck.nonce] = replacement
             return replacement
 
-    def _wait(self, hashes: Sequence[str], seconds: float) -> Receipt | None:
-        """The receipt of whichever of these is mined first; newest attempts are looked at first."""
+    def _wait(
+        self, hashes: Sequence[str], seconds: float, blocks: int | None = None
+    ) -> Receipt | None:
+        """The receipt of whichever of these is mined first; newest attempts are looked at first.
+
+        None after so many seconds, or where that is less after so many blocks.
+        """
         end = time.monotonic() + seconds
+        last = None if blocks is None else self.head().number + blocks
         pause = 0.02
         while True:
+            # Before the receipts: one of a block up to this number is found.
+            number = 0 if last is None else self.head().number
             for tx_hash in reversed(hashes):
                 found = self.find_receipt(tx_hash)
                 if found is not None:
                     return found
-            if time.monotonic() >= end:
+            if time.monotonic() >= end or (last is not None and number > last):
                 return None
             self._pause(pause)
             pause = min(2 * pause, 0.5)

@@ -12,7 +12,7 @@ from eth_abi.abi import encode
 
 from chain import abi
 from chain.calls import Call, Creation, Fees, Payment
-from chain.client import GWEI, ChainClient
+from chain.client import GWEI, STUCK_BLOCKS, ChainClient
 from chain.errors import (
     BlockUnknown,
     ChainError,
@@ -303,6 +303,18 @@ def test_stuck_transaction_is_replaced_at_its_nonce_with_a_higher_fee(
     assert set(sent) == {client.address}
     assert len(set(pool.seen)) == 3
     assert client.nonce() == nonce + 1
+
+
+def test_transaction_that_several_blocks_passed_over_is_replaced_at_once(
+    world: World, chain: InProcessChain
+) -> None:
+    client = chain.client(0, stuck_after=3600.0, pause=lambda _: chain.mine())
+    pool = Pool(client, enough=2)
+    began = client.head().number
+    receipt = client.transact(admit(world, 1), timeout=3600.0)
+    assert receipt.status
+    assert len(set(pool.seen)) == 2
+    assert receipt.block_number - began <= STUCK_BLOCKS + 2
 
 
 def test_transaction_that_stays_stuck_is_given_up_by_name(
