@@ -1,0 +1,364 @@
+"""Logistic, linear and Poisson regression with an arbiter that deals randomness.
+
+Scenario
+    The guest has labels and columns, each host has other columns of the SAME rows in the same order
+    (run PSI first).  They fit the model that anybody would fit on all columns in one place.  An
+    arbiter, which has no data, deals the random numbers that let them compute with shares.
+Who learns what
+    Parameters, linear predictors, residuals and gradients exist as shares only.  When training
+    ends, each party learns the parameters of its own columns.  All learn the number of rows, how
+    many columns each party has, and, as a power of two, the scale of the labels in linear and
+    Poisson regression.  The arbiter learns the numbers of rows and columns, and no share of
+    anything.  In prediction the guest learns, for every row, the sum of what the hosts' columns
+    add to the linear predictor.
+What is not protected
+    *The arbiter must not work with a party.*  A guest or host that has the arbiter's numbers and
+    the messages it got itself can compute the columns of all others, and the labels.
+    Parties follow the protocol (semi-honest): one that sends other numbers changes the model
+    unnoticed.
+    *Results tell.*  With one host the guest sees that host's part of each prediction; from the
+    predictions for as many rows as a host has columns, who knows these columns has its
+    coefficients.  Coefficients say what they say of the rows they were fitted on.
+    A predictor beyond the range of the approximation (`ml.vertical.linear.shared.mean_series`)
+    gives a wrong step, never a leak.
+Rounds
+    About eight openings per block of 65,536 rows and step.
+Source
+    Mohassel, Zhang: SecureML, S&P 2017, for regression on shares with a dealer; Escudero et al.,
+    CRYPTO 2020, for cutting; the mean as a sum of dealt waves (`ml.crypto.series`).  Descent as in
+    `ml.local.linear`.
+
+The conversation::
+
+    guest, host -> all    Extent      rows and number of columns                  (once)
+    guest -> host         Scale       of the labels                               (once)
+    arbiter -> all        Seed        random bytes                                (once)
+    all but arbiter       Masked      numbers under masks                         (per product)
+    arbiter -> last host  Correction  what makes the dealt numbers fit            (per product)
+    all but arbiter       Revealed    coefficients, each to whose columns they are of
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import log2
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from ml.algorithm import Algorithm
+from ml.crypto.fixed_point import Words
+from ml.errors import Diverged, ProtocolViolation
+from ml.federation import ARBITER, GUEST, HOST, Channel, Message
+from ml.local import metrics
+from ml.local.linear import (
+    Descent,
+    Design,
+    Family,
+    Floats,
+    centre,
+    descend,
+    label_scale,
+    targets,
+)
+from ml.protocols import shares
+from ml.table import Table, binary_labels, check_features, class_labels, number_labels
+from ml.vertical.linear import shared
+from ml.vertical.linear.parts import (
+    ArbiterPart,
+    GuestPart,
+    HostPart,
+    guest_part,
+    host_part,
+    same_hosts,
+)
+from ml.vertical.linear.shared import Plan
+
+VERSION = 1
+
+MAX_CELLS = 2**28  # of all columns: each party holds 8 bytes of each
+
+
+class Params(BaseModel):
+    """What the parties agree on; names as in scikit-learn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: Family = Field("logistic", description="of the labels: classes, numbers or counts")
+    classes: int = Field(2, ge=2, le=64, description="logistic: beyond 2, one model for each class")
+    alpha: float = Field(
+        1e-3, ge=0, le=10, description="penalty of squared coefficients; C = 1 / (alpha * rows)"
+    )
+    max_iter: int = Field(100, ge=1, le=10_000, description="epochs")
+    batch_size: int = Field(0, ge=0, le=shared.MAX_BATCH_ROWS, description="rows a step; 0 for all")
+    learning_rate: float = Field(1.0, gt=0, le=4, description="1 is the largest that is safe")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    decay: float = Field(0.0, ge=0, le=10, description="epoch t has rate / (1 + decay * t)")
+    random_state: int = Field(0, ge=0, lt=2**32, description="order of the rows in batches")
+
+    @property
+    def descent(self) -> Descent:
+        """How to descend."""
+        return Descent(
+            self.max_iter, self.batch_size, self.learning_rate, self.momentum, self.decay
+        )
+
+    @property
+    def outputs(self) -> int:
+        """Models side by side."""
+        return self.classes if self.family == "logistic" and self.classes > 2 else 1
+
+    def order(self, rows: int) -> NDArray[np.int64]:
+        """The order of the rows, which batches follow; the same at all parties."""
+        if not self.batch_size:
+            return np.arange(rows)
+        return np.random.default_rng(self.random_state).permutation(rows)
+
+    def design(self, table: Table, scale: float, *, intercept: bool) -> Design:
+        """A party's columns, for labels that are divided by ``scale``.
+
+        Dividing labels shrinks Poisson's loss, and so its penalty.  Raises `ConstantColumn` or
+        `AllMissingColumn`.
+        """
+        alpha = self.alpha / scale if self.family == "poisson" else self.alpha
+        return Design.of(table, self.family, alpha, intercept=intercept)
+
+
+# --- what is said ---------------------------------------------------------------------------
+
+
+class Extent(Message, sender=(GUEST, HOST), to=(GUEST, HOST, ARBITER)):
+    """The receiver learns the number of rows, and how many columns the sender has."""
+
+    rows: int
+    columns: int
+
+
+class Scale(Message, sender=GUEST, to=HOST):
+    """The host learns the size of the labels as a power of two; 1 for classes."""
+
+    exponent: int
+
+
+# --- training -------------------------------------------------------------------------------
+
+
+async def guest(ch: Channel, params: Params, table: Table) -> GuestPart:
+    """Fit with all hosts of the channel.
+
+    Raises `LabelsMissing` and what else `targets` does, `ConstantColumn`, `AllMissingColumn`,
+    `OutOfRange`; `ConversationError` or `WrongShare` for what others do.
+    """
+    Y, scale, middle = _labels(params, table)
+    words = shared.label_words(params.family).encode(Y, bound=shared.PREDICTOR_BOUND)
+    design = params.design(table, scale, intercept=True)
+    _, columns = await _extents(ch, len(table), design.X.shape[1])
+    await ch.send(Scale(round(log2(scale))))
+    v = await _fit(ch, params, columns, design, words[params.order(len(table))])
+    hosts = tuple(party.site for party in ch.peers(HOST))
+    return guest_part(table, design, v, params.family, scale, middle, hosts)
+
+
+def _labels(params: Params, table: Table) -> tuple[Floats, float, float]:
+    """The labels (n, outputs) without their centre and in units of their scale; these two."""
+    Y = targets(table, params.family, params.classes)
+    scale, middle = label_scale(Y, params.family), centre(Y, params.family)
+    return (Y - middle) / scale, scale, middle
+
+
+async def host(ch: Channel, params: Params, table: Table) -> HostPart:
+    """Fit with the guest and the other hosts.
+
+    Raises `ConstantColumn`, `AllMissingColumn`, `OutOfRange`; `ConversationError` or `WrongShare`
+    for what others do.
+    """
+    check_features(table)
+    _, columns = await _extents(ch, len(table), len(table.schema.features))
+    exponent = (await ch.receive(Scale)).exponent
+    if abs(exponent) > 64 or (params.family == "logistic" and exponent):
+        raise ProtocolViolation(f"labels of the size 2^{exponent}; allowed are 2^-64 to 2^64")
+    design = params.design(table, 2.0**exponent, intercept=False)
+    labels = np.zeros((len(table), params.outputs), np.uint64)
+    v = await _fit(ch, params, columns, design, labels)
+    return host_part(table, design, v)
+
+
+async def _fit(
+    ch: Channel,
+    params: Params,
+    columns: tuple[int, ...],
+    design: Design,
+    labels: Words,
+) -> Floats:
+    """The parameters of this party's design (d, outputs); raises `Diverged`."""
+    computer = await shares.join(ch)
+    rows, me = len(labels), computer.index
+    plan = _plan(params, rows, columns)
+    X = shared.COLUMN.encode(design.X[params.order(rows)], bound=shared.COLUMN_BOUND)
+    pull = shared.PENALTY.encode(plan.penalty_factor * design.penalty, bound=2.0)
+    ch.progress(0, params.max_iter, "sharing columns")
+    masked = [
+        await computer.matrix(X if owner == me else None, (rows, d), owner)
+        for owner, d in enumerate(columns)
+    ]
+    pulls = [
+        await computer.matrix(pull if owner == me else None, (d, d), owner)
+        for owner, d in enumerate(columns)
+        if plan.penalised
+    ]
+    w = await shared.descend(computer, plan, masked, pulls, labels, _told(ch, params))
+    for owner, part in enumerate(w):
+        told = await computer.reveal(part, to=owner)
+        if owner == me:
+            assert told is not None
+            mine = shared.PARAMETER.decode(told)
+    if np.max(np.abs(mine)) > shared.PARAMETER_BOUND:
+        raise Diverged(params.learning_rate)
+    return mine
+
+
+async def arbiter(ch: Channel, params: Params, table: Table) -> ArbiterPart:
+    """Deal what the others compute with.  ``table`` is empty, and not looked at."""
+    rows, columns = await _extents(ch)
+    dealer = await shares.deal(ch)
+    plan = _plan(params, rows, columns)
+    matrices = [await dealer.matrix((rows, d), owner) for owner, d in enumerate(columns)]
+    penalties = []
+    if plan.penalised:
+        penalties = [await dealer.matrix((d, d), owner) for owner, d in enumerate(columns)]
+    labels = np.zeros((rows, params.outputs), np.uint64)
+    blind = shared.Blind(dealer)
+    w = await shared.descend(blind, plan, matrices, penalties, labels, _told(ch, params))
+    for part in w:
+        await dealer.reveal(part.shape)
+    return ArbiterPart(rows)
+
+
+def _plan(params: Params, rows: int, columns: tuple[int, ...]) -> Plan:
+    descent = params.descent
+    return Plan(params.family, descent, rows, columns, params.outputs, params.alpha > 0)
+
+
+def _told(ch: Channel, params: Params) -> Callable[[int], None]:
+    return lambda epoch: ch.progress(epoch, params.max_iter, f"epoch {epoch}")
+
+
+async def _extents(
+    ch: Channel, rows: int | None = None, columns: int = 0
+) -> tuple[int, tuple[int, ...]]:
+    """The number of rows, and of columns of every computing party; ``rows`` are one's own.
+
+    Raises `ProtocolViolation` for what does not fit together.
+    """
+    mine = {}
+    if rows is not None:
+        ch.peer(ARBITER)  # there must be one
+        mine[ch.me] = Extent(rows, columns)
+        await ch.send(mine[ch.me])
+    said = mine | await ch.receive_all(Extent)
+    parties = shares.computing(ch)
+    counts = {extent.rows for extent in said.values()}
+    widths = tuple(said[party].columns for party in parties)
+    if len(counts) != 1:
+        raise ProtocolViolation("the parties have different numbers of rows; they must be aligned")
+    [count] = counts
+    fits = count >= 1 and all(width >= 1 for width in widths) and count * sum(widths) <= MAX_CELLS
+    if not fits:
+        raise ProtocolViolation(
+            f"{count} rows of {sum(widths)} columns; allowed are columns at every party, and "
+            f"{MAX_CELLS} cells"
+        )
+    return count, widths
+
+
+# --- prediction -----------------------------------------------------------------------------
+
+
+async def predict_guest(ch: Channel, params: Params, part: GuestPart, table: Table) -> Floats:
+    """Probabilities, means or counts, shape (n,), or (n, classes).
+
+    Raises `ColumnNotFound`, `OutOfRange` and `ProtocolViolation`.
+    """
+    same_hosts(part, tuple(party.site for party in ch.peers(HOST)))
+    told = await _sum(ch, params, part.predictor(table))
+    assert told is not None
+    return part.predictions(told)
+
+
+async def predict_host(ch: Channel, params: Params, part: HostPart, table: Table) -> None:
+    """Add our part to the linear predictor; raises as `predict_guest`."""
+    await _sum(ch, params, part.predictor(table))
+
+
+async def _sum(ch: Channel, params: Params, predictor: Floats) -> Floats | None:
+    """What all parts add up to, at the guest."""
+    await _extents(ch, len(predictor), 1)
+    computer = await shares.join(ch)
+    mine = shared.PREDICTOR.encode(predictor, bound=shared.PREDICTOR_BOUND)
+    told = await computer.reveal(mine, to=0)
+    return None if told is None else shared.PREDICTOR.decode(told)
+
+
+async def predict_arbiter(ch: Channel, params: Params, part: ArbiterPart, table: Table) -> None:
+    """Deal the numbers that hide one host's part of a prediction among those of all."""
+    rows, _ = await _extents(ch)
+    dealer = await shares.deal(ch)
+    await dealer.reveal((rows, params.outputs))
+
+
+# --- the guest alone ------------------------------------------------------------------------
+
+
+def alone(params: Params, table: Table) -> GuestPart:
+    """What the guest could have fitted without anybody, to compare with.
+
+    On a table with the columns of all parties it is what the parties fit together.
+    """
+    Y, scale, middle = _labels(params, table)
+    design = params.design(table, scale, intercept=True)
+    order = params.order(len(table))
+    ordered = replace(design, X=design.X[order])
+    [v] = descend([ordered], Y[order], params.family, params.descent)
+    return guest_part(table, design, v, params.family, scale, middle, ())
+
+
+def predict_alone(part: GuestPart, table: Table) -> Floats:
+    """Predictions by a model of `alone`."""
+    same_hosts(part, ())
+    return part.predictions(part.predictor(table))
+
+
+def measure(params: Params, table: Table, scores: Floats) -> dict[str, Any]:
+    """How good predictions are, as the family has it."""
+    if params.family != "logistic":
+        labels = number_labels(table, negative=params.family == "linear")
+        return metrics.evaluate_values(labels, scores)
+    if params.classes > 2:
+        return metrics.evaluate_classes(class_labels(table, params.classes), scores)
+    return metrics.evaluate(binary_labels(table), scores).to_json()
+
+
+# --- for the catalogue ----------------------------------------------------------------------
+
+ALGORITHM = Algorithm(
+    name="linear_models",
+    version=VERSION,
+    params=Params,
+    fit={GUEST: guest, HOST: host, ARBITER: arbiter},
+    predict={GUEST: predict_guest, HOST: predict_host, ARBITER: predict_arbiter},
+    parts={GUEST: GuestPart, HOST: HostPart, ARBITER: ArbiterPart},
+    messages=(Extent, Scale, *shares.MESSAGES),
+    measure=measure,
+    notice=(
+        "You learn the coefficients of your own columns and nothing else of the model; the guest "
+        "learns, for each row it predicts, the sum of what all hosts' columns add, which with one "
+        "host is that host's part. Nobody sees predictions, residuals or gradients of the "
+        "training. All learn how many columns each party has; hosts learn the labels' size as a "
+        "power of two. The arbiter has no data and learns only numbers of rows and columns, but "
+        "together with any party it could compute the data of all: it must not work with one. "
+        "Parties are assumed to follow the protocol."
+    ),
+)

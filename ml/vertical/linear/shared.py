@@ -1,0 +1,208 @@
+"""Descent on shared numbers: `ml.local.linear.descend`, step by step, where nobody sees a step.
+
+Columns and residuals are in fixed point with 20 binary places, parameters and gradients with 28.
+Every number that is cut stays below 2^62 while columns are below 2^10, parameters and gradients
+below 2^8, predictors and labels below 2^12, and the product of residual and column below 2^6 on
+the average row.
+
+All computing parties run `descend`, and so does the arbiter, on `Blind`: it makes the same calls
+in the same order with zeros in place of shares, and so deals what they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import ceil, log2
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from ml.crypto.beaver import DealtMatrix
+from ml.crypto.fixed_point import FixedPoint, Words
+from ml.crypto.series import Series
+from ml.local.linear import Descent, Family
+from ml.protocols.shares import ChannelDealer
+
+COLUMN, RESIDUAL = FixedPoint(20), FixedPoint(20)
+PARAMETER, GRADIENT = FixedPoint(28), FixedPoint(28)
+PENALTY, FACTOR = FixedPoint(26), FixedPoint(24)  # FACTOR: of step and momentum
+PREDICTOR = FixedPoint(COLUMN.bits + PARAMETER.bits)
+_PENALTY_SHIFT = PENALTY.bits + PARAMETER.bits - GRADIENT.bits
+
+COLUMN_BOUND = 2.0**10
+PARAMETER_BOUND = 2.0**8
+PREDICTOR_BOUND = 2.0**12  # and of labels, in units of their scale
+MAX_BATCH_ROWS = 2**20
+BLOCK_ROWS = 2**16  # of rows dealt for and added up at once
+
+REACH = {"logistic": 16, "poisson": 8}
+
+
+@cache
+def mean_series(family: Family) -> Series:
+    """The mean by the linear predictor, from 48 to 20 binary places; ``error`` says how exact.
+
+    The logistic one holds for |predictor| <= 16 and bends back beyond, which leaves it within
+    0.001 up to 25.  Poisson's holds for means from e^-8 to e^8 times the labels' scale.
+    """
+    if family == "logistic":
+        return Series.sigmoid(PREDICTOR.bits, RESIDUAL.bits, REACH[family])
+    return Series.fit(np.exp, REACH[family], PREDICTOR.bits, RESIDUAL.bits, 24)
+
+
+def label_words(family: Family) -> FixedPoint:
+    """How labels are written: as what they are taken from."""
+    return PREDICTOR if family == "linear" else RESIDUAL
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all parties know of a training."""
+
+    family: Family
+    descent: Descent
+    rows: int
+    columns: tuple[int, ...]  # of every computing party's design
+    outputs: int
+    penalised: bool
+
+    @property
+    def batches(self) -> tuple[slice, ...]:
+        """The rows of every step of an epoch."""
+        return tuple(self.descent.batches(self.rows))
+
+    @property
+    def batch_bits(self) -> int:
+        """The bits by which a sum over a batch is larger than its mean."""
+        return max(1, ceil(log2(max(part.stop - part.start for part in self.batches))))
+
+    @property
+    def penalty_factor(self) -> float:
+        """Brings a penalty to the size of a gradient that was cut by whole bits, so that one step
+        fits both."""
+        return float(self.rows / len(self.batches) / 2.0**self.batch_bits)
+
+    def rates(self, epoch: int, rows: int) -> tuple[np.uint64, np.uint64]:
+        """What the cut gradient of a batch is multiplied by for the velocity and for the move."""
+        step = self.descent.step(epoch, len(self.columns)) * 2.0**self.batch_bits / rows
+        ahead = (1 + self.descent.momentum) * step
+        words = FACTOR.encode(np.array([step, ahead]), bound=2.0**10)
+        return words[0], words[1]
+
+    @property
+    def decays(self) -> tuple[np.uint64, np.uint64]:
+        """What the velocity is multiplied by for the velocity and for the move."""
+        beta = self.descent.momentum
+        words = FACTOR.encode(np.array([beta, beta**2]), bound=1.0)
+        return words[0], words[1]
+
+
+Mat = TypeVar("Mat")
+Contra = TypeVar("Contra", contravariant=True)
+
+
+class Arithmetic(Protocol[Contra]):
+    """What a descent needs: a `Computer`, or the dealer's `Blind`."""
+
+    async def product(
+        self, matrix: Contra, w: Words, rows: slice | None = None, *, transposed: bool = False
+    ) -> Words: ...
+    async def truncate(self, x: Words, bits: int) -> Words: ...
+    async def series(self, x: Words, series: Series) -> Words: ...
+
+
+class Blind:
+    """The calls of a `Computer`, made by the dealer, who has no shares: zeros stand for them."""
+
+    def __init__(self, dealer: ChannelDealer) -> None:
+        self._dealer = dealer
+
+    async def product(
+        self, matrix: DealtMatrix, w: Words, rows: slice | None = None, *, transposed: bool = False
+    ) -> Words:
+        await self._dealer.product(matrix, w.shape[1], rows, transposed=transposed)
+        height = matrix.shape[0] if rows is None else rows.stop - rows.start
+        return np.zeros((matrix.shape[1] if transposed else height, w.shape[1]), np.uint64)
+
+    async def truncate(self, x: Words, bits: int) -> Words:
+        await self._dealer.truncate(x.shape, bits)
+        return x
+
+    async def series(self, x: Words, series: Series) -> Words:
+        await self._dealer.series(x.shape, series)
+        return x
+
+
+async def descend(
+    c: Arithmetic[Mat],
+    plan: Plan,
+    columns: Sequence[Mat],
+    penalties: Sequence[Mat],
+    labels: Words,
+    after: Callable[[int], None],
+) -> list[Words]:
+    """Shares of the parameters of every party's design, each (d, outputs).
+
+    ``columns`` (rows, d) and ``penalties`` (d, d) are in the order of the parties, the latter
+    empty without a penalty; ``labels`` is a share (rows, outputs); ``after`` is called after every
+    epoch, with its number from 1.
+    """
+    edges = np.cumsum(plan.columns)[:-1]
+    w = [np.zeros((count, plan.outputs), np.uint64) for count in plan.columns]
+    velocity = np.concatenate(w)
+    keep, keep_ahead = plan.decays
+    for epoch in range(plan.descent.epochs):
+        for batch in plan.batches:
+            gradient = await _gradient(c, plan, columns, w, labels, batch)
+            if plan.penalised:
+                pulls = [await c.product(m, part) for m, part in zip(penalties, w, strict=True)]
+                gradient = gradient + await c.truncate(np.concatenate(pulls), _PENALTY_SHIFT)
+            rate, rate_ahead = plan.rates(epoch, batch.stop - batch.start)
+            moved = await c.truncate(
+                np.stack(
+                    [
+                        keep * velocity - rate * gradient,
+                        keep_ahead * velocity - rate_ahead * gradient,
+                    ]
+                ),
+                FACTOR.bits,
+            )
+            velocity = moved[0]
+            w = [a + b for a, b in zip(w, np.split(moved[1], edges), strict=True)]
+        after(epoch + 1)
+    return w
+
+
+async def _gradient(
+    c: Arithmetic[Mat],
+    plan: Plan,
+    columns: Sequence[Mat],
+    w: Sequence[Words],
+    labels: Words,
+    batch: slice,
+) -> Words:
+    """A share of the batch's mean gradient times rows / 2^batch_bits, (all columns, outputs)."""
+    shift = COLUMN.bits + RESIDUAL.bits - GRADIENT.bits + plan.batch_bits
+    total = np.zeros((sum(plan.columns), plan.outputs), np.uint64)
+    for rows in _blocks(batch):
+        predictor = np.zeros((rows.stop - rows.start, plan.outputs), np.uint64)
+        for matrix, part in zip(columns, w, strict=True):
+            predictor += await c.product(matrix, part, rows)
+        residual = await _residual(c, plan.family, predictor, labels[rows])
+        back = [await c.product(matrix, residual, rows, transposed=True) for matrix in columns]
+        total += await c.truncate(np.concatenate(back), shift)
+    return total
+
+
+async def _residual(c: Arithmetic[Mat], family: Family, predictor: Words, labels: Words) -> Words:
+    """Shares of the mean less the label."""
+    if family == "linear":
+        return await c.truncate(predictor - labels, PREDICTOR.bits - RESIDUAL.bits)
+    return await c.series(predictor, mean_series(family)) - labels
+
+
+def _blocks(batch: slice) -> Iterator[slice]:
+    for start in range(batch.start, batch.stop, BLOCK_ROWS):
+        yield slice(start, min(start + BLOCK_ROWS, batch.stop))

@@ -1,0 +1,170 @@
+"""Linear models on shares: as exact as without, and nobody hears what is computed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+
+from ml.errors import ProtocolViolation
+from ml.federation import ARBITER, GUEST, HOST, Party, run_in_process
+from ml.local.linear import descend, mean, targets
+from ml.protocols import shares
+from ml.table import Table
+from ml.testing import Case, check_algorithm, heard, view
+from ml.vertical.linear import models, shared
+from ml.vertical.linear.models import ALGORITHM, Extent, Params
+from tests.ml.linear_data import FAMILIES, NOTHING, problem, table
+
+BANK, SHOP, CLINIC = Party(GUEST, "bank"), Party(HOST, "shop"), Party(HOST, "clinic")
+KEEPER = Party(ARBITER, "keeper")
+PAGE = Path(__file__).parents[2] / "docs" / "protocols" / "linear_models.md"
+# Of coefficients of standardised columns, and of predictions; the docs say so.
+TOLERANCE = 1e-5
+OF_FAMILY = {"logistic": TOLERANCE, "linear": TOLERANCE, "poisson": 3e-5}
+
+
+def split(X, y) -> dict[Party, Table]:
+    return {
+        BANK: table(X[:, :2], y),
+        SHOP: table(X[:, 2:5], first=2),
+        CLINIC: table(X[:, 5:], first=5),
+        KEEPER: NOTHING,
+    }
+
+
+def on_plain_numbers(params, tables):
+    """The parties' designs, and their parameters after the same steps on plain numbers."""
+    Y = targets(tables[BANK], params.family, params.classes)
+    order = params.order(len(Y))
+    designs = [params.design(tables[p], 1.0, intercept=p == BANK) for p in (BANK, SHOP, CLINIC)]
+    shuffled = [replace(design, X=design.X[order]) for design in designs]
+    return designs, descend(shuffled, Y[order], params.family, params.descent)
+
+
+def centralised(params, tables):
+    found = zip(*on_plain_numbers(params, tables), strict=True)
+    return mean(params.family, sum(design.X @ v for design, v in found))[:, 0]
+
+
+def plain(params, tables):
+    found = zip(*on_plain_numbers(params, tables), strict=True)
+    return np.concatenate([design.coefficients(v) for design, v in found])
+
+
+async def fit(params, tables):
+    return await run_in_process(ALGORITHM.fit, {p: (params, t) for p, t in tables.items()})
+
+
+async def predict(params, parts, tables):
+    inputs = {p: (params, parts[p], t) for p, t in tables.items()}
+    return await run_in_process(ALGORITHM.predict, inputs)
+
+
+def coefficients(parts):
+    return np.concatenate([parts[p].coefficients for p in (BANK, SHOP, CLINIC)])
+
+
+async def test_linear_models_keep_their_promises():
+    params = Params(max_iter=4, alpha=0.01)
+    case = Case(params, split(*problem("logistic", 40)), centralised, tolerance=TOLERANCE)
+    await check_algorithm(ALGORITHM, case, PAGE.read_text())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_the_model_is_that_of_scikit_learn(family):
+    X, y = problem(family, rows=300)
+    rate, epochs = {"logistic": (1, 90), "linear": (1, 70), "poisson": (2, 160)}[family]
+    params = Params(family=family, alpha=0.02, max_iter=epochs, learning_rate=rate)
+    tables = split(X, y)
+    parts, _ = await fit(params, tables)
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    reference = {
+        "logistic": LogisticRegression(C=1 / (0.02 * len(y)), tol=1e-10, max_iter=1000),
+        "linear": Ridge(0.02 * len(y)),
+        "poisson": PoissonRegressor(alpha=0.02, tol=1e-10, max_iter=1000),
+    }[family].fit(Z, y)
+    unit = 512.0 if family == "linear" else 1.0  # the scale of its labels
+    found = coefficients(parts)[:, 0]
+    assert np.max(np.abs(found - reference.coef_.ravel() / unit)) <= OF_FAMILY[family]
+    scores = (await predict(params, parts, tables)).outputs[BANK]
+    expected = reference.predict_proba(Z)[:, 1] if family == "logistic" else reference.predict(Z)
+    assert np.max(np.abs(scores - expected) / np.maximum(1, np.abs(expected))) <= OF_FAMILY[family]
+
+
+async def test_batches_descend_as_on_plain_numbers():
+    params = Params(
+        max_iter=3, batch_size=32, alpha=0.05, decay=0.1, learning_rate=0.3, random_state=3
+    )
+    tables = split(*problem("logistic", 90))
+    parts, _ = await fit(params, tables)
+    assert np.max(np.abs(coefficients(parts) - plain(params, tables))) <= TOLERANCE
+
+
+async def test_each_class_has_a_model_of_its_own():
+    X, _ = problem("logistic", 90)
+    score = X[:, 0] + X[:, 3] + np.random.default_rng(5).normal(size=90)
+    y = np.digitize(score, np.quantile(score, [0.3, 0.6])).astype(float)
+    params = Params(max_iter=10, classes=3, alpha=0.05)
+    tables = split(X, y)
+    parts, _ = await fit(params, tables)
+    assert np.max(np.abs(coefficients(parts) - plain(params, tables))) <= TOLERANCE
+    scores = (await predict(params, parts, tables)).outputs[BANK]
+    assert scores.shape == (90, 3)
+    np.testing.assert_allclose(scores.sum(axis=1), 1)
+    assert np.mean(scores.argmax(axis=1) == y) > 0.6
+
+
+async def test_parties_hear_numbers_under_masks_and_their_own_coefficients():
+    tables = split(*problem("logistic", 64))
+    params = Params(max_iter=2)
+    _, transcript = await fit(params, tables)
+    # The arbiter hears how many rows and columns there are, and how far the job is.
+    kinds = {said.address.kind for said in view(transcript, KEEPER)}
+    assert kinds == {Extent.kind, shares.Taken.kind}
+    # Results are told to each for its own columns alone: the two other parties' shares of them.
+    for party, columns in ((BANK, 3), (SHOP, 3), (CLINIC, 1)):
+        told = [len(m.words) for m in heard(transcript, party, shares.Revealed)]
+        assert told == [columns, columns]
+    # What else crosses has as many ones as zeros.
+    for party in (BANK, SHOP, CLINIC):
+        words = [m.words for m in heard(transcript, party, shares.Masked)]
+        bits = np.unpackbits(np.concatenate(words).view(np.uint8))
+        assert abs(bits.mean() - 0.5) < 5 * 0.5 / np.sqrt(len(bits))
+
+
+async def test_a_prediction_does_not_show_one_hosts_part():
+    X, y = problem("logistic", 30)
+    tables = split(X, y)
+    params = Params(max_iter=3)
+    parts, _ = await fit(params, tables)
+    _, transcript = await predict(params, parts, tables)
+    shop = parts[SHOP].predictor(tables[SHOP])
+    told = heard(transcript, BANK, shares.Revealed)
+    assert len(told) == 2
+    for message in told:
+        found = shared.PREDICTOR.decode(message.words.reshape(shop.shape))
+        assert np.min(np.abs(found - shop)) > 1
+    assert not heard(transcript, SHOP, shares.Revealed)
+
+
+async def test_an_arbiter_is_needed_and_rows_must_be_aligned():
+    tables = split(*problem("logistic", 30))
+    params = Params(max_iter=1)
+    with pytest.raises(ProtocolViolation, match="arbiter"):
+        await fit(params, {p: t for p, t in tables.items() if p != KEEPER})
+    with pytest.raises(ProtocolViolation, match="aligned"):
+        await fit(params, tables | {SHOP: tables[SHOP].take(np.arange(29))})
+
+
+async def test_a_host_takes_no_scale_that_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(models, "log2", lambda _: 65)
+    with pytest.raises(ProtocolViolation, match="size"):
+        await fit(Params(max_iter=1), split(*problem("logistic", 30)))
+
+
+@pytest.mark.parametrize("family", ["logistic", "poisson"])
+def test_the_mean_is_as_exact_as_stated(family):
+    series = shared.mean_series(family)
+    assert series.error <= {"logistic": 1e-5, "poisson": 2e-3}[family]
