@@ -282,6 +282,7 @@ contract in the address book."""
 def every_page(stage: Stage) -> list[str]:
     id = stage.propose("Look at everything", 75)
     job = stage.ask_for_data()
+    stage.hold_model(job)
     return [
         *(address for _, address in NAVIGATION),
         f"/proposals/{id}",
@@ -300,6 +301,13 @@ def every_page(stage: Stage) -> list[str]:
         "/disputes/new",
         f"/disputes/{stage.dispute('shop', 9)}",
         "/emergencies/new",
+        "/heads",
+        "/messages",
+        f"/messages?job={job}",
+        f"/models/{job}",
+        f"/transactions/{stage.sent()}",
+        "/audits/new",
+        f"/audits/{stage.ask_for_audit()}",
     ]
 
 
@@ -310,7 +318,9 @@ def test_all_pages_are_whole_in_chinese_and_the_language_stays(
     page.get_by_role("link", name=LANGUAGES["zh"]).click()
     english = {texts[0] for texts in MESSAGES.values() if "{" not in texts[0]} - DATA
     for path in every_page:
-        page.goto(path)
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.ok, path
         assert page.locator("html").get_attribute("lang") == "zh-Hans", path
         left = english & set(page.evaluate(TEXTS))
         assert not left, path

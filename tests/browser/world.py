@@ -24,7 +24,7 @@ from chain.governor import GovernanceSettings
 from chain.testnet import Testnet, dev_account
 from ml.algorithm import code_digest
 from node import people
-from node.store import ChainTx
+from node.store import ChainTx, LocalModel
 from node.waiting import WaitingList
 from tests.chain.world import admission
 from tests.node.consortium import ALGORITHM, FEW_ROWS, ChainSite, Consortium, assemble, sync_of
@@ -157,6 +157,25 @@ class Stage:
         world.act("bank", chain.disputes.open(member, "dataset", subject, evidence, nonce))
         world.settle()
         return chain.disputes.disputes()[-1]
+
+    def ask_for_audit(self) -> str:
+        """The bank's request of the shop for evidence, confirmed; its id."""
+        from node.audit_requests import Asked, ask
+
+        id = ask(self.world.bank, Asked(self.shop.id, "Supervision of training.")).id
+        self.world.settle(2)
+        return id
+
+    def hold_model(self, job: str) -> None:
+        """As if the shop had trained its part of a model in that job."""
+        facts = {"algorithm": ALGORITHM, "role": "host", "part_digest": "0x" + "0d" * 32}
+        with self.shop.store.begin() as session:
+            session.add(LocalModel(job_id=job, path="part", **facts))
+
+    def sent(self) -> str:
+        """The intent of a transaction of the shop."""
+        with self.shop.store.read() as session:
+            return session.scalars(select(ChainTx.intent).limit(1)).one()
 
     def ask_for_data(self) -> str:
         """A job of the bank that waits for a person at the shop; its id."""

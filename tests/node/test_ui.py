@@ -31,7 +31,7 @@ from node.refusals import HINTS, REASONS, STANDARD
 from node.rules import Mismatch
 from node.site import Site
 from node.store import Anchor, ChainEvent, ChainTx, Proposal, StopReceipt
-from node.ui import explorer, phrases
+from node.ui import explorer, lists, phrases
 from node.ui.charts import tally_bar
 from node.ui.messages import LANGUAGES, MESSAGES, choose, translate, translate_state
 from node.ui.proofs import drawing, steps
@@ -272,15 +272,25 @@ def test_templates_hold_no_script_and_no_inline_style(template: Path) -> None:
 
 
 async def test_every_page_names_its_json_twin_and_the_twin_answers(
-    browser: httpx.AsyncClient,
+    browser: httpx.AsyncClient, site: Site
 ) -> None:
-    for path in ("/", "/jobs?state=RUNNING", "/log/0", "/transactions"):
-        page = _Page((await browser.get(path)).text)
-        twin = next(link["href"] for link in page.all("link") if link.get("rel") == "alternate")
-        assert twin is not None
-        answer = await browser.get(twin)
-        assert answer.status_code == 200
-        assert answer.headers["content-type"] == "application/json"
+    """As the page does: what no chain stands behind here is refused to both alike."""
+    known = {"/jobs/{id}": add_job(site), "/log/{index}": "0"}
+    answered = set()
+    for path, *_ in explorer.PAGES:
+        address = re.sub(r"\{[^}]+\}", known.get(path, new_id()), path)
+        answer = await browser.get(address)
+        twin = "/index.json" if path == "/" else f"{address}.json"
+        told = await browser.get(twin, headers={"Accept": "application/json"})
+        assert told.status_code == answer.status_code, path
+        if answer.status_code == 200:
+            links = _Page(answer.text).all("link")
+            named = [link["href"] for link in links if link.get("rel") == "alternate"]
+            assert named == ([] if path == "/badge" else [twin])  # the badge is a part of pages
+            assert told.headers["content-type"] == "application/json"
+            assert isinstance(told.json(), dict)
+            answered.add(path)
+    assert answered >= {*known, "/", "/jobs", "/log", "/badge", "/events", "/transactions"}
 
 
 async def test_the_only_form_that_posts_is_the_one_to_sign_in(
@@ -541,8 +551,9 @@ def test_keys_that_are_put_together_are_in_the_catalogue() -> None:
     keys |= {
         f"part.{part}" for part in ("database", "chain", "broker", "sync", "worker", "witness")
     }
-    keys |= {f"step.{step}" for step in ("psi", "train", "evaluate", "predict", "result")}
-    keys |= {"status.ready", "status.degraded", "log.left", "log.right", "job.train", "job.predict"}
+    keys |= {f"step.{step}" for step in ("psi", "count", "train", "evaluate", "predict", "result")}
+    keys |= {f"job.{kind}" for kind in lists.JOB_KINDS}
+    keys |= {"status.ready", "status.degraded", "log.left", "log.right"}
     assert keys <= set(MESSAGES)
 
 
@@ -583,7 +594,7 @@ def test_no_text_is_without_a_use() -> None:
         "job.reconciliation.",
     )
     put_together = {f"proposals.{deed}" for deed in ("withdraw", "queue", "execute")}
-    put_together |= {"log.left", "log.right", "job.train", "job.predict"}
+    put_together |= {"log.left", "log.right", *(f"job.{kind}" for kind in lists.JOB_KINDS)}
     for key in set(MESSAGES) - put_together:
         assert f'"{key}"' in text or f"'{key}'" in text or key.startswith(built), key
 
