@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from node.api.auth import require
@@ -15,8 +16,9 @@ from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
 from node.api.views import entries
 from node.api.views.entries import CheckpointShown, EntryShown, EntryWithProof
 from node.api.views.model import Asked, Shown
-from node.audit import erasure
+from node.audit import erasure, json_schema
 from node.audit.payloads import MAX_SCOPE
+from node.audit.schemas import EVENTS
 
 router = APIRouter(
     prefix="/audit", tags=["evidence"], route_class=OperatorRoute, dependencies=[EVIDENCE]
@@ -99,6 +101,26 @@ def list_erasures(
 ) -> Page[dict[str, Any]]:
     with request.app.state.site.store.read() as session:
         return Page(items=erasure.receipts(session, scope), next=None)
+
+
+class SchemaNamed(Shown):
+    """`urn` is what entries of the kind have as their `dataschema`."""
+
+    kind: str
+    urn: str
+    title: str
+
+
+@router.get("/schemas", summary="Kinds of entries, and the URN of each one's schema")
+def list_schemas() -> Page[SchemaNamed]:
+    found = ((kind, json_schema.schema(kind)) for kind in EVENTS)
+    named = [SchemaNamed(kind=kind, urn=one["$id"], title=one["title"]) for kind, one in found]
+    return Page(items=named, next=None)
+
+
+@router.get("/schemas/{kind}", summary="JSON Schema of what entries of a kind disclose")
+def show_schema(kind: Annotated[str, Path(max_length=80, examples=["message.sent"])]) -> Response:
+    return JSONResponse(json_schema.schema(kind), media_type="application/schema+json")
 
 
 @router.get("/checkpoint", summary="The newest head of the log, signed")

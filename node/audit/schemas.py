@@ -1,7 +1,7 @@
 """What the audit log tells: every kind of entry, with its fields and what they mean.
 
 `node.audit.entries.record` takes nothing else.  ``python -m node.audit.schemas`` writes
-docs/audit-events.md from this; a test compares the two.
+docs/audit-events.md and the JSON Schemas of docs/audit-schemas/ from this; a test compares them.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ EVENTS: Mapping[str, Event] = {
         JOB,
         "this site proposed a job",
         specification=text("SHA-256 of the specification"),
-        kind=text('"train" or "predict"'),
+        kind=text('"train", "predict", "match" or "count"'),
         algorithm=text("name of the algorithm"),
         codeDigest=text("SHA-256 of its code"),
         purpose=text("what for"),
@@ -741,8 +741,10 @@ Every entry is a CloudEvent: who did it (`actor`), to or about what (`subject`),
 which site (`source`), and what (`type`, which is `fatechain.`, the kind below and `.v1`;
 `dataschema` is `urn:fatechain:event:`, the kind and `:1`). These stand in the leaf for everybody
 who reads it. The fields of `data` are committed to one by one, sealed, and can be hidden or erased
-([the audit log](audit-log.md)). Other kinds, other fields and other types are refused when they are
-recorded; a field in brackets is not always there.
+([the audit log](audit-log.md)). What they are when disclosed, a JSON Schema (draft 2020-12) says for
+every URN: a file each in `docs/audit-schemas/`, and `GET /v1/audit/schemas/{kind}` of every node.
+Other kinds, other fields and other types are refused when they are recorded; a field in brackets is
+not always there.
 """
 
 ASKED_FOR = """\
@@ -785,4 +787,7 @@ def _kinds(kinds: tuple[str, ...]) -> str:
 
 
 if __name__ == "__main__":
+    from node.audit import json_schema
+
     DOCUMENT.write_text(document(), encoding="utf-8")
+    json_schema.write()
