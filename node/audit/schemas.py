@@ -741,10 +741,10 @@ Every entry is a CloudEvent: who did it (`actor`), to or about what (`subject`),
 which site (`source`), and what (`type`, which is `fatechain.`, the kind below and `.v1`;
 `dataschema` is `urn:fatechain:event:`, the kind and `:1`). These stand in the leaf for everybody
 who reads it. The fields of `data` are committed to one by one, sealed, and can be hidden or erased
-([the audit log](audit-log.md)). What they are when disclosed, a JSON Schema (draft 2020-12) says for
-every URN: a file each in `docs/audit-schemas/`, and `GET /v1/audit/schemas/{kind}` of every node.
-Other kinds, other fields and other types are refused when they are recorded; a field in brackets is
-not always there.
+([the audit log](audit-log.md)). What they are when disclosed, a JSON Schema (draft 2020-12) says
+for every URN: a file each in `docs/audit-schemas/`, and `GET /v1/audit/schemas/{kind}` of every
+node. Other kinds, other fields and other types are refused when they are recorded; a field in
+brackets is not always there.
 """
 
 ASKED_FOR = """\
