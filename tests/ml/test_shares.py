@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +19,18 @@ from ml.errors import PartnerSilent, ProtocolViolation
 from ml.federation import ARBITER, GUEST, HOST, Channel, Party, run_in_process
 from ml.protocols import shares
 from ml.protocols.shares import __main__ as check
-from ml.testing import heard, view
+from ml.testing import (
+    check_conversation_is_declared,
+    check_messages_say_what_they_reveal,
+    check_no_role_speaks_for_another,
+    check_page_shows_the_conversation,
+    heard,
+    view,
+)
 
 GUEST_A, HOST_B, HOST_C = Party(GUEST, "a"), Party(HOST, "b"), Party(HOST, "c")
 DEALER = Party(ARBITER, "d")
+PAGE = Path(__file__).parents[2] / "docs" / "protocols" / "shares.md"
 WORD = st.integers(-(2**62), 2**62 - 1)
 
 
@@ -214,6 +223,14 @@ async def fit_something(x: np.ndarray, w: np.ndarray, hosts=(HOST_B,)):
         await d.reveal((1, 1))
 
     return await run(compute, deal, hosts)
+
+
+async def test_the_conversation_is_that_of_its_page():
+    _, said = await fit_something(some((50, 2)), some((2,)))
+    check_messages_say_what_they_reveal(shares.MESSAGES)
+    await check_no_role_speaks_for_another(shares.MESSAGES, (GUEST_A, HOST_B, DEALER))
+    check_conversation_is_declared(said, shares.MESSAGES)
+    check_page_shows_the_conversation(PAGE.read_text(), said, shares.MESSAGES)
 
 
 async def test_only_the_revealed_number_reaches_its_receiver():
