@@ -40,6 +40,7 @@ from chain.errors import ChainError, ChainUnavailable, VerificationFailed
 from chain.reconciliation import Keys, declared_in
 from chain.reconciliation import section as reconciliation_section
 
+NO_MODEL = ("predict", "match", "count")  # kinds of jobs that make none
 MAX_DEPTH = 40
 """Levels of objects and lists; the format needs ten, specifications and entries have their own."""
 
@@ -319,8 +320,9 @@ class Standalone:
     def registered_model(self) -> Iterator[tuple[str, str]]:
         model = self.certificate.model
         if model is None:
-            require("$.model", self.value["specification"].get("kind"), "predict")
-            yield "$.model", "a prediction makes no model"
+            kind = self.value["specification"].get("kind")
+            require_in("$.model", kind, NO_MODEL, ", ".join(NO_MODEL))
+            yield "$.model", "a job of this kind makes no model"
             return
         registered = self.registered(model)
         stated = model_digest(self.job, self.value["result"]["parts"])

@@ -24,7 +24,11 @@ from ml.errors import UnknownAlgorithm, WireError
 from ml.federation import Message, Program, Role
 from ml.table import Table, binary_labels
 
-_MODULES = {"secureboost": "ml.vertical.secureboost"}
+_MODULES = {
+    "counting": "ml.protocols.psi.counting",
+    "psi": "ml.protocols.psi.alone",
+    "secureboost": "ml.vertical.secureboost",
+}
 # A job aligns its rows before anything else, so this code is part of every algorithm.
 _ALWAYS = ("ml.protocols.psi",)
 
@@ -42,7 +46,8 @@ class Algorithm:
 
     ``fit[role](ch, params, table)`` returns that party's part of the model;
     ``predict[role](ch, params, part, table)`` returns the scores (n,) at the guest and None
-    elsewhere.  All tables of one run hold the same rows in the same order.
+    elsewhere.  All tables of one run hold the same rows in the same order.  One that only matches
+    rows makes no model: it has ``fit``, and no ``predict`` and no parts.
     """
 
     name: str

@@ -16,7 +16,7 @@ from chain.consents import ALL_MEMBERS
 from chain.ids import ZERO_ID
 from node.columns import Limits, feature_use
 from node.errors import Conflict, NodeError, NotFound, Refused, Unavailable
-from node.specification import PartyPlan, Specification
+from node.specification import MATCHING_ONLY, PartyPlan, Specification
 
 Moment = Literal["approve", "start", "task"]
 
@@ -592,6 +592,16 @@ def _columns(facts: Facts) -> Iterator[NodeError]:
                 found=data.rows,
                 allowed=facts.privacy.min_rows,
             )
+        least = spec.psi.minimum_intersection
+        if spec.kind in MATCHING_ONLY and least < facts.privacy.min_rows:
+            # Elsewhere this site sees the number and stops; here the guest alone may see it.
+            yield Refused(
+                "TooFewRows",
+                f"the job ends well with {least} common rows; this site asks for "
+                f"{facts.privacy.min_rows} or more",
+                found=least,
+                allowed=facts.privacy.min_rows,
+            )
         if any(_lacks_rules(facts, view, entry.grant) for view in facts.views):
             yield Refused(
                 "ColumnRulesMissing",
@@ -620,11 +630,19 @@ def limits_of(facts: Facts, grant: str | None) -> Limits:
 def _limits(
     limits: Limits, data: LocalData, plan: PartyPlan, spec: Specification
 ) -> Iterator[NodeError]:
-    use = feature_use(spec.algorithm)
-    needed = [(data.id_column, "join", limits.allows(data.id_column, "join"))]
+    use, columns = feature_use(spec.algorithm), spec.columns_of(plan.site) or (data.id_column,)
+    needed = [(column, "join", limits.allows(column, "join")) for column in columns]
+    for column in columns:
+        if column not in (data.id_column, *data.features):
+            yield NotFound(
+                "ColumnNotFound",
+                f"the job matches rows by column {column}, which dataset {data.dataset} lacks",
+                found=column,
+            )
     if spec.label is not None and plan.role == "guest":
         needed.append((spec.label, use, limits.allows(spec.label, use)))
-    if data.features and not limits.of(data.features, use):
+    reads_features = spec.kind not in MATCHING_ONLY
+    if reads_features and data.features and not limits.of(data.features, use):
         needed.append((data.features[0], use, False))  # none is left to work with
     for column, wanted, allowed in needed:
         if not allowed:

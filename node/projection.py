@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 STEPS: Mapping[str, tuple[str, ...]] = {
     "train": ("psi", "train", "evaluate", "result"),
     "predict": ("psi", "predict", "result"),
+    "match": ("psi", "result"),
+    "count": ("count", "result"),
 }
 
 ENDS = {

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -19,10 +19,14 @@ from node.admission import product_limit
 from node.errors import Invalid, NotFound, Refused
 from node.facts import FLOORS, products, use_view
 from node.specification import (
+    MATCHING_ONLY,
+    Duplicates,
     Holdout,
     Id,
     Input,
+    KeyColumns,
     Kind,
+    Learner,
     Matching,
     PartyPlan,
     Psi,
@@ -48,11 +52,15 @@ class _Request(BaseModel):
 
 
 class InputRequest(_Request):
-    """A dataset version; ``grant`` is needed where the data is another member's."""
+    """A dataset version; ``grant`` is needed where the data is another member's.
+
+    ``on`` are columns by which its rows are matched, instead of its id column.
+    """
 
     dataset: Id
     version: int = Field(default=1, ge=1)
     grant: Id | None = None
+    on: KeyColumns = ()
 
 
 class PartyRequest(_Request):
@@ -67,7 +75,9 @@ class JobRequest(_Request):
     """What an operator asks for; the rest of the specification is filled in by the node.
 
     The first party is this site as guest.  ``label`` defaults to the label column of its dataset,
-    ``holdout`` is the fraction of rows kept out of training.
+    ``holdout`` is the fraction of rows kept out of training.  A job of the kind "match" ends with
+    the common rows, one of the kind "count" with their number; ``result`` says who learns it, and
+    ``duplicates`` whether rows may share an id.
     """
 
     kind: Kind = "train"
@@ -80,8 +90,18 @@ class JobRequest(_Request):
     holdout: str | None = Field(default="0.2", pattern=r"^0(\.[0-9]{1,6})?$")
     minimum_rows: int | None = Field(default=None, ge=1)
     matching: Matching = "auto"
+    result: Learner = "all"
+    duplicates: Duplicates = "refuse"
     deadline_seconds: int = Field(default=3600, ge=60, le=2_592_000)
     model: Id | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _matching_only(cls, given: Any) -> Any:
+        """Such a job runs what its kind says, and holds nothing out."""
+        if not isinstance(given, dict) or given.get("kind") not in MATCHING_ONLY:
+            return given
+        return {"algorithm": MATCHING_ONLY[given["kind"]], "holdout": None} | given
 
 
 def specify(site: Site, network: Network, request: JobRequest) -> Specification:
@@ -109,7 +129,7 @@ def specify(site: Site, network: Network, request: JobRequest) -> Specification:
         params["scheme"] = scheme
     if request.kind == "predict":
         params = _model_params(site, request)
-    elif label is None:
+    elif request.kind == "train" and label is None:
         label = _label(site, request.parties[0])
     least = max(LEAST_COMMON_ROWS, network.consortium.minimum("min-rows"))
     try:
@@ -118,19 +138,27 @@ def specify(site: Site, network: Network, request: JobRequest) -> Specification:
             algorithm=request.algorithm,
             code_digest=catalogue.code_digest(request.algorithm),
             scheme=scheme,
-            purpose=request.purpose or {"train": "training", "predict": "prediction"}[request.kind],
+            purpose=_purpose(request),
             params=params,
             parties=tuple(
                 PartyPlan(
                     site=party.site,
                     role=party.role,
-                    inputs=tuple(Input(**entry.model_dump()) for entry in party.inputs),
+                    inputs=tuple(
+                        Input(**entry.model_dump(exclude={"on"})) for entry in party.inputs
+                    ),
                 )
                 for party in request.parties
             ),
             label=label,
             holdout=_holdout(request),
-            psi=Psi(minimum_intersection=request.minimum_rows or least, protocol=request.matching),
+            psi=Psi(
+                minimum_intersection=request.minimum_rows or least,
+                protocol=request.matching,
+                result=request.result,
+                duplicates=request.duplicates,
+                columns=_key_columns(request),
+            ),
             deadline=network.client.head().timestamp + request.deadline_seconds,
             timeouts=Timeouts(
                 step=int(site.settings.step_timeout_seconds),
@@ -162,6 +190,26 @@ def _check_roles(chosen: Algorithm, request: JobRequest) -> None:
                 found=len(party.inputs),
                 allowed=expected,
             )
+
+
+def _purpose(request: JobRequest) -> str:
+    """What the data is used for.  Who only matches says what for: no word fits all of them."""
+    usual = {"train": "training", "predict": "prediction"}
+    found = request.purpose or usual.get(request.kind)
+    if found is None:
+        raise Invalid(
+            "InvalidRequest",
+            f"a job of the kind {request.kind} names the purpose that its result is for",
+            hint="name a purpose that the consortium allows and the grants have",
+        )
+    return found
+
+
+def _key_columns(request: JobRequest) -> tuple[tuple[str, ...], ...]:
+    named = tuple(
+        tuple(column for entry in party.inputs for column in entry.on) for party in request.parties
+    )
+    return named if any(named) else ()
 
 
 def _check_floors(network: Network, params: Mapping[str, Any]) -> None:

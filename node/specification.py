@@ -7,6 +7,7 @@ digest and is refused.  Numbers that must be exact (fractions, nonces) are decim
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -34,8 +35,15 @@ MAX_USES = 32
 Id = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,30}$")]
 RoleName = Literal["guest", "host", "arbiter"]
-Kind = Literal["train", "predict"]
+Kind = Literal["train", "predict", "match", "count"]
 Matching = Literal["auto", "ecdh", "kkrt"]  # how rows are matched; auto goes by their number
+Learner = Literal["all", "guest"]  # who learns what is common
+Duplicates = Literal["refuse", "group"]  # what several rows with one id are
+
+# Jobs that end with what is common, and the algorithm that each runs: an owner who allows the
+# common rows to be counted has not allowed anybody to learn which they are.
+MATCHING_ONLY: Mapping[str, str] = {"match": "psi", "count": "counting"}
+MAX_KEY_COLUMNS = 8
 
 
 class _Part(BaseModel):
@@ -67,17 +75,34 @@ class Holdout(_Part):
     salt: Id
 
 
+ColumnName = Annotated[str, Field(min_length=1, max_length=120)]
+KeyColumns = Annotated[tuple[ColumnName, ...], Field(max_length=MAX_KEY_COLUMNS)]
+
+
 class Psi(_Part):
-    """Terms of the row matching."""
+    """Terms of the row matching: also who learns what is common.
+
+    ``columns`` has a list for each party, in their order: rows are matched if they are equal in
+    all of these columns.  Empty: by the id columns of the datasets.
+    """
 
     minimum_intersection: int = Field(default=50, ge=1)
     protocol: Matching = "auto"
+    result: Learner = "all"
+    duplicates: Duplicates = "refuse"
+    columns: tuple[KeyColumns, ...] = Field(default=(), max_length=MAX_PARTIES)
 
     @model_serializer(mode="wrap")
     def _plain(self, default: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Agreements that name no protocol keep the digest under which they were approved.
+        # Agreements that name no such terms keep the digest under which they were approved.
         fields: dict[str, Any] = default(self)
-        return {k: v for k, v in fields.items() if (k, v) != ("protocol", "auto")}
+        usual = {name: field.default for name, field in type(self).model_fields.items()}
+        del usual["minimum_intersection"]
+        return {
+            name: value
+            for name, value in fields.items()
+            if name not in usual or getattr(self, name) != usual[name]
+        }
 
 
 class Timeouts(_Part):
@@ -119,8 +144,38 @@ class Specification(_Part):
         if sum(len(party.inputs) for party in self.parties) > MAX_USES:
             raise ValueError(f"at most {MAX_USES} datasets may be used in a job")
         if (self.kind == "predict") != (self.model is not None):
-            raise ValueError("a prediction names a model, a training names none")
+            raise ValueError("a prediction names a model, no other job does")
         return self
+
+    @model_validator(mode="after")
+    def _matching_fits(self) -> Specification:
+        only, terms = self.kind in MATCHING_ONLY, self.psi
+        named = {kind: name for kind, name in MATCHING_ONLY.items() if name == self.algorithm}
+        if only != bool(named) or (only and self.kind not in named):
+            raise ValueError(f"a job of the kind {self.kind} does not run {self.algorithm}")
+        if only and (self.label is not None or self.holdout is not None):
+            raise ValueError("a job that only matches has no label and holds no rows out")
+        if not only and terms.result != "all":
+            raise ValueError("all parties of a training or prediction learn the common rows")
+        if not only and terms.duplicates != "refuse":
+            raise ValueError("a training or prediction takes each id once; allowed is refuse")
+        if self.kind == "count" and (len(self.parties) != 2 or terms.protocol == "kkrt"):
+            raise ValueError("a guest counts with one host, by ecdh")
+        if terms.columns:
+            needed = [bool(party.inputs) for party in self.parties]
+            if [bool(columns) for columns in terms.columns] != needed:
+                raise ValueError("columns to match by: a list for each party that brings data")
+            if len({len(columns) for columns in terms.columns if columns}) > 1:
+                raise ValueError("all parties match by the same number of columns")
+            if any(len(set(columns)) != len(columns) for columns in terms.columns):
+                raise ValueError("a column to match by is named twice")
+        return self
+
+    def columns_of(self, site: str) -> tuple[str, ...]:
+        """The columns that this party's rows are matched by; empty: its dataset's id column."""
+        if not self.psi.columns:
+            return ()
+        return self.psi.columns[[party.site for party in self.parties].index(site)]
 
     @property
     def guest(self) -> PartyPlan:

@@ -2,6 +2,8 @@
 
     train     psi → train → evaluate → result
     predict   psi → predict → result
+    match     psi → result
+    count     count → result
 
 Each step reads what the steps before left in the job's folder, and hands back its files and what
 to record in the transaction that ends the task.  `ml` does the talking; data, models and budgets
@@ -17,7 +19,7 @@ import io
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,7 @@ from ml import algorithm as catalogue
 from ml.federation import GUEST, HOST, Channel, Message, Party
 from ml.protocols import psi
 from ml.table import Table, read_csv, split_by_id
+from node import matching
 from node.audit.entries import record
 from node.budget import ProductBudget
 from node.chain_tx import want
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 SALT_BYTES = 32
 MAX_METRICS = 64 * 1024  # bytes: a handful of numbers, which all parties keep and attest
 DIGEST = re.compile(r"0x[0-9a-f]{64}")
+MADE_BY = {"train": "train", "predict": "predict", "match": "psi", "count": "count"}  # the part
 DECIMALS = 6  # of metrics: what is agreed on must not hang on the last bit of a float
 
 
@@ -139,15 +143,25 @@ async def align(step: Step) -> Output:
     First of all each party tells what it approved, and under which grants its data is used.
     """
     await declare(step.channel, _agreed(step))
-    table = local_table(step)
-    least = step.site.settings.privacy_min_rows
-    require_rows(len(table), least, "the dataset")
-    agreed = step.specification.psi.minimum_intersection
-    protocol = step.specification.psi.protocol
-    params = psi.Params(minimumIntersection=max(agreed, least), protocol=protocol)
+    params = _matching(step)
+    if step.specification.kind == "match":
+        return Output(await matching.match(step.channel, params, *local_keys(step)))
+    # By other columns than the ids, or by the ids of the table.
+    own = local_keys(step)[0] if _key_columns(step) else local_table(step)
+    require_rows(len(own), step.site.settings.privacy_min_rows, "the dataset")
     program = {GUEST: psi.guest, HOST: psi.host}[step.me.role]
-    rows = await program(step.channel, params, table)
+    rows = await program(step.channel, params, own)
     return Output({"rows.npy": _array_bytes(rows)})
+
+
+async def count(step: Step) -> Output:
+    """count: how many ids are common, and not which; what was approved is declared first."""
+    await declare(step.channel, _agreed(step))
+    return Output(await matching.count(step.channel, _matching(step), local_keys(step)[0]))
+
+
+def _matching(step: Step) -> psi.Params:
+    return matching.terms(step.specification, step.site.settings.privacy_min_rows)
 
 
 def _agreed(step: Step) -> list[Declaration]:
@@ -229,7 +243,7 @@ async def conclude(step: Step) -> Output:
 
     Each tells the others which it is before it attests.
     """
-    made_by = "train" if step.specification.kind == "train" else "predict"
+    made_by = MADE_BY[step.specification.kind]
     mine = salted_digest(step.read(made_by, "salt"), step.read(made_by, "part.bin"))
     metrics = await _agreed_metrics(step)
     await step.channel.send(PartDigest(mine))
@@ -258,6 +272,7 @@ async def conclude(step: Step) -> Output:
 
 PROGRAMS: Mapping[str, Callable[[Step], Awaitable[Output]]] = {
     "psi": align,
+    "count": count,
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
@@ -290,16 +305,7 @@ def local_table(step: Step) -> Table:
 
     Raises `Refused` (``DatasetMismatch``) if the file is not the one that was committed to.
     """
-    entry = step.input
-    with step.site.store.read() as session:
-        row = session.get(LocalDataset, (entry.dataset, entry.version))
-    name = f"{entry.dataset} version {entry.version}"
-    if row is None:
-        raise Refused("DatasetUnknown", f"dataset {name} does not lie here", found=name)
-    path = Path(row.path)
-    if not path.is_absolute():
-        path = step.site.settings.home / path
-    _check_file(path, row.file_digest, name)
+    row, path = _registered(step)
     trains = step.me.role == GUEST and step.specification.kind == "train"
     if trains and step.specification.label != row.label_column:
         raise Refused(
@@ -310,8 +316,48 @@ def local_table(step: Step) -> Table:
         )
     table = read_csv(path, id=row.id_column, label=row.label_column)
     if table.schema.digest != row.schema_digest:
-        raise _changed(name)
+        raise _changed(f"{row.id} version {row.version}")
     return limited(table, _limits(step), step.specification.algorithm)
+
+
+def local_keys(step: Step) -> tuple[psi.Keys, list[str]]:
+    """What this party's rows are matched by, and their ids; no other column is kept.
+
+    Raises as `local_table`, and `Refused` for fewer rows than this site brings or a column that
+    may not be matched by.
+    """
+    row, path = _registered(step)
+    columns, limits = _key_columns(step), _limits(step)
+    for column in columns or (row.id_column,):
+        if not limits.allows(column, "join"):
+            raise Refused(
+                "ColumnNotAllowed",
+                f"the job matches by column {column}; allowed is: {limits.told(column)}",
+                found=column,
+                allowed=limits.told(column),
+            )
+    keys, ids = matching.keys(path, row.id_column, columns)
+    require_rows(len(keys), step.site.settings.privacy_min_rows, "the dataset")
+    return keys, ids
+
+
+def _key_columns(step: Step) -> tuple[str, ...]:
+    return step.specification.columns_of(step.me.site)
+
+
+def _registered(step: Step) -> tuple[LocalDataset, Path]:
+    """The dataset version that this party brings, and its file, unchanged."""
+    entry = step.input
+    with step.site.store.read() as session:
+        row = session.get(LocalDataset, (entry.dataset, entry.version))
+    name = f"{entry.dataset} version {entry.version}"
+    if row is None:
+        raise Refused("DatasetUnknown", f"dataset {name} does not lie here", found=name)
+    path = Path(row.path)
+    if not path.is_absolute():
+        path = step.site.settings.home / path
+    _check_file(path, row.file_digest, name)
+    return row, path
 
 
 def _limits(step: Step) -> Limits:
@@ -362,9 +408,13 @@ def _aligned(step: Step) -> tuple[Table, tuple[NDArray[np.int64], NDArray[np.int
     rows = np.load(io.BytesIO(step.read("psi", "rows.npy")), allow_pickle=False)
     table = local_table(step).take(rows)
     require_rows(len(table), step.site.settings.privacy_min_rows, "the common rows")
+    names: Sequence[str] = table.ids
+    if _key_columns(step):  # what the parties have in common is not the ids of the files
+        keys = local_keys(step)[0]
+        names = [keys.ids[row] for row in rows]
     holdout = step.specification.holdout
     salt = b"" if holdout is None else bytes.fromhex(holdout.salt[2:])
-    return table, split_by_id(table.ids, step.specification.holdout_fraction, salt)
+    return table, split_by_id(names, step.specification.holdout_fraction, salt)
 
 
 def _array_bytes(rows: NDArray[Any]) -> bytes:

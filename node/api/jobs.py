@@ -15,7 +15,8 @@ from node.api.auth import require
 from node.api.evidence import EVIDENCE
 from node.api.operator import OperatorRoute
 from node.api.pages import DEFAULT_LIMIT, Cursor, Limit, Page
-from node.api.views import entries, jobs, messages, reconciliation
+from node.api.views import common, entries, jobs, messages, reconciliation
+from node.api.views.common import CommonShown
 from node.api.views.entries import EntryShown
 from node.api.views.jobs import CertificateReport, JobShown, JobSummary
 from node.api.views.messages import MessageShown
@@ -23,6 +24,7 @@ from node.api.views.model import EXAMPLE_DIGEST, EXAMPLE_ID, Asked, IdInPath, Sh
 from node.api.views.reconciliation import ReconciliationShown
 from node.jobs import JobRequest
 from node.reconciliation import reconcile_job
+from node.specification import Kind
 from node.submission import Submitted
 
 router = APIRouter(prefix="/jobs", tags=["work"], route_class=OperatorRoute)
@@ -39,7 +41,6 @@ State = Literal[
     "REJECTED",
     "EXPIRED",
 ]
-Kind = Literal["train", "predict"]
 
 
 class Proposal(JobRequest):
@@ -231,6 +232,17 @@ async def reconcile(request: Request, id: IdInPath) -> ReconciliationShown:
     app = request.app.state
     await reconcile_job(app.site, id)
     return await run_sync(reconciliation.show, app.site, app.names, id)
+
+
+@router.get(
+    "/{id}/common",
+    dependencies=[EVIDENCE],
+    summary="What a job that matches or counts found, as far as this site learns it",
+)
+def common_rows(
+    request: Request, id: IdInPath, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> CommonShown:
+    return common.show(request.app.state.site, id, limit=limit, cursor=cursor)
 
 
 @router.get("/{id}/certificate", dependencies=[EVIDENCE], summary="The certificate, byte for byte")

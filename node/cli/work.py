@@ -51,6 +51,7 @@ def register(app: typer.Typer) -> None:
     command(job, "messages")(messages)
     command(job, "logs")(logs)
     command(job, "reconcile")(reconcile)
+    command(job, "common")(show_common)
     command(job, "certificate")(certificate)
     command(model, "list")(list_models)
     command(model, "show")(show_model)
@@ -66,16 +67,24 @@ def propose(
     place: Place,
     file: Request = None,
     party: Partyish = None,
-    algorithm: Annotated[str, typer.Option()] = "secureboost",
+    kind: Annotated[str, typer.Option(help="train, match or count.")] = "train",
+    algorithm: Annotated[str | None, typer.Option(help="Default: that of the kind.")] = None,
     param: Param = None,
+    purpose: Annotated[str | None, typer.Option(help="Needed to match or count.")] = None,
+    result: Annotated[str | None, typer.Option(help="Who learns it: all or guest.")] = None,
+    duplicates: Annotated[str | None, typer.Option(help="Of ids: refuse or group.")] = None,
+    matching: Annotated[str | None, typer.Option(help="auto, ecdh or kkrt.")] = None,
     label: Annotated[str | None, typer.Option(help="Default: the guest dataset's.")] = None,
     holdout: Annotated[str | None, typer.Option(help="The fraction kept out.")] = None,
     deadline: Annotated[int | None, typer.Option(min=60, help="Seconds.")] = None,
     wait: Wait = DEFAULT_WAIT,
 ) -> None:
-    """Propose a training to the sites that hold the data."""
+    """Propose a training, or a matching or counting of rows, to the sites that hold the data."""
     body = _request(file, party, algorithm, param)
+    if file is None:
+        body["kind"] = kind
     given = {"label": label, "holdout": holdout, "deadline_seconds": deadline}
+    given |= {"purpose": purpose, "result": result, "duplicates": duplicates, "matching": matching}
     body |= {name: value for name, value in given.items() if value is not None}
     submit(place, "/v1/jobs", body, wait, "Proposed")
 
@@ -103,6 +112,19 @@ def cancel(
 ) -> None:
     """Withdraw from a job before its end."""
     submit(place, f"/v1/jobs/{id}/cancel", {"reason": reason}, wait, "Cancelled")
+
+
+def show_common(
+    place: Place,
+    id: Id,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many rows.")] = 50,
+) -> None:
+    """What a job that only matches or counts found, as far as this site learns it."""
+    with place.client() as node:
+        found = node.get(f"/v1/jobs/{id}/common", limit=limit)
+    columns = (("common", lambda r: r["common"]), ("id", lambda r: r["id"]))
+    told = "not known here" if found["common"] is None else found["common"]
+    place.show(found, lambda: rows(found["rows"], columns, title=f"Common ids: {told}"))
 
 
 def deliver(
@@ -443,7 +465,7 @@ def _show_jobs(place: Place, found: list[Any], title: str) -> None:
 
 
 def _request(
-    file: Path | None, parties: list[str] | None, algorithm: str, params: list[str] | None
+    file: Path | None, parties: list[str] | None, algorithm: str | None, params: list[str] | None
 ) -> dict[str, Any]:
     """From a file, or from options."""
     if (file is None) == (not parties):
@@ -456,8 +478,8 @@ def _request(
         if not isinstance(body, dict):
             raise Invalid("InvalidRequest", f"{file} holds no JSON object")
         return body
-    return {
-        "algorithm": algorithm,
+    named = {} if algorithm is None else {"algorithm": algorithm}
+    return named | {
         "params": dict(map(_param, params or [])),
         "parties": [_party(text) for text in parties or []],
     }

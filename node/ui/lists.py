@@ -40,7 +40,7 @@ from node.ui.asked import choice_of, known_of, language_of, names_of, site_of
 from node.ui.messages import Language
 
 ALERT_STATES = ("open", "closed")
-JOB_KINDS = ("train", "predict")
+JOB_KINDS = ("train", "predict", "match", "count")
 ANCHOR_STATES = ("PENDING", "WITNESSED", "UNWITNESSED")
 STANDINGS = ("ACTIVE", "SUSPENDED", "EXPELLED")
 FOUND = ("well", "fault")
@@ -55,6 +55,12 @@ EMERGENCY_STATES: tuple[emergencies.State, ...] = get_args(emergencies.State)
 
 class EventTold(EventShown):
     """`says`: what it tells, in the language asked for; the rest is as the chain has it."""
+
+    says: str
+
+
+class EntryTold(entries.EntryShown):
+    """`says`: what entries of its type tell, in the language asked for."""
 
     says: str
 
@@ -99,9 +105,14 @@ def _jobs(request: Request, limit: int, cursor: str | None) -> Page[jobs.JobSumm
     )
 
 
-def _log(request: Request, limit: int, cursor: str | None) -> Page[entries.EntryShown]:
+def _log(request: Request, limit: int, cursor: str | None) -> Page[EntryTold]:
     with site_of(request).store.read() as session:
-        return entries.page(session, limit=limit, cursor=cursor, **log_filters(request))
+        found = entries.page(session, limit=limit, cursor=cursor, **log_filters(request))
+    language = language_of(request)
+    items = [
+        EntryTold(**one.model_dump(), says=phrases.entry(language, one.type)) for one in found.items
+    ]
+    return Page(items=items, next=found.next)
 
 
 def log_filters(request: Request) -> dict[str, str | None]:
@@ -338,7 +349,7 @@ def is_number(text: str) -> bool:
 LISTS: Mapping[str, Listing] = {
     "jobs": Listing(jobs.JobSummary, _jobs, ("state", "kind", "party"), is_evidence=True),
     "log": Listing(
-        entries.EntryShown,
+        EntryTold,
         _log,
         ("type", "subject", "since", "until"),
         is_evidence=True,

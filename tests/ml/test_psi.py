@@ -456,7 +456,15 @@ async def test_persons_are_matched_by_several_columns():
     assert sorted(zip(outputs[BANK], outputs[SHOP], strict=True)) == [(0, 1), (2, 2)]
 
 
-@given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=6))
+def test_a_person_that_lacks_one_of_the_columns_is_no_person():
+    with pytest.raises(MissingIds, match="1 rows"):
+        psi.Keys.of_columns([["ada", "bob"], ["1", ""]])
+
+
+WORDS = st.text(min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), max_size=6))
 def test_different_columns_make_different_ids(rows):
     keys = psi.Keys.of_columns([[a for a, _ in rows], [b for _, b in rows]])
     assert len(set(keys.ids)) == len(set(rows))

@@ -5,12 +5,13 @@ Scenario
     Before they train, they need the rows of the persons common to ALL of them, in the same order,
     and nobody may hand over a list of ids.
 Who learns what
-    Everybody in the job learns the intersection: which of its own rows are in it; or the guest
-    alone, if the job says so.  The guest also learns, for each host, which of its own rows that
-    host has (with one host that is the same).  The guest and a host learn how many distinct ids
-    the other has and their type.  Hosts learn nothing of each other beyond the intersection.  The
-    common order is one that the first host chose at random, so it tells nothing about the order of
-    anybody's file.
+    result all      Every party learns the intersection: which of its own rows are in it.
+    result guest    The guest alone does; hosts do not even learn how many rows are common.
+    In both cases the guest also learns, for each host, which of its own rows that host has (with
+    one host that is the same), and the guest and a host learn how many distinct ids the other has
+    and their type.  Hosts learn nothing of each other beyond the intersection.  Where rows with
+    one id are grouped, nobody learns how many rows another party has for it.  The common order is
+    one that the first host chose at random, so it tells nothing about the order of anybody's file.
 What is not protected
     Parties follow the protocol (semi-honest).  One that puts invented ids into its table learns
     whether the others have them: only the number of its rows, which they see, limits that.  The

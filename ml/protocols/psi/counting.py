@@ -32,9 +32,11 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.algorithm import Algorithm
 from ml.errors import ProtocolViolation
 from ml.federation import GUEST, HOST, Channel, Message, Program, Role
 from ml.protocols.psi import ecdh
+from ml.protocols.psi.alone import NoParams
 from ml.protocols.psi.keys import Distinct, Keys
 from ml.protocols.psi.matching import batches, check_batch, check_count, secret_order
 from ml.protocols.psi.opening import (
@@ -122,3 +124,18 @@ async def host(ch: Channel, params: Params, table: Table | Keys) -> int | None:
 
 
 PROGRAMS: dict[Role, Program] = {GUEST: guest, HOST: host}
+
+ALGORITHM = Algorithm(
+    name="counting",
+    version=1,
+    params=NoParams,
+    fit=PROGRAMS,
+    predict={},
+    parts={},
+    messages=MESSAGES,
+    notice=(
+        "The guest learns how many ids it shares with the host, and not which; the host too, "
+        "unless the job gives the result to the guest alone. Both learn how many distinct ids the "
+        "other brings. Who counts twice, with one id more, learns whether the other has that id."
+    ),
+)

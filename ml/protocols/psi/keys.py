@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.table import IdType, Table, check_ids
+from ml.errors import MissingIds
+from ml.table import NAMED_POSITIONS, IdType, Table, check_ids
 
 Rows = NDArray[np.int64]
 
@@ -25,8 +26,12 @@ class Keys:
     def of_columns(cls, columns: Sequence[Sequence[str]]) -> Keys:
         """Rows are the same person if they are equal in all of these columns, in this order.
 
-        Each text is written with its length, so ("ab", "c") and ("a", "bc") differ.
+        Each text is written with its length, so ("ab", "c") and ("a", "bc") differ.  Raises
+        `MissingIds` where one is empty: what is missing is equal to nothing.
         """
+        empty = {at for texts in columns for at, text in enumerate(texts) if not text}
+        if empty:
+            raise MissingIds(len(empty), sorted(empty)[:NAMED_POSITIONS])
         return cls(
             ["".join(f"{len(text)}:{text}" for text in row) for row in zip(*columns, strict=True)]
         )

@@ -13,6 +13,7 @@ import { isSigned } from "./signature.js";
 import { state } from "./state.js";
 
 const FINISHED = "fatechain.task.finished.v1";
+const NO_MODEL = ["predict", "match", "count"];
 const ATTESTED = "fatechain.result.attested.v1";
 
 const AT_ONCE = 256; // entries: WebCrypto answers each digest later, but many at a time
@@ -207,7 +208,8 @@ async function* result(certificate) {
 async function* model(certificate) {
   const { job, model: stated, result: made } = certificate;
   if (stated === null) {
-    require("$.model", certificate.specification.kind ?? null, "predict");
+    const kind = certificate.specification.kind ?? null;
+    if (!NO_MODEL.includes(kind)) throw new Failure("$.model", kind, NO_MODEL.join(", "));
     yield ["$.model", say("model.none")];
     return;
   }

@@ -208,7 +208,7 @@ export const WORDS = {
   ],
   "result.digest": ["is the digest of the parts and the metrics", "是各部分与指标的摘要"],
   "result.attested": ["site {site} attested it in its log", "站点 {site} 在其日志中确认了它"],
-  "model.none": ["a prediction makes no model", "预测不产生模型"],
+  "model.none": ["a job of this kind makes no model", "此类任务不产生模型"],
   "model.holds": ["has the digest of the parts of the result", "摘要与结果的各部分一致"],
   "logs.holds": [
     "{count} entries of site {site} stand under the head that the file names; {k} of {of} cosigned it",
