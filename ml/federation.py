@@ -34,7 +34,7 @@ class Role(StrEnum):
 
     GUEST = "guest"  # holds the labels, starts the job
     HOST = "host"  # holds features only
-    ARBITER = "arbiter"  # holds keys, never data
+    ARBITER = "arbiter"  # deals random numbers, never has data
 
 
 GUEST, HOST, ARBITER = Role.GUEST, Role.HOST, Role.ARBITER

@@ -200,14 +200,16 @@ def assemble(chain: InProcessChain, deployment: Deployment, folder: Path) -> Con
     network = Network.open(chain.client(0), deployment.consortium)
     world = Consortium(chain, deployment, network)
     for number, name in enumerate(("bank", "shop")):
-        _join(world, folder, name, number)
+        join(world, folder, name, number)
+        _register_rows(world, name)
     world.grant = world.give_grant()
     chain.mine(3)
     world.settle()
     return world
 
 
-def _join(world: Consortium, folder: Path, name: str, number: int) -> None:
+def join(world: Consortium, folder: Path, name: str, number: int) -> None:
+    """Admit a member and register its site, the ``number``-th, with its home below ``folder``."""
     site = ChainSite.create(
         folder / name,
         name=name,
@@ -231,7 +233,6 @@ def _join(world: Consortium, folder: Path, name: str, number: int) -> None:
     endpoint = site.settings.endpoint
     world.act(name, world.network.sites.register(address, name, endpoint, roles, keys, 0))
     site.change(site_id=id)
-    _register_rows(world, name)
 
 
 def _register_rows(world: Consortium, name: str) -> None:

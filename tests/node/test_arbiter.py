@@ -1,0 +1,124 @@
+"""A job with an arbiter through the steps of three sites: who has no data deals, and attests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from ml.federation import Channel, InMemoryTransport, Party, Role
+from node.errors import Invalid
+from node.facts import stored_specification
+from node.jobs import PartyRequest, propose
+from node.steps import PROGRAMS, Output, Step
+from node.store import Approval, LocalJob, LocalModel
+from tests.node import consortium
+from tests.node.consortium import Consortium
+from tests.node.test_specification import an_id
+
+NAMES = ("bank", "shop", "keeper")
+LINEAR = "linear_models"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
+    """The bank, the shop and a third member's site without a dataset."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(consortium, "ALGORITHM", LINEAR)
+        patch.setattr("node.proposal.fresh_salt", lambda: an_id(7))
+        chain, deployment = consortium.found()
+        world = consortium.assemble(chain, deployment, tmp_path_factory.mktemp("sites"))
+        consortium.join(world, tmp_path_factory.mktemp("third"), "keeper", 2)
+        world.settle()
+        yield world
+        world.close()
+
+
+def started(world: Consortium, **params: object) -> str:
+    """A job of the three that runs, on the chain and at all nodes."""
+    parties = (
+        world.party("bank", "guest"),
+        world.party("shop", "host", world.grant),
+        PartyRequest(site=world.sites["keeper"].id, role="arbiter"),
+    )
+    job = propose(world.bank, world.request(parties=parties, params=params))
+    world.settle()
+    with world.bank.store.read() as session:
+        row = session.get_one(LocalJob, job)
+    read = world.network.jobs.job(job).specification
+    for name in NAMES[1:]:
+        with world.sites[name].store.begin() as session:
+            other = session.get_one(LocalJob, job)
+            other.specification = row.specification
+            other.kind, other.algorithm = row.kind, row.algorithm
+            session.merge(Approval(job_id=job, specification=read, how="person", by="operator"))
+        world.act(name, world.network.jobs.approve(job, world.sites[name].id, read))
+    world.act("bank", world.network.jobs.start(job))
+    world.settle()
+    return job
+
+
+async def run_step(world: Consortium, job: str, name: str) -> dict[str, Output]:
+    """Run a step at all parties and keep what it leaves."""
+    found = stored_specification(world.bank, job)
+    assert found is not None
+    parties = tuple(Party(Role(plan.role), plan.site) for plan in found.parties)
+    transport = InMemoryTransport(running=set(parties))
+    context = f"{job}/{name}/1".encode()
+    ends = [
+        Step(
+            world.sites[site],
+            job,
+            name,
+            1,
+            found,
+            me,
+            Channel(me, parties, transport, 30.0, context=context),
+        )
+        for site, me in zip(NAMES, parties, strict=True)
+    ]
+    outputs = await asyncio.gather(*(PROGRAMS[name](end) for end in ends))
+    for site, end, output in zip(NAMES, ends, outputs, strict=True):
+        end.write(output.files)
+        if output.settle is not None:
+            with world.sites[site].store.begin() as session:
+                output.settle(session)
+    return dict(zip(NAMES, outputs, strict=True))
+
+
+def test_three_sites_fit_a_model_and_the_one_without_data_attests_it(world: Consortium) -> None:
+    job = started(world, alpha=0.01, max_iter=30)
+
+    async def all_steps() -> dict[str, dict[str, Output]]:
+        names = ("psi", "train", "evaluate", "result")
+        return {name: await run_step(world, job, name) for name in names}
+
+    outputs = asyncio.run(all_steps())
+    metrics = json.loads(outputs["evaluate"]["bank"].files["metrics.json"])
+    assert metrics["joint"]["auc"] > metrics["alone"]["auc"]
+    assert set(outputs["evaluate"]["keeper"].files) == {"metrics.json"}
+    world.settle(2)
+    results = [world.job(name, job).result for name in NAMES]
+    assert results[0] is not None
+    assert results[0] == results[1] == results[2]
+    assert {part["site"] for part in results[0]["parts"]} == {
+        world.sites[name].id for name in NAMES
+    }
+    assert str(world.network.jobs.state(job)) == "SUCCEEDED"
+    with world.sites["keeper"].store.read() as session:
+        kept = session.get_one(LocalModel, job)
+    assert kept.role == "arbiter"
+
+
+def test_an_arbiter_brings_no_dataset(world: Consortium) -> None:
+    keeper = world.sites["keeper"].id
+    entry = world.party("bank", "guest").inputs
+    parties = (
+        world.party("bank", "guest"),
+        world.party("shop", "host", world.grant),
+        PartyRequest(site=keeper, role="arbiter", inputs=entry),
+    )
+    with pytest.raises(Invalid, match="0 dataset"):
+        propose(world.bank, world.request(parties=parties))
