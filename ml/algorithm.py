@@ -26,6 +26,7 @@ from ml.table import Table, binary_labels
 
 _MODULES = {
     "counting": "ml.protocols.psi.counting",
+    "linear_models": "ml.vertical.linear.models",
     "psi": "ml.protocols.psi.alone",
     "secureboost": "ml.vertical.secureboost",
 }

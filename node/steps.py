@@ -32,9 +32,9 @@ from sqlalchemy.orm import Session
 from chain.reconciliation import Declaration, declared_at_start
 from chain.reconciliation import result as declaration_of
 from ml import algorithm as catalogue
-from ml.federation import GUEST, HOST, Channel, Message, Party
+from ml.federation import ARBITER, GUEST, HOST, Channel, Message, Party, Role
 from ml.protocols import psi
-from ml.table import Table, read_csv, split_by_id
+from ml.table import Schema, Table, read_csv, split_by_id
 from node import matching
 from node.audit.entries import record
 from node.budget import ProductBudget
@@ -55,16 +55,18 @@ SALT_BYTES = 32
 MAX_METRICS = 64 * 1024  # bytes: a handful of numbers, which all parties keep and attest
 DIGEST = re.compile(r"0x[0-9a-f]{64}")
 MADE_BY = {"train": "train", "predict": "predict", "match": "psi", "count": "count"}  # the part
+NO_ROWS = np.empty(0, np.int64)
+NO_TABLE = Table(Schema((), ()), (), np.empty((0, 0)))  # what an arbiter brings
 DECIMALS = 6  # of metrics: what is agreed on must not hang on the last bit of a float
 
 
-class PartDigest(Message, sender=(GUEST, HOST), to=(GUEST, HOST)):
+class PartDigest(Message, sender=tuple(Role), to=tuple(Role)):
     """The receiver learns a salted digest of the sender's part of the result, and no part of it."""
 
     digest: str
 
 
-class Metrics(Message, sender=GUEST, to=HOST):
+class Metrics(Message, sender=GUEST, to=(HOST, ARBITER)):
     """The receiver learns how good the model is on the held-out rows, and how many these are."""
 
     canonical: bytes  # RFC 8785
@@ -143,6 +145,8 @@ async def align(step: Step) -> Output:
     First of all each party tells what it approved, and under which grants its data is used.
     """
     await declare(step.channel, _agreed(step))
+    if step.me.role == ARBITER:  # has no rows, and nobody tells it which they are
+        return Output({"rows.npy": _array_bytes(NO_ROWS)})
     params = _matching(step)
     if step.specification.kind == "match":
         return Output(await matching.match(step.channel, params, *local_keys(step)))
@@ -200,7 +204,10 @@ async def train(step: Step) -> Output:
 async def evaluate(step: Step) -> Output:
     """Score the held-out rows together; the guest also measures what it could have done alone."""
     table, (training, held_out) = _aligned(step)
-    if not len(held_out):
+    # An arbiter cannot see whether any rows were held out, only that some were to be.
+    if not len(held_out) and not (
+        ARBITER in step.algorithm.roles and step.specification.holdout_fraction
+    ):
         return Output({"metrics.json": rfc8785.dumps({})})
     part = step.algorithm.load_model(step.me.role, step.read("train", "part.bin"))
     test = table.take(held_out)
@@ -405,6 +412,8 @@ def _changed(name: str) -> Refused:
 
 def _aligned(step: Step) -> tuple[Table, tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """The common rows in the common order, and which of them train and which are held out."""
+    if step.me.role == ARBITER:
+        return NO_TABLE, (NO_ROWS, NO_ROWS)
     rows = np.load(io.BytesIO(step.read("psi", "rows.npy")), allow_pickle=False)
     table = local_table(step).take(rows)
     require_rows(len(table), step.site.settings.privacy_min_rows, "the common rows")
@@ -446,8 +455,6 @@ def _model_part(step: Step) -> tuple[bytes, Any]:
     """This party's part of the model that the job names, and the role it was trained in."""
     from sqlalchemy import select
 
-    from ml.federation import Role
-
     model = step.specification.model
     with step.site.store.read() as session:
         row = session.scalar(select(LocalModel).where(LocalModel.model_id == model))
@@ -476,6 +483,10 @@ def _curves(step: Step, part: Any) -> list[Metric]:
 
 def _alone(step: Step, training: Table, test: Table) -> NDArray[np.float64] | None:
     """Scores of what the guest can train on its own columns with the same parameters, if any."""
+    if step.specification.algorithm == "linear_models":
+        from ml.vertical.linear import models
+
+        return models.predict_alone(models.alone(step.params, training), test)
     if step.specification.algorithm != "secureboost":
         return None
     from ml.vertical import secureboost
@@ -484,11 +495,12 @@ def _alone(step: Step, training: Table, test: Table) -> NDArray[np.float64] | No
 
 
 def _budget(step: Step) -> Callable[[int], None] | None:
-    """What charges the grant under which this party's data is used; None for the proposer's own."""
+    """What charges the grant under which this party's data is used; None for the proposer's own,
+    and where no data is."""
     from node.admission import product_limit
     from node.facts import grant_use
 
-    if step.input.grant is None:
+    if step.me.role == ARBITER or step.input.grant is None:
         return None
     with chain_errors():
         use = grant_use(step.site.network(), step.job_id, step.input.grant)
