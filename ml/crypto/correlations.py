@@ -28,13 +28,14 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.crypto import wide
 from ml.crypto.errors import WrongShare
 from ml.crypto.fixed_point import Words
 from ml.crypto.prg import KEY_BYTES, Stream
 from ml.crypto.sharing import matmul
 
 Shape = tuple[int, ...]
-Join = Literal["sum", "xor"]
+Join = Literal["sum", "xor", "wide"]  # wide: a sum modulo 2^128, the last axis being two words
 Rows = NDArray[np.int64] | slice | None  # which rows of a matrix; None: all
 
 
@@ -51,12 +52,16 @@ class Part:
 
     def join(self, shares: Sequence[Words]) -> Words:
         """The array, from the shares."""
+        if self.joined == "wide":
+            return wide.total(shares, self.shape)
         operation = np.add if self.joined == "sum" else np.bitwise_xor
         return reduce(operation, shares, np.zeros(self.shape, np.uint64))
 
     def missing(self, value: Words, shares: Sequence[Words]) -> Words:
         """The one share that together with ``shares`` gives ``value``."""
         rest = self.join(shares)
+        if self.joined == "wide":
+            return wide.subtract(value, rest)
         return value - rest if self.joined == "sum" else value ^ rest
 
 

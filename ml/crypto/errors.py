@@ -13,6 +13,7 @@
          ├─ PackingOverflow         numbers that could run into their neighbours
          ├─ OutOfRange              a number beyond the bound that a computation is exact for
          ├─ WrongShare              a partner's share that is not of the shape of the computation
+         ├─ WrongTag                somebody computed something else than agreed
          ├─ LatticeNoise            rows and digits that leave too little room for noise
          ├─ MaskReuse               a mask that was used before, or other bytes under it
          └─ ProductBudgetExceeded   more vectors than the holder of the matrix answers
@@ -109,6 +110,13 @@ class WrongShare(CryptoError):
 
     def __str__(self) -> str:
         return f"a partner sent {self.found} numbers; this step needs {self.needed}"
+
+
+class WrongTag(CryptoError):
+    """Opened numbers and their tags do not fit: a party sent something else than it computed."""
+
+    def __str__(self) -> str:
+        return "a partner sent numbers that it did not compute; nothing of this job may be used"
 
 
 class LatticeNoise(CryptoError):

@@ -225,6 +225,31 @@ async def fit_something(x: np.ndarray, w: np.ndarray, hosts=(HOST_B,)):
     return await run(compute, deal, hosts)
 
 
+async def test_numbers_with_tags_cross_the_same_channels():
+    x, y = some((40,), 1), some((40,), 2)
+
+    async def compute(ch: Channel):
+        c = await shares.join_checked(ch)
+        a = await c.input(x if c.index == 0 else None, x.shape, 0)
+        b = await c.input(y if c.index == 2 else None, y.shape, 2)
+        return await c.reveal(await c.multiply(a, b) - a)
+
+    async def dealing(ch: Channel) -> None:
+        d = await shares.deal_checked(ch)
+        await d.input(x.shape, 0)
+        await d.input(y.shape, 2)
+        await d.multiply(x.shape)
+        await d.reveal(x.shape)
+
+    programs = {GUEST: compute, HOST: compute, ARBITER: dealing}
+    parties = (GUEST_A, HOST_B, HOST_C, DEALER)
+    outputs, said = await run_in_process(programs, dict.fromkeys(parties, ()))
+    for party in parties[:3]:
+        assert len(heard(said, party, shares.Revealed)) == 2
+        assert (outputs[party] == x * y - x).all()
+    assert {entry.address.kind for entry in said} < {kind.kind for kind in shares.MESSAGES}
+
+
 async def test_the_conversation_is_that_of_its_page():
     _, said = await fit_something(some((50, 2)), some((2,)))
     check_messages_say_what_they_reveal(shares.MESSAGES)

@@ -9,13 +9,16 @@ Scenario
 
         dealer = await shares.deal(ch)
 
-    and the calls of the same names.  An algorithm names `MESSAGES` among its own.
+    and the calls of the same names.  With `join_checked` and `deal_checked` numbers carry tags, and
+    a party that does not follow the protocol is caught before a result is used.  An algorithm
+    names `MESSAGES` among its own.
 Who learns what
     Only `Revealed` tells anybody anything.  The arbiter learns shapes, and how far the others are.
 What is not protected
-    Parties follow the protocol (semi-honest).  The arbiter must not work together with one of the
-    others: a party's numbers are hidden by what it dealt.  So that it need not be trusted with
-    what crosses between the others, that is enciphered under keys which it does not have.
+    Parties follow the protocol (semi-honest), but for the checked form.  The arbiter must not work
+    together with one of the others: a party's numbers are hidden by what it dealt.  So that it need
+    not be trusted with what crosses between the others, that is enciphered under keys which it does
+    not have.
 Rounds
     Greetings once; then as `Computer` says.  Corrections are dealt ahead of their use, as far as
     the last party has room.
@@ -30,6 +33,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.crypto.authenticated import CheckedComputer, CheckedDealer
 from ml.crypto.beaver import Computer, Dealer, DealtMatrix
 from ml.crypto.correlations import Rows, Shape
 from ml.crypto.dh import PUBLIC_BYTES, Secret
@@ -96,6 +100,15 @@ def computing(ch: Channel) -> tuple[Party, ...]:
 
 async def join(ch: Channel) -> Computer:
     """This party's part of the computation, at the guest and at hosts."""
+    return Computer(*await _joined(ch))
+
+
+async def join_checked(ch: Channel) -> CheckedComputer:
+    """The same with tags, for parties that need not follow the protocol; see `deal_checked`."""
+    return CheckedComputer(*await _joined(ch))
+
+
+async def _joined(ch: Channel) -> tuple[int, int, bytes, _ChannelLink]:
     parties = computing(ch)
     index = parties.index(ch.me)
     secret = Secret.new()
@@ -113,30 +126,73 @@ async def join(ch: Channel) -> Computer:
     seed = (await ch.receive(Seed)).seed
     if len(seed) != KEY_BYTES:
         raise ProtocolViolation(f"a seed of {len(seed)} bytes; needed are {KEY_BYTES}")
-    return Computer(index, len(parties), seed, _ChannelLink(ch, parties, keys))
+    return index, len(parties), seed, _ChannelLink(ch, parties, keys)
 
 
 async def deal(ch: Channel) -> ChannelDealer:
     """The arbiter's part."""
     parties = computing(ch)
     dealer = Dealer(len(parties))
-    for party, seed in zip(parties, dealer.seeds, strict=True):
+    await _give(ch, parties, dealer.seeds)
+    return ChannelDealer(_Corrector(ch, parties[-1]), dealer)
+
+
+async def deal_checked(ch: Channel) -> CheckedChannelDealer:
+    """The arbiter's part where the others `join_checked`."""
+    parties = computing(ch)
+    dealer = CheckedDealer(len(parties))
+    await _give(ch, parties, dealer.seeds)
+    return CheckedChannelDealer(_Corrector(ch, parties[-1]), dealer)
+
+
+async def _give(ch: Channel, parties: tuple[Party, ...], seeds: tuple[bytes, ...]) -> None:
+    for party, seed in zip(parties, seeds, strict=True):
         await ch.send(Seed(seed), party)
-    return ChannelDealer(ch, parties[-1], dealer)
+
+
+class _Corrector:
+    """Sends corrections to the last party, no further ahead than it has room."""
+
+    def __init__(self, ch: Channel, last: Party) -> None:
+        self._ch, self._last = ch, last
+        self._marks, self._ahead = _Marks(), 0
+
+    async def send(self, words: Words) -> None:
+        for piece in _pieces(words):
+            await self._ch.send(Correction(piece), self._last)
+        if self._marks.passed(words.size):
+            self._ahead += 1
+        while self._ahead > AHEAD:
+            await self._ch.receive(Taken, self._last)
+            self._ahead -= 1
+
+
+@dataclass
+class CheckedChannelDealer:
+    """The calls of `CheckedDealer`; what they return goes to the last party."""
+
+    corrector: _Corrector
+    dealer: CheckedDealer
+
+    async def input(self, shape: Shape, owner: int) -> None:
+        """See `CheckedComputer.input`."""
+        await self.corrector.send(self.dealer.input(shape, owner))
+
+    async def multiply(self, shape: Shape) -> None:
+        """See `CheckedComputer.multiply`."""
+        await self.corrector.send(self.dealer.multiply(shape))
+
+    async def reveal(self, shape: Shape) -> None:
+        """See `CheckedComputer.reveal`."""
+        await self.corrector.send(self.dealer.reveal(shape))
 
 
 @dataclass
 class ChannelDealer:
     """The calls of `Dealer`; what they return goes to the last party."""
 
-    ch: Channel
-    last: Party
+    corrector: _Corrector
     dealer: Dealer
-    _marks: _Marks = field(init=False, repr=False)
-    _ahead: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        self._marks = _Marks()
 
     async def matrix(self, shape: tuple[int, int], owner: int) -> DealtMatrix:
         """See `Computer.matrix`."""
@@ -151,47 +207,38 @@ class ChannelDealer:
         transposed: bool = False,
     ) -> None:
         """See `Computer.product`; ``columns`` of w, None for a vector."""
-        await self._send(self.dealer.product(matrix, columns, rows, transposed=transposed))
+        await self.corrector.send(self.dealer.product(matrix, columns, rows, transposed=transposed))
 
     async def multiply(self, shape: Shape) -> None:
         """See `Computer.multiply`."""
-        await self._send(self.dealer.multiply(shape))
+        await self.corrector.send(self.dealer.multiply(shape))
 
     async def matmul(self, n: int, k: int, m: int) -> None:
         """See `Computer.matmul`."""
-        await self._send(self.dealer.matmul(n, k, m))
+        await self.corrector.send(self.dealer.matmul(n, k, m))
 
     async def truncate(self, shape: Shape, bits: int) -> None:
         """See `Computer.truncate`."""
-        await self._send(self.dealer.truncate(shape, bits))
+        await self.corrector.send(self.dealer.truncate(shape, bits))
 
     async def series(self, shape: Shape, series: Series) -> None:
         """See `Computer.series`."""
         for correction in self.dealer.series(shape, series):
-            await self._send(correction)
+            await self.corrector.send(correction)
 
     async def negative(self, shape: Shape) -> None:
         """See `Computer.negative`."""
         for correction in self.dealer.negative(shape):
-            await self._send(correction)
+            await self.corrector.send(correction)
 
     async def positive_part(self, shape: Shape) -> None:
         """See `Computer.positive_part`."""
         for correction in self.dealer.positive_part(shape):
-            await self._send(correction)
+            await self.corrector.send(correction)
 
     async def reveal(self, shape: Shape) -> None:
         """See `Computer.reveal`."""
-        await self._send(self.dealer.reveal(shape))
-
-    async def _send(self, words: Words) -> None:
-        for piece in _pieces(words):
-            await self.ch.send(Correction(piece), self.last)
-        if self._marks.passed(words.size):
-            self._ahead += 1
-        while self._ahead > AHEAD:
-            await self.ch.receive(Taken, self.last)
-            self._ahead -= 1
+        await self.corrector.send(self.dealer.reveal(shape))
 
 
 class _Marks:
