@@ -23,6 +23,7 @@
      │   ├─ ScoreOverflow
      │   ├─ Diverged
      │   ├─ SingleClass
+     │   ├─ CategoryColumn
      │   ├─ ConstantColumn
      │   └─ AllMissingColumn
      └─ RefusedParameter           a parameter that no job may carry
@@ -249,6 +250,17 @@ class Diverged(DataError):
             f"the descent diverged at learning_rate {self.learning_rate:g}; halve it, "
             "or raise alpha"
         )
+
+
+class CategoryColumn(DataError):
+    """A feature of text, where a computation takes numbers only."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
+    def __str__(self) -> str:
+        return f"column {self.column!r} holds text; write numbers, a 0/1 column for each value, say"
 
 
 class ConstantColumn(DataError):

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from ml import merkle
 from ml.errors import (
     AllMissingColumn,
+    CategoryColumn,
     ColumnNotFound,
     ConstantColumn,
     DuplicateIds,
@@ -41,7 +42,7 @@ from ml.errors import (
 )
 
 IdType = Literal["string", "integer"]
-ColumnType = Literal["number", "integer", "boolean"]
+ColumnType = Literal["number", "integer", "boolean", "category"]
 
 MISSING_VALUES = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
 NAMED_POSITIONS = 5  # how many rows an error about ids points at
@@ -84,6 +85,13 @@ class Schema:
             id=value["id"]["name"],
             id_type=value["id"]["type"],
             label=value["label"],
+        )
+
+    @cached_property
+    def categories(self) -> frozenset[str]:
+        """The features whose values have no order: in X, `category_code` stands for a text."""
+        return frozenset(
+            name for name, kind in zip(self.features, self.types, strict=True) if kind == "category"
         )
 
     @cached_property
@@ -159,13 +167,14 @@ def read_csv(
     they match rows; without it, ids that are all canonical integers make it "integer".  Raises
     `UnreadableTable`, `ColumnNotFound`, `MissingIds`, `DuplicateIds` or `IdTypeMismatch`.
     """
-    columns = _read_columns(source, id, tuple(missing))
+    absent = tuple(missing)
+    columns = _read_columns(source, id, absent)
     for wanted in (id, label):
         if wanted is not None and wanted not in columns:
             raise ColumnNotFound(wanted, list(columns))
     ids = tuple(cast("list[str]", columns.pop(id).to_pylist()))
     y = None if label is None else _numbers(label, columns.pop(label))[0]
-    features = {name: _numbers(name, column) for name, column in columns.items()}
+    features = {name: _feature(name, column, absent) for name, column in columns.items()}
     check_ids(ids)
     schema = Schema(
         features=tuple(features),
@@ -248,6 +257,45 @@ def _open(path: Path) -> BinaryIO:
             return path.open("rb")
 
 
+def category_code(text: str) -> float:
+    """The number that stands for a text in a column of categories: the first 6 bytes of its
+    SHA-256, so that all tables have the same one without a list of texts."""
+    return float(int.from_bytes(sha256(text.encode()).digest()[:6], "big"))
+
+
+def _feature(
+    name: str, column: Any, missing: tuple[str, ...]
+) -> tuple[NDArray[np.float64], ColumnType]:
+    """Numbers, or codes of text; missing values as NaN; and what type it is."""
+    import pyarrow as pa
+
+    if pa.types.is_string(column.type):
+        return _categories(name, column, frozenset(missing)), "category"
+    return _numbers(name, column)
+
+
+def _categories(name: str, column: Any, missing: frozenset[str]) -> NDArray[np.float64]:
+    """A column of text as codes; raises `UnreadableTable` for numbers with some text among them."""
+    encoded = column.combine_chunks().dictionary_encode()
+    texts: list[str] = encoded.dictionary.to_pylist()
+    said = [text for text in texts if text not in missing]
+    if said and 2 * sum(map(_is_number, said)) >= len(said):
+        raise UnreadableTable(
+            f"column {name!r} holds numbers and other text; correct these cells, or empty them"
+        )
+    codes = [np.nan if text in missing else category_code(text) for text in texts]
+    at = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
+    return np.array([*codes, np.nan])[at]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _numbers(name: str, column: Any) -> tuple[NDArray[np.float64], ColumnType]:
     """A column as floats, missing values as NaN; and what type it has."""
     import pyarrow as pa
@@ -261,7 +309,9 @@ def _numbers(name: str, column: Any) -> tuple[NDArray[np.float64], ColumnType]:
     elif pa.types.is_floating(kind) or pa.types.is_null(kind):
         found = "number"
     else:
-        raise UnreadableTable(f"column {name!r} holds {kind}; features and labels are numbers")
+        raise UnreadableTable(
+            f"column {name!r} holds {kind}; features are numbers or text, labels numbers"
+        )
     if pa.types.is_boolean(kind):  # pyarrow has no direct way from bool to float64
         column = column.cast(pa.uint8())
     try:
@@ -333,7 +383,12 @@ def class_labels(table: Table, classes: int) -> NDArray[np.int64]:
 
 
 def check_features(table: Table) -> None:
-    """Raises `AllMissingColumn` or `ConstantColumn` for a feature that can tell nothing apart."""
+    """For algorithms that calculate with features: raises `CategoryColumn` for one that is text.
+
+    Raises `AllMissingColumn` or `ConstantColumn` for a feature that can tell nothing apart.
+    """
+    for name in sorted(table.schema.categories):
+        raise CategoryColumn(name)
     for j, name in enumerate(table.schema.features):
         values = table.X[:, j]
         present = values[~np.isnan(values)]

@@ -1,7 +1,9 @@
 """Quantile bins of a party's own columns, and the 0/1 matrix of all splits between them.
 
 `fit_bins` chooses the edges, `Bins.transform` puts rows into bins, `split_matrix` lists every
-split "at most this bin goes left" as one row of a 0/1 matrix.  Nobody else is needed for any of it.
+split "at most this bin goes left" as one row of a 0/1 matrix.  A column of categories has a bin
+for each frequent one and one for all others, and splits "this one goes left".  Nobody else is
+needed for any of it.
 """
 
 # mypy: allow-untyped-defs
@@ -27,46 +29,97 @@ class Bins:
 
     Bin b of a column holds x with edges[b-1] < x <= edges[b]; the last one has no upper edge.
     Where ``missing``, NaN has a bin of its own after the last; elsewhere NaN is in the first bin.
+
+    The edges of a ``category`` are its frequent values.  Its bins are: one that is always empty
+    (so that a split can begin with nothing), one for NaN if ``missing``, one for each of these
+    values, and one for all else.
     """
 
     edges: tuple[NDArray[np.float64], ...]
     missing: tuple[bool, ...]
+    category: tuple[bool, ...]
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """How many bins each column has, that of missing values included."""
         return tuple(
-            len(edges) + 1 + missing
-            for edges, missing in zip(self.edges, self.missing, strict=True)
+            len(edges) + 1 + missing + category
+            for edges, missing, category in zip(
+                self.edges, self.missing, self.category, strict=True
+            )
         )
 
     def transform(self, X: NDArray[np.float64]) -> NDArray[np.uint8]:
         """The bin of every value; X (n, p) with NaN for missing values, result (n, p)."""
         bins = np.zeros(X.shape, np.uint8)
         for j, edges in enumerate(self.edges):
+            if self.category[j]:
+                bins[:, j] = self._categories(j, X[:, j])
+                continue
             bins[:, j] = np.searchsorted(edges, X[:, j], side="left")
             bins[np.isnan(X[:, j]), j] = len(edges) + 1 if self.missing[j] else 0
         return bins
+
+    def _categories(self, j: int, x: NDArray[np.float64]) -> NDArray[np.int64]:
+        known, first = self.edges[j], 1 + self.missing[j]
+        at = np.searchsorted(known, x)
+        found = at < len(known)
+        found[found] = known[at[found]] == x[found]
+        bins = np.where(found, first + at, first + len(known))
+        return np.where(np.isnan(x) & self.missing[j], 1, bins)
 
 
 def fit_bins(
     X: NDArray[np.float64],
     columns: tuple[str, ...],
     *,
+    categories: frozenset[str] = frozenset(),
     max_bins: int = MAX_BINS,
     min_bin_rows: int = 1,
 ) -> Bins:
     """Bins of about equal numbers of rows, each of at least ``min_bin_rows``; X is (n, p).
 
-    A bin with fewer rows is merged into its neighbour, and missing values that are fewer than
-    that go into the first bin.  A column of which one bin remains offers no split.  Raises
-    `ConstantColumn` and `AllMissingColumn`.
+    A bin with fewer rows is merged into its neighbour, and missing values go into the first bin if
+    they, or all others, are fewer than that.  Of ``categories`` the most frequent values have a bin each; others,
+    and missing values that are few, share the last one, which has no row or as many as any bin.
+    A column of which one bin remains offers no split.  Raises `ConstantColumn` and
+    `AllMissingColumn`.
     """
-    absent = np.count_nonzero(np.isnan(X), axis=0)
     return Bins(
-        tuple(_edges(X[:, j], name, max_bins, min_bin_rows) for j, name in enumerate(columns)),
-        tuple(bool(count >= max(min_bin_rows, 1)) for count in absent),
+        tuple(
+            (_frequent if name in categories else _edges)(X[:, j], name, max_bins, min_bin_rows)
+            for j, name in enumerate(columns)
+        ),
+        tuple(_missing_apart(X[:, j], max(min_bin_rows, 1)) for j in range(len(columns))),
+        tuple(name in categories for name in columns),
     )
+
+
+def _missing_apart(x: NDArray[np.float64], least: int) -> bool:
+    """Whether missing values, and present ones, are enough for bins of their own."""
+    absent = int(np.count_nonzero(np.isnan(x)))
+    return least <= absent <= len(x) - least
+
+
+def _frequent(
+    x: NDArray[np.float64], name: str, max_bins: int, min_bin_rows: int
+) -> NDArray[np.float64]:
+    """The values of a category that have a bin each, ascending."""
+    values, counts = np.unique(x[~np.isnan(x)], return_counts=True)
+    absent = len(x) - int(counts.sum())
+    if not len(values):
+        raise AllMissingColumn(name)
+    if len(values) == 1 and not absent:
+        raise ConstantColumn(name)
+    least = max(min_bin_rows, 1)
+    order = np.argsort(-counts, kind="stable")[:max_bins]
+    kept = [int(k) for k in order if counts[k] >= least]
+    # All else, which is the rest of the node: nobody may compute a sum over fewer rows.
+    others = len(x) - int(counts[kept].sum())
+    others -= absent if _missing_apart(x, least) else 0
+    while kept and 0 < others < least:
+        others += int(counts[kept.pop()])
+    return values[sorted(kept)]
 
 
 def _edges(
@@ -152,11 +205,18 @@ def _add_slots(bins, offsets, values, rows, slots):
 def split_matrix(bins: Bins, X: NDArray[np.float64]) -> SplitMatrix:
     """Every split of every column, in the order of columns, edges, and missing right before left.
 
-    A column with a bin for missing values is also split into present and missing.
+    A column with a bin for missing values is also split into present and missing; a category has a
+    split for each of its frequent values, missing right before left, and then that of missing ones.
     """
     splits: list[tuple[int, int, int]] = []
     first = 0
     for j, (size, missing) in enumerate(zip(bins.sizes, bins.missing, strict=True)):
+        if bins.category[j]:
+            known = range(first + 1 + missing, first + size - 1)
+            splits += [(j, first + m, value) for value in known for m in range(1 + missing)]
+            splits += [(j, first + 1, -1)] * missing
+            first += size
+            continue
         present = size - missing
         for b in range(size - 1):
             splits.append((j, first + b, -1))
@@ -169,11 +229,26 @@ def split_matrix(bins: Bins, X: NDArray[np.float64]) -> SplitMatrix:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A split in terms of raw values: x <= value goes left, NaN where ``missing_left`` says."""
+    """A split in terms of raw values: x <= value goes left, NaN where ``missing_left`` says.
+
+    Of a ``category`` x == value goes left instead.
+    """
 
     column: int
     value: float
     missing_left: bool
+    category: bool = False
+
+
+NO_CATEGORY = -1.0  # a value that none has: missing ones alone go left
+
+
+def goes_left(
+    x: NDArray[np.float64], value: float, missing_left: bool, category: bool
+) -> NDArray[np.bool_]:
+    """What a `Threshold` says of values of its column, (m,)."""
+    present = x == value if category else x <= value
+    return np.asarray(np.where(np.isnan(x), missing_left, present), np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +264,14 @@ class Columns:
         X: NDArray[np.float64],
         names: tuple[str, ...],
         *,
+        categories: frozenset[str] = frozenset(),
         max_bins: int = MAX_BINS,
         min_bin_rows: int = 1,
     ) -> Columns:
         """See `fit_bins`."""
-        bins = fit_bins(X, names, max_bins=max_bins, min_bin_rows=min_bin_rows)
+        bins = fit_bins(
+            X, names, categories=categories, max_bins=max_bins, min_bin_rows=min_bin_rows
+        )
         return cls(bins, split_matrix(bins, X))
 
     def threshold(self, split: int) -> Threshold:
@@ -201,6 +279,10 @@ class Columns:
         j = int(self.matrix.column[split])
         b = int(self.matrix.upto[split] - self.matrix.offsets[j])
         edges = self.bins.edges[j]
+        if self.bins.category[j]:
+            known = int(self.matrix.also[split] - self.matrix.offsets[j]) - 1 - self.bins.missing[j]
+            value = float(edges[known]) if self.matrix.also[split] >= 0 else NO_CATEGORY
+            return Threshold(j, value, missing_left=b > 0, category=True)
         return Threshold(
             column=j,
             value=float(edges[b]) if b < len(edges) else float("inf"),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ml import wire
 from ml.errors import ScoreOverflow
-from ml.local.binning import Columns, Threshold
+from ml.local.binning import Columns, Threshold, goes_left
 from ml.local.losses import LOGISTIC, Objective
 from ml.local.sampling import ALL_ROWS, Labels, Sampling
 from ml.wire import Shape
@@ -61,7 +61,8 @@ class Growth:
 class Tree:
     """A binary tree in heap order: node 0 is the root, node i has the children 2i + 1 and 2i + 2.
 
-    A node with ``owner`` OWN asks whether column ``split`` is at most ``threshold``; one of host k
+    A node with ``owner`` OWN asks whether column ``split`` is at most ``threshold``, or equal to it
+    where it is a ``category``; one of host k
     knows only the host's number ``split``; a leaf has a ``weight`` for every
     output.
     """
@@ -70,6 +71,7 @@ class Tree:
     split: Annotated[NDArray[np.int64], Shape("nodes")]
     threshold: Annotated[NDArray[np.float64], Shape("nodes")]
     missing_left: Annotated[NDArray[np.bool_], Shape("nodes")]
+    category: Annotated[NDArray[np.bool_], Shape("nodes")]
     weight: Annotated[NDArray[np.float64], Shape("nodes", "outputs")]
 
     @classmethod
@@ -81,6 +83,7 @@ class Tree:
             np.zeros(nodes, np.int64),
             np.zeros(nodes),
             np.zeros(nodes, np.bool_),
+            np.zeros(nodes, np.bool_),
             np.zeros((nodes, outputs)),
         )
 
@@ -88,6 +91,7 @@ class Tree:
         """Make ``node`` a split of a column of our own."""
         self.owner[node], self.split[node] = OWN, threshold.column
         self.threshold[node], self.missing_left[node] = threshold.value, threshold.missing_left
+        self.category[node] = threshold.category
 
     def split_by(self, node: int, host: int, number: int) -> None:
         """Make ``node`` the split that host ``host`` (from 1) knows as ``number``."""
@@ -99,9 +103,12 @@ class Tree:
 
     def own_goes_left(self, node: int, X: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which of these rows a split of our own sends left; X (m, p)."""
-        x = X[:, self.split[node]]
-        left = np.where(np.isnan(x), self.missing_left[node], x <= self.threshold[node])
-        return np.asarray(left, np.bool_)
+        return goes_left(
+            X[:, self.split[node]],
+            float(self.threshold[node]),
+            bool(self.missing_left[node]),
+            bool(self.category[node]),
+        )
 
 
 def targets(
@@ -252,8 +259,8 @@ def fit_trees(
                 continue
             split = choice.splits[0]
             tree.split_own(node, columns.threshold(split))
-            goes_left = columns.matrix.left(split, rows)
-            nodes[2 * node + 1], nodes[2 * node + 2] = rows[goes_left], rows[~goes_left]
+            to_left = columns.matrix.left(split, rows)
+            nodes[2 * node + 1], nodes[2 * node + 2] = rows[to_left], rows[~to_left]
         trees.append(tree)
         scores.append(score)
         if growth.early_stopping_rounds:

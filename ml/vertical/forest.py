@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ml import wire
 from ml.errors import ColumnNotFound, ProtocolViolation
 from ml.local import trees
+from ml.local.binning import goes_left
 from ml.local.losses import Objective
 from ml.local.trees import Tree
 from ml.table import Table
@@ -47,14 +48,18 @@ class HostModel:
     column: Annotated[NDArray[np.int64], Shape("splits")]
     threshold: Annotated[NDArray[np.float64], Shape("splits")]
     missing_left: Annotated[NDArray[np.bool_], Shape("splits")]
+    category: Annotated[NDArray[np.bool_], Shape("splits")]  # equal to the threshold goes left
 
     def left(self, number: int, X: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which of these rows split ``number`` sends left; X (m, columns)."""
         if not 0 <= number < len(self.column):
             raise ProtocolViolation(f"split {number} was asked; this model has {len(self.column)}")
-        x = X[:, self.column[number]]
-        left = np.where(np.isnan(x), self.missing_left[number], x <= self.threshold[number])
-        return np.asarray(left, np.bool_)
+        return goes_left(
+            X[:, self.column[number]],
+            float(self.threshold[number]),
+            bool(self.missing_left[number]),
+            bool(self.category[number]),
+        )
 
 
 def columns_of(table: Table, columns: tuple[str, ...]) -> NDArray[np.float64]:

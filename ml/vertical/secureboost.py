@@ -219,7 +219,13 @@ class Params(BaseModel):
     def columns(self, table: Table) -> Columns:
         """A party's columns in bins; raises `ConstantColumn` or `AllMissingColumn`."""
         names, few = table.schema.features, self.min_bin_rows
-        return Columns.of(table.X, names, max_bins=self.max_bins, min_bin_rows=few)
+        return Columns.of(
+            table.X,
+            names,
+            categories=table.schema.categories,
+            max_bins=self.max_bins,
+            min_bin_rows=few,
+        )
 
     @property
     def vectors(self) -> int:
@@ -520,6 +526,7 @@ def _host_part(
         _array(*(split.column for split in chosen)),
         np.array([split.value for split in chosen], np.float64),
         np.array([split.missing_left for split in chosen], np.bool_),
+        np.array([split.category for split in chosen], np.bool_),
     )
 
 

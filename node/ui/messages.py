@@ -1454,6 +1454,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "code.LabelsNegative": ("Labels are negative", "标签为负"),
     "code.WeightsUnusable": ("Weights cannot be used", "权重不可用"),
     "code.ScoreOverflow": ("A score grew too large", "得分过大"),
+    "code.CategoryColumn": ("A column of text", "文本列"),
     "code.SingleClass": ("A single class", "只有一个类别"),
     "code.ConstantColumn": ("A constant column", "列为常数"),
     "code.AllMissingColumn": ("A column without values", "列全部缺失"),

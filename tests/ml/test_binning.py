@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ml.errors import AllMissingColumn, ConstantColumn
-from ml.local.binning import Columns, fit_bins
+from ml.local.binning import NO_CATEGORY, Columns, fit_bins, goes_left
 
 NAN = np.nan
 
@@ -40,6 +40,10 @@ def test_a_value_on_an_edge_goes_with_the_smaller_ones():
 
 def test_missing_values_have_a_bin_of_their_own():
     assert counts(column(1, NAN, 2, NAN, 3)) == [1, 1, 1, 2]
+
+
+def test_too_few_present_values_are_not_told_from_missing_ones():
+    assert counts(column(1, NAN, NAN, NAN), min_bin_rows=2) == [4]
 
 
 def test_small_bins_are_merged_into_their_neighbours():
@@ -103,7 +107,7 @@ def test_every_bin_has_its_least_number_of_rows(X, min_bin_rows: int):
         assert len(found) == size
         # A column with fewer present values than that is left with one bin of them.
         present = found[: size - bins.missing[j]]
-        assert len(present) == 1 or present.min() >= min_bin_rows
+        assert len(found) == 1 or present.min() >= min_bin_rows
         assert not bins.missing[j] or found[-1] >= min_bin_rows
 
 
@@ -118,3 +122,57 @@ def test_sums_are_those_of_the_rows_that_go_left(X, seed: int):
     rows = np.flatnonzero(rng.random(len(X)) < 0.7)
     for split, found in enumerate(matrix.sums(values, rows)):
         assert (found == values[rows[matrix.left(split, rows)]].sum(axis=0)).all()
+
+
+# --- categories ---
+
+letters = arrays.arrays(
+    np.float64,
+    st.tuples(st.integers(4, 60), st.just(2)),
+    elements=st.sampled_from([NAN, 3.0, 5.0, 7.0, 8.0, 11.0]),
+)
+
+
+def with_categories(X: np.ndarray, max_bins: int, min_bin_rows: int) -> Columns | None:
+    kept = {"max_bins": max_bins, "min_bin_rows": min_bin_rows}
+    try:
+        return Columns.of(X, ("a", "b"), categories=frozenset({"a"}), **kept)
+    except (ConstantColumn, AllMissingColumn):
+        return None
+
+
+@given(letters, st.integers(2, 5), st.integers(1, 5), st.integers(0, 2**32))
+def test_a_category_goes_left_alone_or_with_what_is_missing(X, max_bins, min_bin_rows, seed: int):
+    columns = with_categories(X, max_bins, min_bin_rows)
+    if columns is None:
+        return
+    values = np.random.default_rng(seed).integers(-9, 9, (len(X), 3))
+    every = np.arange(len(X))
+    sums = columns.matrix.sums(values, every)
+    for split in np.flatnonzero(columns.matrix.column == 0):
+        asked = columns.threshold(split)
+        assert asked.category
+        left = goes_left(X[:, 0], asked.value, asked.missing_left, category=True)
+        present = np.unique(X[left & ~np.isnan(X[:, 0]), 0])
+        assert present.tolist() == ([] if asked.value == NO_CATEGORY else [asked.value])
+        assert (columns.matrix.left(split, every) == left).all()
+        assert (sums[split] == values[left].sum(axis=0)).all()
+        assert left.sum() >= min_bin_rows
+        # What is left of all rows is no smaller: nobody may take its sum as a difference.
+        known = [*columns.bins.edges[0], *([NAN] * columns.bins.missing[0])]
+        others = ~np.isin(X[:, 0], known) & ~(np.isnan(X[:, 0]) & columns.bins.missing[0])
+        assert not others.any() or others.sum() >= min_bin_rows
+
+
+def test_the_most_frequent_categories_have_a_split_each_and_others_none():
+    x = column(*[5] * 9, *[7] * 6, *[3] * 4, 1, 2, 2)
+    columns = Columns.of(x, ("x",), categories=frozenset({"x"}), max_bins=2, min_bin_rows=2)
+    assert [columns.threshold(k).value for k in range(len(columns.matrix))] == [5, 7]
+    unknown = columns.bins.transform(column(3, 1, 99, NAN))
+    assert len(set(unknown[:, 0].tolist())) == 1
+
+
+def test_a_category_that_tells_nothing_is_named():
+    for x, error in ((column(7, 7), ConstantColumn), (column(NAN, NAN), AllMissingColumn)):
+        with pytest.raises(error, match="'x'"):
+            Columns.of(x, ("x",), categories=frozenset({"x"}))

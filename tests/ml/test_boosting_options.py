@@ -140,6 +140,51 @@ async def test_classes_of_new_rows_are_told_as_in_one_place():
     assert measured["accuracy"] > 0.5
 
 
+# --- categories ---
+
+
+def with_categories(tables: dict[Party, Table]) -> dict[Party, Table]:
+    """The first column of every party in five kinds, which tell more than their order does."""
+    known = np.array([40.0, 10.0, 50.0, 20.0, 30.0])
+    changed = {}
+    for party, table in tables.items():
+        X, types = table.X.copy(), ("category", *table.schema.types[1:])
+        kind = np.digitize(X[:, 0], [-1, -0.3, 0.3, 1])
+        X[:, 0] = np.where(np.isnan(X[:, 0]), np.nan, known[kind])
+        changed[party] = replace(table, X=X, schema=replace(table.schema, types=types))
+    return changed
+
+
+@pytest.mark.parametrize("scheme", ["lattice", "paillier"])
+async def test_categories_are_split_off_as_in_one_place(scheme: str, paillier_key: PrivateKey):
+    params = Params(**(QUICK | {"scheme": scheme, "n_estimators": 3, "objective": "squared"}))
+    tables = with_categories(tables_for(params, SHOP))
+    y = np.nan_to_num(tables[BANK].X[:, 0]) + 30 * (tables[SHOP].X[:, 0] == 20.0)
+    tables[BANK] = replace(tables[BANK], y=y)
+    fit = {
+        GUEST: partial(secureboost.guest, key=paillier_key, workers=0),
+        HOST: partial(secureboost.host, workers=0),
+    }
+    parts = (await train(LATTICE if scheme == "lattice" else fit, tables, params)).outputs
+    together = joined(tables)
+    types = tuple(kind for table in tables.values() for kind in table.schema.types)
+    together = replace(together, schema=replace(together.schema, types=types))
+    reference = secureboost.alone(params, together)
+    assert any(tree.category.any() for tree in parts[BANK].trees)
+    assert parts[SHOP].category.any()
+    for tree, expected in zip(parts[BANK].trees, reference.trees, strict=True):
+        assert (tree.weight == expected.weight).all()
+    # Other rows, among them kinds that were never seen.
+    others = with_categories(tables_for(params, SHOP, n=40, seed=9))
+    for party, table in others.items():
+        X = table.X.copy()
+        X[:5, 0] = 77.0
+        others[party] = replace(table, X=X)
+    scores = (await predict(parts, others, params)).outputs[BANK]
+    expected_scores = secureboost.predict_alone(reference, joined(others))
+    assert scores == pytest.approx(expected_scores, rel=1e-6, abs=1e-5)
+
+
 # --- early stopping ---
 
 STOPPING = Params(

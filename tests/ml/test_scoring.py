@@ -66,7 +66,8 @@ def make_world(hosts: tuple[Party, ...], n: int = 90, count: int = 6, outputs: i
     for host, known in splits.items():
         column, value, missing = zip(*known, strict=True)
         parts[host] = HostModel(
-            ("x",), DEPTH, np.array(column), np.array(value), np.array(missing, np.bool_)
+            *(("x",), DEPTH, np.array(column), np.array(value), np.array(missing, np.bool_)),
+            np.zeros(len(column), np.bool_),
         )
     X = {party: rng.normal(size=(n, 1)) for party in (BANK, *hosts)}
     for columns in X.values():
@@ -129,7 +130,9 @@ async def test_the_sums_are_those_of_every_row_walked_through_every_tree(
 async def test_a_host_whose_splits_were_never_chosen_is_no_harm():
     world = make_world((SHOP,))
     none = np.empty(0, np.int64)
-    world.parts[CLINIC] = HostModel(("x",), DEPTH, none, np.empty(0), np.empty(0, np.bool_))
+    world.parts[CLINIC] = HostModel(
+        *(("x",), DEPTH, none, np.empty(0)), np.empty(0, np.bool_), np.empty(0, np.bool_)
+    )
     world.X[CLINIC] = world.X[SHOP]
     world.parts[BANK] = replace(world.parts[BANK], hosts=("shop", "clinic"))
     assert (await run(world)).outputs[BANK] == pytest.approx(expected(world), abs=1e-7)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ml import merkle
 from ml.errors import (
     AllMissingColumn,
+    CategoryColumn,
     ColumnNotFound,
     ConstantColumn,
     DuplicateIds,
@@ -28,6 +29,7 @@ from ml.table import (
     Schema,
     Table,
     binary_labels,
+    category_code,
     check_features,
     commit_rows,
     open_row,
@@ -126,6 +128,23 @@ def test_repeated_ids_are_told_by_position_and_never_by_name():
 def test_what_is_no_table_of_numbers_is_refused(text: str):
     with pytest.raises(UnreadableTable):
         read(text)
+
+
+def test_text_is_a_category_and_stands_for_the_same_number_in_every_table():
+    one = read("id,town\na,Ulm\nb,\nc,Bonn\nd,Ulm\n")
+    other = read("id,town\nx,Bonn\ny,Ulm\n")
+    assert one.schema.types == other.schema.types == ("category",)
+    assert one.schema.categories == {"town"}
+    assert one.X[[2, 0], 0].tolist() == other.X[:, 0].tolist()
+    assert one.X[0, 0] == one.X[3, 0] == category_code("Ulm") != category_code("Bonn")
+    assert np.isnan(one.X[1, 0])
+
+
+def test_text_is_no_label_and_nothing_to_calculate_with():
+    with pytest.raises(UnreadableTable, match="labels numbers"):
+        read("id,x,y\na,1,yes\nb,2,no\n", label="y")
+    with pytest.raises(CategoryColumn, match="'town' holds text"):
+        check_features(read("id,town\na,Ulm\nb,Bonn\n"))
 
 
 def test_bytes_that_are_not_utf8_are_refused():

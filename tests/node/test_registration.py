@@ -181,7 +181,7 @@ def test_the_same_file_twice_has_two_commitments(world: Newcomers) -> None:
         ("id,a\n1,2\n1,3\n", "DuplicateIds"),
         ("id,a\n,2\n", "MissingIds"),
         ("key,a\n1,2\n", "ColumnNotFound"),
-        ("id,a\n1,x\n", "UnreadableTable"),
+        ("id,a\n1,2024-01-01\n", "UnreadableTable"),
         ("", "UnreadableTable"),
     ],
 )
