@@ -12,6 +12,8 @@ from node.api.operator import OperatorRoute
 from node.api.pages import Cursor
 from node.api.views import search as view
 from node.api.views.search import MAX_QUERY, Results
+from node.ui import hits
+from node.ui.messages import Language
 
 router = APIRouter(tags=["evidence"], route_class=OperatorRoute, dependencies=[EVIDENCE])
 
@@ -30,7 +32,11 @@ def search(
         str | None, Query(max_length=20, description="This kind alone, in pages.")
     ] = None,
     cursor: Cursor = None,
+    language: Annotated[Language, Query(description="Of what hits say.")] = "en",
 ) -> Results:
+    """`says` tells in words what entries, events and transactions are."""
     actor = actor_of(request)
     with_people = actor is not None and actor.may("operator", "auditor")
-    return view.search(request.app.state.site, q, kind=kind, cursor=cursor, with_people=with_people)
+    site = request.app.state.site
+    found = view.search(site, q, kind=kind, cursor=cursor, with_people=with_people)
+    return hits.told(site, found, language, request.app.state.known)

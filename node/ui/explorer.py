@@ -381,6 +381,7 @@ def render(
             say_transaction=lambda call: phrases.transaction(
                 language, call.contract, call.function, call.args, request.app.state.known
             ),
+            say_entry=lambda type: phrases.entry(language, type),
             raw_of=phrases.raw,
             say_why=lambda told: phrases.why(language, told),
             title_of=lambda code: phrases.title(language, code),

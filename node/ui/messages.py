@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from node.ui.chain_words import WORDS
+from node.ui import chain_words, entry_words
 
 Language = Literal["en", "zh"]
 LANGUAGES: Mapping[Language, str] = {"en": "English", "zh": "中文"}
@@ -1032,6 +1032,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "联盟合约的事件，按链上顺序，由本站点读取。",
     ),
     "events.event": ("Event", "事件"),
+    "log.says": ("It tells that", "其含义："),
     "events.says": ("What happened", "发生了什么"),
     "raw": ("As the chain has it", "链上原文"),
     "transactions.says": ("What it asks", "请求内容"),
@@ -1964,7 +1965,8 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "state.DISABLED": ("disabled", "已停用"),
     "state.NONE": ("unknown", "未知"),
     # What is on the chain
-    **WORDS,
+    **chain_words.WORDS,
+    **entry_words.WORDS,
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import Request
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 
 from node import governance, people
 from node.api.pages import MAX_LIMIT, Page
@@ -52,7 +52,7 @@ from node.api.views.transactions import Transaction
 from node.errors import NodeError, NotFound
 from node.lifecycle import JOB_MOVES
 from node.store import ChainEvent
-from node.ui import affairs, phrases
+from node.ui import affairs, hits, phrases
 from node.ui import session as access
 from node.ui.asked import (
     choice_of,
@@ -213,6 +213,7 @@ def entry_page(request: Request) -> dict[str, Any]:
     return {
         **badge_of(request),
         "entry": entry,
+        "says": phrases.entry(language_of(request), entry.type),
         "steps": steps(entry.index, proof.size, entry.leaf_hash, proof.path),
     }
 
@@ -526,45 +527,8 @@ def search_page(request: Request) -> dict[str, Any]:
         cursor=cursor_of(request),
         with_people=reader is not None and reader.may("operator", "auditor"),
     )
-    says = _said(request, results.hits)
-    groups = [
-        group.model_copy(
-            update={
-                "hits": [
-                    hit.model_copy(update={"says": says.get(hit.link, "")}) for hit in group.hits
-                ]
-            }
-        )
-        for group in results.groups
-    ]
-    return {"results": results.model_copy(update={"groups": groups})}
-
-
-def _said(request: Request, hits: list[search.Hit]) -> dict[str, str]:
-    """What the events and transactions among hits tell, by the hit's link."""
-    language = language_of(request)
-    places = {
-        (int(at[1]), int(at[2])): hit.link
-        for hit in hits
-        if hit.kind == "event" and (at := re.match(r"/events\?block=(\d+)#e\d+-(\d+)$", hit.link))
-    }
-    sent = {
-        int(at[1]): hit.link
-        for hit in hits
-        if hit.kind == "transaction" and (at := re.match(r"/transactions/(\d+)$", hit.link))
-    }
-    with site_of(request).store.read() as session:
-        known = known_of(request).learn(session)
-        at_place = tuple_(ChainEvent.block, ChainEvent.log_index).in_(list(places))
-        events = list(session.scalars(select(ChainEvent).where(at_place)))
-        found = {
-            places[row.block, row.log_index]: event_told(row, language, known).says
-            for row in events
-        }
-        for id, link in sent.items():
-            one = transactions_view.find(session, str(id))
-            found[link] = transaction_told(one, language, known).says
-    return found
+    known = known_of(request)
+    return {"results": hits.told(site_of(request), results, language_of(request), known)}
 
 
 def _read(request: Request, name: str) -> Page[Any]:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from node.api.views.known import Known
 from node.api.views.life import Moment
 from node.api.views.proposals import ActionShown
-from node.index.documents import link_of
+from node.index.documents import kind_of, link_of
 from node.ui.messages import MESSAGES, Language, translate
 from node.ui.written import short, when
 
@@ -88,6 +88,12 @@ def event(
     if key not in MESSAGES:
         key = "event.other"
     return _filled(language, key, contract, {**args, "name": args.get("name", name)}, known)
+
+
+def entry(language: Language, type: str) -> str:
+    """What an entry of the log tells, by its type."""
+    key = f"entered.{kind_of(type)}"
+    return translate(language, key if key in MESSAGES else "entered.other")
 
 
 def moment(language: Language, told: Moment, known: Known) -> str:

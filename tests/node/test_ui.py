@@ -583,6 +583,7 @@ def test_no_text_is_without_a_use() -> None:
         "alerts.",
         "theme.",
         "event.",
+        "entered.",
         "enumerated.",
         "agree.",
         "area.",

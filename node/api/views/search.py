@@ -34,7 +34,7 @@ NEWEST_TRANSACTIONS = 500
 class Hit(Shown):
     """`kind` is a key of the message catalogue, `link` the page that shows it.
 
-    `says`: what an event or a transaction tells, on the explorer's page and its JSON twin.
+    `says`: what an entry, an event or a transaction tells, in the language asked for.
     """
 
     kind: str
