@@ -56,6 +56,7 @@ class Descent:
     learning_rate: float  # of the largest that cannot diverge
     momentum: float
     decay: float  # the rate of epoch t is learning_rate / (1 + decay * t)
+    tol: float = 0.0  # stop after an epoch in which the parameters moved by less
 
     def step(self, epoch: int, parties: int) -> float:
         """The step in ``epoch``: blocks of at most the identity sum to at most their number."""
@@ -138,13 +139,15 @@ def label_scale(Y: Floats, family: Family) -> float:
     return float(2.0 ** np.round(np.log2(size))) if size > 0 else 1.0
 
 
-def descend(designs: Sequence[Design], Y: Floats, family: Family, descent: Descent) -> list[Floats]:
-    """The parameters of every design, each (d, outputs), from 0; Y (n, outputs)."""
+def descend(
+    designs: Sequence[Design], Y: Floats, family: Family, descent: Descent
+) -> tuple[list[Floats], int]:
+    """The parameters of every design, each (d, outputs), from 0, and the epochs; Y (n, outputs)."""
     beta, edges = descent.momentum, np.cumsum([design.X.shape[1] for design in designs])[:-1]
     w = [np.zeros((design.X.shape[1], Y.shape[1])) for design in designs]
     velocity = np.zeros((sum(len(part) for part in w), Y.shape[1]))
     for epoch in range(descent.epochs):
-        step = descent.step(epoch, len(designs))
+        step, before = descent.step(epoch, len(designs)), np.concatenate(w)
         for rows in descent.batches(len(Y)):
             eta = sum((d.X[rows] @ part for d, part in zip(designs, w, strict=True)), start=0.0)
             residual = mean(family, np.asarray(eta)) - Y[rows]
@@ -157,4 +160,6 @@ def descend(designs: Sequence[Design], Y: Floats, family: Family, descent: Desce
             move = beta**2 * velocity - (1 + beta) * step * gradient
             velocity = beta * velocity - step * gradient
             w = [a + b for a, b in zip(w, np.split(move, edges), strict=True)]
-    return w
+        if np.sum((np.concatenate(w) - before) ** 2) < descent.tol**2:
+            return w, epoch + 1
+    return w, descent.epochs

@@ -9,12 +9,12 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 
 from ml.errors import ProtocolViolation
 from ml.federation import ARBITER, GUEST, HOST, Party, run_in_process
-from ml.local.linear import descend, mean, targets
+from ml.local.linear import descend, label_scale, mean, targets
 from ml.protocols import shares
 from ml.table import Table
 from ml.testing import Case, check_algorithm, heard, view
 from ml.vertical.linear import models, shared
-from ml.vertical.linear.models import ALGORITHM, Extent, Params
+from ml.vertical.linear.models import ALGORITHM, Extent, Onward, Params
 from tests.ml.linear_data import FAMILIES, NOTHING, problem, table
 
 BANK, SHOP, CLINIC = Party(GUEST, "bank"), Party(HOST, "shop"), Party(HOST, "clinic")
@@ -40,7 +40,14 @@ def on_plain_numbers(params, tables):
     order = params.order(len(Y))
     designs = [params.design(tables[p], 1.0, intercept=p == BANK) for p in (BANK, SHOP, CLINIC)]
     shuffled = [replace(design, X=design.X[order]) for design in designs]
-    return designs, descend(shuffled, Y[order], params.family, params.descent)
+    return designs, descend(shuffled, Y[order], params.family, params.descent)[0]
+
+
+def epochs_on_plain_numbers(params, tables):
+    Y = targets(tables[BANK], params.family)
+    scale = label_scale(Y, params.family)
+    designs = [params.design(tables[p], scale, intercept=p == BANK) for p in (BANK, SHOP, CLINIC)]
+    return descend(designs, (Y - Y.mean()) / scale, params.family, params.descent)[1]
 
 
 def centralised(params, tables):
@@ -67,7 +74,7 @@ def coefficients(parts):
 
 
 async def test_linear_models_keep_their_promises():
-    params = Params(max_iter=4, alpha=0.01)
+    params = Params(max_iter=4, alpha=0.01, tol=0.01)
     case = Case(params, split(*problem("logistic", 40)), centralised, tolerance=TOLERANCE)
     await check_algorithm(ALGORITHM, case, PAGE.read_text())
 
@@ -100,6 +107,19 @@ async def test_batches_descend_as_on_plain_numbers():
     tables = split(*problem("logistic", 90))
     parts, _ = await fit(params, tables)
     assert np.max(np.abs(coefficients(parts) - plain(params, tables))) <= TOLERANCE
+
+
+async def test_descent_stops_when_nothing_moves_and_only_that_is_told():
+    params = Params(family="linear", max_iter=200, alpha=0.01, tol=0.02)
+    X, y = problem("linear", 60)
+    parts, transcript = await fit(params, split(X, y))
+    assert parts[BANK].epochs == epochs_on_plain_numbers(params, split(X, y)) < 200
+    # One number to each for an epoch, and the coefficients.
+    for party, columns in ((BANK, 3), (SHOP, 3), (CLINIC, 1)):
+        told = [len(m.words) for m in heard(transcript, party, shares.Revealed)]
+        assert told == [1, 1] * parts[BANK].epochs + [columns, columns]
+    more = [m.more for m in heard(transcript, KEEPER, Onward)]
+    assert more == [True] * (parts[BANK].epochs - 1) + [False]
 
 
 async def test_each_class_has_a_model_of_its_own():

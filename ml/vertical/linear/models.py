@@ -35,19 +35,20 @@ The conversation::
     arbiter -> all        Seed        random bytes                                (once)
     all but arbiter       Masked      numbers under masks                         (per product)
     arbiter -> last host  Correction  what makes the dealt numbers fit            (per product)
-    all but arbiter       Revealed    coefficients, each to whose columns they are of
+    all but arbiter       Revealed    coefficients, each to whose columns they are of; with ``tol``,
+                                      whether an epoch still moved them, to all
+    guest -> arbiter      Onward      the same                                    (with ``tol``)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from math import log2
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ml.algorithm import Algorithm
 from ml.crypto.fixed_point import Words
@@ -79,6 +80,8 @@ from ml.vertical.linear.shared import Plan
 
 VERSION = 1
 
+MIN_TOL = 1e-5  # a square of 34 binary places, of the 40 that there are
+
 MAX_CELLS = 2**28  # of all columns: each party holds 8 bytes of each
 
 
@@ -97,13 +100,28 @@ class Params(BaseModel):
     learning_rate: float = Field(1.0, gt=0, le=4, description="1 is the largest that is safe")
     momentum: float = Field(0.9, ge=0, lt=1)
     decay: float = Field(0.0, ge=0, le=10, description="epoch t has rate / (1 + decay * t)")
+    tol: float = Field(
+        0.0, ge=0, le=1, description="stop when an epoch moves the parameters by less; 0: never"
+    )
     random_state: int = Field(0, ge=0, lt=2**32, description="order of the rows in batches")
+
+    @field_validator("tol")
+    @classmethod
+    def _only_lengths_that_can_be_seen(cls, tol: float) -> float:
+        if 0 < tol < MIN_TOL:
+            raise ValueError(f"tol is {tol:g}; allowed are 0 and {MIN_TOL:g} or more")
+        return tol
 
     @property
     def descent(self) -> Descent:
         """How to descend."""
         return Descent(
-            self.max_iter, self.batch_size, self.learning_rate, self.momentum, self.decay
+            self.max_iter,
+            self.batch_size,
+            self.learning_rate,
+            self.momentum,
+            self.decay,
+            self.tol,
         )
 
     @property
@@ -143,6 +161,12 @@ class Scale(Message, sender=GUEST, to=HOST):
     exponent: int
 
 
+class Onward(Message, sender=GUEST, to=ARBITER):
+    """The arbiter learns whether to deal for one more epoch."""
+
+    more: bool
+
+
 # --- training -------------------------------------------------------------------------------
 
 
@@ -157,9 +181,9 @@ async def guest(ch: Channel, params: Params, table: Table) -> GuestPart:
     design = params.design(table, scale, intercept=True)
     _, columns = await _extents(ch, len(table), design.X.shape[1])
     await ch.send(Scale(round(log2(scale))))
-    v = await _fit(ch, params, columns, design, words[params.order(len(table))])
+    v, epochs = await _fit(ch, params, columns, design, words[params.order(len(table))])
     hosts = tuple(party.site for party in ch.peers(HOST))
-    return guest_part(table, design, v, params.family, scale, middle, hosts)
+    return guest_part(table, design, v, params.family, scale, middle, hosts, epochs)
 
 
 def _labels(params: Params, table: Table) -> tuple[Floats, float, float]:
@@ -182,7 +206,7 @@ async def host(ch: Channel, params: Params, table: Table) -> HostPart:
         raise ProtocolViolation(f"labels of the size 2^{exponent}; allowed are 2^-64 to 2^64")
     design = params.design(table, 2.0**exponent, intercept=False)
     labels = np.zeros((len(table), params.outputs), np.uint64)
-    v = await _fit(ch, params, columns, design, labels)
+    v, _ = await _fit(ch, params, columns, design, labels)
     return host_part(table, design, v)
 
 
@@ -192,8 +216,8 @@ async def _fit(
     columns: tuple[int, ...],
     design: Design,
     labels: Words,
-) -> Floats:
-    """The parameters of this party's design (d, outputs); raises `Diverged`."""
+) -> tuple[Floats, int]:
+    """The parameters of this party's design (d, outputs), and the epochs; raises `Diverged`."""
     computer = await shares.join(ch)
     rows, me = len(labels), computer.index
     plan = _plan(params, rows, columns)
@@ -209,7 +233,14 @@ async def _fit(
         for owner, d in enumerate(columns)
         if plan.penalised
     ]
-    w = await shared.descend(computer, plan, masked, pulls, labels, _told(ch, params))
+
+    async def goes_on(epoch: int, moves: bool | None) -> bool:
+        ch.progress(epoch, params.max_iter, f"epoch {epoch}")
+        if moves is not None and ch.me.role == GUEST:
+            await ch.send(Onward(moves))
+        return moves is not False
+
+    w, epochs = await shared.descend(computer, plan, masked, pulls, labels, goes_on)
     for owner, part in enumerate(w):
         told = await computer.reveal(part, to=owner)
         if owner == me:
@@ -217,7 +248,7 @@ async def _fit(
             mine = shared.PARAMETER.decode(told)
     if np.max(np.abs(mine)) > shared.PARAMETER_BOUND:
         raise Diverged(params.learning_rate)
-    return mine
+    return mine, epochs
 
 
 async def arbiter(ch: Channel, params: Params, table: Table) -> ArbiterPart:
@@ -230,8 +261,13 @@ async def arbiter(ch: Channel, params: Params, table: Table) -> ArbiterPart:
     if plan.penalised:
         penalties = [await dealer.matrix((d, d), owner) for owner, d in enumerate(columns)]
     labels = np.zeros((rows, params.outputs), np.uint64)
+
+    async def goes_on(epoch: int, moves: bool | None) -> bool:
+        ch.progress(epoch, params.max_iter, f"epoch {epoch}")
+        return (await ch.receive(Onward)).more if params.tol else True
+
     blind = shared.Blind(dealer)
-    w = await shared.descend(blind, plan, matrices, penalties, labels, _told(ch, params))
+    w, _ = await shared.descend(blind, plan, matrices, penalties, labels, goes_on)
     for part in w:
         await dealer.reveal(part.shape)
     return ArbiterPart(rows)
@@ -240,10 +276,6 @@ async def arbiter(ch: Channel, params: Params, table: Table) -> ArbiterPart:
 def _plan(params: Params, rows: int, columns: tuple[int, ...]) -> Plan:
     descent = params.descent
     return Plan(params.family, descent, rows, columns, params.outputs, params.alpha > 0)
-
-
-def _told(ch: Channel, params: Params) -> Callable[[int], None]:
-    return lambda epoch: ch.progress(epoch, params.max_iter, f"epoch {epoch}")
 
 
 async def _extents(
@@ -321,8 +353,8 @@ def alone(params: Params, table: Table) -> GuestPart:
     design = params.design(table, scale, intercept=True)
     order = params.order(len(table))
     ordered = replace(design, X=design.X[order])
-    [v] = descend([ordered], Y[order], params.family, params.descent)
-    return guest_part(table, design, v, params.family, scale, middle, ())
+    [v], epochs = descend([ordered], Y[order], params.family, params.descent)
+    return guest_part(table, design, v, params.family, scale, middle, (), epochs)
 
 
 def predict_alone(part: GuestPart, table: Table) -> Floats:
@@ -350,7 +382,7 @@ ALGORITHM = Algorithm(
     fit={GUEST: guest, HOST: host, ARBITER: arbiter},
     predict={GUEST: predict_guest, HOST: predict_host, ARBITER: predict_arbiter},
     parts={GUEST: GuestPart, HOST: HostPart, ARBITER: ArbiterPart},
-    messages=(Extent, Scale, *shares.MESSAGES),
+    messages=(Extent, Scale, *shares.MESSAGES, Onward),
     measure=measure,
     notice=(
         "You learn the coefficients of your own columns and nothing else of the model; the guest "

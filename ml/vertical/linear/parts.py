@@ -55,6 +55,7 @@ class GuestPart:
     label_scale: float  # of linear regression: the unit of coefficients
     label_centre: float  # of linear regression: what is predicted at predictor 0
     hosts: tuple[str, ...]  # sites
+    epochs: int  # that were needed
 
     def predictor(self, table: Table) -> Floats:
         """What these columns and the intercept add to the linear predictor, (n, outputs).
@@ -96,6 +97,7 @@ def guest_part(
     scale: float,
     middle: float,
     hosts: tuple[str, ...],
+    epochs: int,
 ) -> GuestPart:
     """From the parameters of the guest's design, the intercept last.
 
@@ -114,6 +116,7 @@ def guest_part(
         scale if family == "linear" else 1.0,
         middle,
         hosts,
+        epochs,
     )
 
 

@@ -11,7 +11,7 @@ in the same order with zeros in place of shares, and so deals what they need.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import ceil, log2
@@ -29,6 +29,7 @@ COLUMN, RESIDUAL = FixedPoint(20), FixedPoint(20)
 PARAMETER, GRADIENT = FixedPoint(28), FixedPoint(28)
 PENALTY, FACTOR = FixedPoint(26), FixedPoint(24)  # FACTOR: of step and momentum
 PREDICTOR = FixedPoint(COLUMN.bits + PARAMETER.bits)
+MOVEMENT = FixedPoint(20)  # of parameters in an epoch, before it is squared
 _PENALTY_SHIFT = PENALTY.bits + PARAMETER.bits - GRADIENT.bits
 
 COLUMN_BOUND = 2.0**10
@@ -111,6 +112,10 @@ class Arithmetic(Protocol[Contra]):
     ) -> Words: ...
     async def truncate(self, x: Words, bits: int) -> Words: ...
     async def series(self, x: Words, series: Series) -> Words: ...
+    async def multiply(self, x: Words, y: Words) -> Words: ...
+    async def negative(self, x: Words) -> Words: ...
+    async def reveal(self, x: Words) -> Words | None: ...
+    def constant(self, words: Words) -> Words: ...
 
 
 class Blind:
@@ -134,6 +139,20 @@ class Blind:
         await self._dealer.series(x.shape, series)
         return x
 
+    async def multiply(self, x: Words, y: Words) -> Words:
+        await self._dealer.multiply(x.shape)
+        return x
+
+    async def negative(self, x: Words) -> Words:
+        await self._dealer.negative(x.shape)
+        return x
+
+    async def reveal(self, x: Words) -> None:
+        await self._dealer.reveal(x.shape)
+
+    def constant(self, words: Words) -> Words:
+        return np.zeros_like(words)
+
 
 async def descend(
     c: Arithmetic[Mat],
@@ -141,19 +160,21 @@ async def descend(
     columns: Sequence[Mat],
     penalties: Sequence[Mat],
     labels: Words,
-    after: Callable[[int], None],
-) -> list[Words]:
-    """Shares of the parameters of every party's design, each (d, outputs).
+    goes_on: Callable[[int, bool | None], Awaitable[bool]],
+) -> tuple[list[Words], int]:
+    """Shares of the parameters of every party's design, each (d, outputs), and the epochs.
 
     ``columns`` (rows, d) and ``penalties`` (d, d) are in the order of the parties, the latter
-    empty without a penalty; ``labels`` is a share (rows, outputs); ``after`` is called after every
-    epoch, with its number from 1.
+    empty without a penalty; ``labels`` is a share (rows, outputs).  ``goes_on`` is
+    asked after every epoch, with its number from 1 and, if that is looked at, whether parameters
+    moved by ``tol`` or more, which the dealer has to be told.
     """
     edges = np.cumsum(plan.columns)[:-1]
     w = [np.zeros((count, plan.outputs), np.uint64) for count in plan.columns]
     velocity = np.concatenate(w)
     keep, keep_ahead = plan.decays
     for epoch in range(plan.descent.epochs):
+        before = np.concatenate(w)
         for batch in plan.batches:
             gradient = await _gradient(c, plan, columns, w, labels, batch)
             if plan.penalised:
@@ -171,8 +192,24 @@ async def descend(
             )
             velocity = moved[0]
             w = [a + b for a, b in zip(w, np.split(moved[1], edges), strict=True)]
-        after(epoch + 1)
-    return w
+        moves = None
+        if plan.descent.tol:
+            moves = await _moved(c, np.concatenate(w) - before, plan.descent.tol)
+        if not await goes_on(epoch + 1, moves):
+            return w, epoch + 1
+    return w, plan.descent.epochs
+
+
+async def _moved(c: Arithmetic[Mat], change: Words, tol: float) -> bool | None:
+    """Whether a shared vector is of the length ``tol`` or more, and nothing else of it.
+
+    All computing parties learn it; the dealer gets None.
+    """
+    short = await c.truncate(change.ravel(), PARAMETER.bits - MOVEMENT.bits)
+    length = (await c.multiply(short, short)).sum(keepdims=True)
+    least = FixedPoint(2 * MOVEMENT.bits).encode(np.array([tol**2]), bound=1.0)
+    told = await c.reveal(await c.negative(length - c.constant(least)))
+    return None if told is None else not told[0]
 
 
 async def _gradient(
