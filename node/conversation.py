@@ -103,36 +103,42 @@ def _record_decision(site: Site, task: Task, decision: Decision) -> None:
 async def _converse(site: Site, task: Task, spec: Specification, owner: str) -> bool:
     """Run the step's program and settle the row with its output; whether it was still ours."""
     from ml.federation import Channel, Party, Role
-    from node.mailbox import MailboxTransport
-    from node.steps import PROGRAMS, Step
+    from node.restarts import RunTransport, run_to_end
+    from node.steps import PROGRAMS, Output, Step, folder_of
 
     parties = tuple(Party(Role(plan.role), plan.site) for plan in spec.parties)
     me = next(party for party in parties if party.site == site.id)
-    transport = MailboxTransport(
-        site,
-        task.job_id,
-        task.step,
-        task.attempt,
-        me,
-        parties,
-        message_seconds=float(spec.timeouts.message),
-        step_seconds=float(spec.timeouts.step),
-    )
-    channel = Channel(
-        me=me,
-        parties=parties,
-        transport=transport,
-        timeout=float(spec.timeouts.message),
-        max_bytes=site.settings.max_message_bytes,
-        context=f"{task.job_id}/{task.step}/{task.attempt}".encode(),
-        on_progress=_Progress(site, task),
-        on_measure=_Measures(site, task),
-    )
-    step = Step(site, task.job_id, task.step, task.attempt, spec, me, channel)
-    try:
-        output = await PROGRAMS[task.step](step)
-    finally:
-        await transport.aclose()
+    end = time.monotonic() + spec.timeouts.step
+
+    def transport() -> RunTransport:
+        return RunTransport(
+            site,
+            task.job_id,
+            task.step,
+            task.attempt,
+            me,
+            parties,
+            message_seconds=float(spec.timeouts.message),
+            step_seconds=max(end - time.monotonic(), 0.0),
+        )
+
+    async def program(transport: RunTransport, run: int) -> tuple[Step, Output]:
+        again = f"/{run}" if run else ""
+        channel = Channel(
+            me=me,
+            parties=parties,
+            transport=transport,
+            timeout=float(spec.timeouts.message),
+            max_bytes=site.settings.max_message_bytes,
+            context=f"{task.job_id}/{task.step}/{task.attempt}{again}".encode(),
+            on_progress=_Progress(site, task),
+            on_measure=_Measures(site, task),
+        )
+        step = Step(site, task.job_id, task.step, task.attempt, spec, me, channel)
+        return step, await PROGRAMS[task.step](step)
+
+    folder = folder_of(site.settings.jobs, task.job_id, task.attempt, task.step)
+    step, output = await run_to_end(transport, folder / "run", program)
     digest = step.write(output.files)
     now = time.time()
     with site.store.begin() as session:
@@ -151,6 +157,7 @@ async def _converse(site: Site, task: Task, spec: Specification, owner: str) -> 
             output.settle(session)
         data = {"task": task.id, "step": task.step, "attempt": task.attempt, "output": digest}
         record(session, "task.finished", task.job_id, data, "worker")
+    step.forget()
     return True
 
 

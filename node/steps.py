@@ -19,6 +19,7 @@ import io
 import json
 import re
 import secrets
+import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ from node.errors import Failed, Refused
 from node.files import make_private, write_private
 from node.privacy import released, require_rows
 from node.refusals import chain_errors
+from node.restarts import FolderKeeper
 from node.specification import Input, PartyPlan, Specification, digest_of
 from node.store import LocalDataset, LocalJob, LocalModel, Metric
 
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from node.site import Site
 
 SALT_BYTES = 32
+KEPT = "kept"  # folder of what a step keeps while it runs
 MAX_METRICS = 64 * 1024  # bytes: a handful of numbers, which all parties keep and attest
 DIGEST = re.compile(r"0x[0-9a-f]{64}")
 MADE_BY = {"train": "train", "predict": "predict", "match": "psi", "count": "count"}  # the part
@@ -125,6 +128,10 @@ class Step:
             write_private(folder / name, content)
         return files_digest(files)
 
+    def forget(self) -> None:
+        """Take away what was kept for an interruption of this step: it succeeded."""
+        shutil.rmtree(self.folder() / KEPT, ignore_errors=True)
+
 
 def folder_of(jobs: Path, job_id: str, attempt: int, step: str) -> Path:
     """Where a step leaves its files."""
@@ -178,7 +185,9 @@ async def train(step: Step) -> Output:
     table, (training, _) = _aligned(step)
     program = step.algorithm.fit[step.me.role]
     # Arithmetic in other processes stops with the group; the budget outlives job and process.
-    offers = {"budget": _budget(step), "workers": step.site.settings.workers}
+    keeper = FolderKeeper(step.folder() / KEPT)
+    workers = step.site.settings.workers
+    offers = {"budget": _budget(step), "workers": workers, "keeper": keeper}
     accepted = inspect.signature(program).parameters
     options = {name: value for name, value in offers.items() if name in accepted}
     part = await program(step.channel, step.params, table.take(training), **options)

@@ -31,6 +31,8 @@ from node.store import LocalJob, Store, Task
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25  # between two looks at the row; a stop is done within one of them
+MAX_RESTARTS = 3  # of a conversation that ended without a word
+RESTARTED = frozenset({"train"})  # steps whose conversations are started again (node.restarts)
 GRACE_SECONDS = 1.0  # for a child to end by itself after SIGTERM
 
 
@@ -109,9 +111,22 @@ class Supervisor:
         self.lease_seconds = lease_seconds
         self.clock = clock
         self.wall = wall
+        self.started = 0.0  # by the clock, once it runs
 
     def run(self, command: Sequence[str]) -> str:
         """Start the child, watch it to its end, settle the row; the state it ended in."""
+        self.started = self.clock()
+        for _ in range(MAX_RESTARTS):
+            why, returncode = self._run_once(command)
+            if why != "ended" or self.claim.step not in RESTARTED or self._state() != "RUNNING":
+                break
+            log.warning("step %s ended with status %d: begins again", self.claim.step, returncode)
+        else:
+            why, returncode = self._run_once(command)
+        return self._settle(why, returncode)
+
+    def _run_once(self, command: Sequence[str]) -> tuple[str, int]:
+        """Start the child and watch it to its end; why it ended, and with what status."""
         environment = os.environ | {"FATECHAIN_LEASE_OWNER": self.claim.owner}
         # The write end of this pipe is held here and nowhere else: it closes when we die.
         child = subprocess.Popen(
@@ -121,11 +136,11 @@ class Supervisor:
             why = self._watch(child)
         finally:
             end_group(child)
-        return self._settle(why, child.returncode)
+        return why, child.returncode
 
     def _watch(self, child: subprocess.Popen[bytes]) -> str:
         """Until the child ends ("ended") or has to: "stopping", "timeout" or "lost"."""
-        started = renewed = self.clock()
+        renewed = self.started
         while True:
             try:
                 child.wait(LOOK_SECONDS)
@@ -139,7 +154,7 @@ class Supervisor:
             if state != "RUNNING":
                 return "ended" if state in ("SUCCEEDED", "FAILED") else "lost"
             now = self.clock()
-            if now - started > self.claim.step_timeout:
+            if now - self.started > self.claim.step_timeout:
                 return "timeout"
             if now - renewed > self.lease_seconds / 3:
                 if not self._renew():

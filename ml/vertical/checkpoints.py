@@ -181,8 +181,8 @@ async def agree_host(ch: Channel, have: int, is_complete: bool) -> GoOn | None:
     None if we have all trees, and the guest is silent.  Raises `ProtocolViolation` for trees that
     we do not have, and `PartnerSilent`.
     """
-    await ch.send(Kept(have))
     try:
+        await ch.send(Kept(have))
         said = await ch.receive(GoOn)
     except PartnerSilent:
         if is_complete:

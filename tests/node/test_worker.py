@@ -19,7 +19,7 @@ from node.leases import sweep_tasks
 from node.lifecycle import move_task
 from node.settings import Settings
 from node.store import AuditPending, LocalJob, Store, Task
-from node.supervisor import Claim, Supervisor, claim, end_group
+from node.supervisor import MAX_RESTARTS, Claim, Supervisor, claim, end_group
 from node.worker import CONVERSATIONS, make_app, ring
 from tests.node.test_jobs import an_empty_store
 
@@ -303,3 +303,38 @@ def test_a_claim_takes_the_time_limit_that_was_agreed(store: Store, settings: Se
     assert isinstance(found, Claim)
     assert found.step_timeout == 77.0
     assert str(os.getpid()) in found.owner
+
+
+def test_a_conversation_of_a_training_that_dies_is_started_again(
+    store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    """The third settles its row; a conversation that dies for ever is a lost worker."""
+    with store.begin() as session:
+        session.get_one(Task, TASK).step = "train"
+    lives = tmp_path / "lives"
+    code = (
+        "import os, pathlib, sqlite3\n"
+        f"lives = pathlib.Path({str(lives)!r})\n"
+        "seen = len(lives.read_text()) if lives.exists() else 0\n"
+        "lives.write_text('x' * (seen + 1))\n"
+        "if seen < 2: os.kill(os.getpid(), 9)\n"
+        f"db = sqlite3.connect({str(store.url.removeprefix('sqlite:///'))!r})\n"
+        "db.execute(\"UPDATE task SET state='SUCCEEDED' WHERE lease_owner=?\", "
+        "(os.environ['FATECHAIN_LEASE_OWNER'],))\n"
+        "db.commit(); db.close()\n"
+    )
+    assert supervisor(store, settings).run(child(code)) == "SUCCEEDED"
+    assert lives.read_text() == "xxx"
+    assert kinds(store) == ["task.started"]
+
+
+def test_a_training_that_always_dies_is_a_lost_worker(
+    store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    with store.begin() as session:
+        session.get_one(Task, TASK).step = "train"
+    lives = tmp_path / "lives"
+    code = f"open({str(lives)!r}, 'a').write('x'); raise SystemExit(3)"
+    assert supervisor(store, settings).run(child(code)) == "FAILED"
+    assert lives.read_text() == "x" * (1 + MAX_RESTARTS)
+    assert (task(store).error or {})["code"] == "WorkerLost"
