@@ -169,7 +169,9 @@ class Inbox:
         if total > allowed and self.sweep():
             total = self._waiting(sender)
         if total > allowed:
-            raise TooLarge(
+            # What waits will be taken: the sender comes again.  What alone is too much never fits.
+            alone = sender.length + OWN_BYTES > allowed
+            raise (TooLarge if alone else Unavailable)(
                 "QuotaExceeded",
                 f"{total} bytes of site {sender.site} would wait here",
                 found=total,

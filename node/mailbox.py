@@ -43,8 +43,9 @@ class MailboxTransport:
     """The `ml.federation.Transport` of ``me`` in one attempt of one step.
 
     Raises `ml.errors.PartnerSilent`, and `NodeError`: ``PartnerUnreachable``, ``TaskStopped``,
-    ``ChainStale``, ``ReceiptInvalid``, and what a receiver refuses a message for.  ``step_seconds``
-    bounds the whole step from now on; pauses for the chain count in it, and only in it.
+    ``ChainStale``, ``ReceiptInvalid``, and what a receiver refuses a message for.  ``put`` waits
+    while the receiver's mailbox is full of what this site sent.  ``step_seconds`` bounds the whole
+    step from now on; pauses for the chain, and for room there, count in it, and only in it.
     """
 
     def __init__(
@@ -105,9 +106,12 @@ class MailboxTransport:
                 return await self._site.peers.put_message(self._http(), wire, body, digest, size)
             except Unavailable as error:
                 problem = error
-            # A receiver whose chain is away waits as we would; anybody else has its time.
-            if problem.code not in ("ChainUnavailable", "ChainStale"):
+            # A receiver whose chain is away waits as we would, and one whose mailbox is full of
+            # what we sent is there and at work; anybody else has its time.
+            if problem.code not in ("ChainUnavailable", "ChainStale", "QuotaExceeded"):
                 left -= time.monotonic() - began + pause
+            if problem.code == "QuotaExceeded" and self._step_left() <= 0:
+                raise problem
             if left <= 0 or self._step_left() <= 0:
                 raise Unavailable(
                     "PartnerUnreachable",

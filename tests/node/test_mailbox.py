@@ -451,7 +451,7 @@ def test_a_sender_beyond_its_quota_is_refused_until_its_messages_are_taken(
         assert send(signed(pair, address(pair, job, n), large)).status_code == 200
     refused = signed(pair, address(pair, job, 2), length=3000)
     status, told = answer_to_headers(refused)
-    assert (status, told["code"]) == (413, "QuotaExceeded")
+    assert (status, told["code"]) == (503, "QuotaExceeded")
     with pair.host.store.begin() as session:
         session.execute(update(InMessage).where(InMessage.job_id == job).values(taken_at=1.0))
     assert send(signed(pair, address(pair, job, 2), large)).status_code == 200
@@ -465,6 +465,8 @@ def test_empty_messages_fill_a_quota_too(
     monkeypatch.setattr(inbox, "OWN_BYTES", QUOTA // 2 + 1)
     for n in (0, 1):
         assert send(signed(pair, address(pair, job, n), b"")).status_code == 200
+    assert code_of(send(signed(pair, address(pair, job, 2), b""))) == (503, "QuotaExceeded")
+    monkeypatch.setattr(inbox, "OWN_BYTES", QUOTA + 1)  # it would never fit
     assert code_of(send(signed(pair, address(pair, job, 2), b""))) == (413, "QuotaExceeded")
 
 
