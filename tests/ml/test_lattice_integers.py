@@ -12,12 +12,13 @@ from ml import wire
 from ml.crypto.errors import (
     InvalidAnswer,
     InvalidCiphertext,
+    InvalidKey,
     LatticeNoise,
     MaskReuse,
     PackingOverflow,
     ProductBudgetExceeded,
 )
-from ml.crypto.lattice import integers, parameters, wide
+from ml.crypto.lattice import integers, opening, parameters, session, wide
 from ml.crypto.lattice.integers import (
     IntegerAnswer,
     IntegerHolder,
@@ -58,10 +59,10 @@ def product_of(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
 class Pair:
     """An owner and a holder of one session."""
 
-    def __init__(self, budget: int = 1000, session: bytes = SESSION) -> None:
-        self.owner = IntegerOwner(session, ONE)
+    def __init__(self, budget: int = 1000, name: bytes = SESSION) -> None:
+        self.owner = IntegerOwner(name, ONE)
         self.budget = CountedBudget(budget)
-        self.holder = IntegerHolder(session, self.owner.key, budget=self.budget, threads=ONE)
+        self.holder = IntegerHolder(name, self.owner.key, budget=self.budget, threads=ONE)
 
     async def shares(
         self, matrix: np.ndarray, bits: int, vector: np.ndarray
@@ -281,7 +282,7 @@ async def test_what_no_honest_party_sends_is_refused():
     with pytest.raises(InvalidAnswer):
         await pair.owner.read([])
     with pytest.raises(InvalidCiphertext):
-        IntegerHolder(SESSION, IntegerKey(some_words(7)), budget=pair.budget, threads=ONE)
+        IntegerHolder(SESSION, IntegerKey(0, some_words(7)), budget=pair.budget, threads=ONE)
     encoded = await pair.holder.encode(matrix, 8)
     parts = await pair.owner.ask(encoded.shape, some_words(5))
     broken = parts[0].masked.copy()
@@ -297,11 +298,50 @@ async def test_what_no_honest_party_sends_is_refused():
     for told in ([replace(answer, blind=wrong)], [replace(answer, product=2)], []):
         with pytest.raises(InvalidAnswer):
             await pair.owner.read(told)
-    other = Pair(session=bytes(32))
+    other = Pair(name=bytes(32))
     [question] = await other.owner.ask(encoded.shape, some_words(5))
     [garbage], _ = await Pair().holder.answer(encoded, [question])
     with pytest.raises(InvalidAnswer):
         await other.owner.read([garbage])
+
+
+# --- keys that are opened ---
+
+
+async def test_a_key_that_is_left_when_all_others_were_opened_multiplies():
+    seeds = [bytes([k]) * 32 for k in range(3)]
+    committed = session.commit(SESSION, seeds)
+    session.check_opened(SESSION, committed, 1, [seeds[0], seeds[2]])
+    owner = IntegerOwner(SESSION, ONE, seed=seeds[1], candidate=1)
+    holder = IntegerHolder(
+        SESSION, owner.key, budget=CountedBudget(1), threads=ONE, committed=committed[1]
+    )
+    matrix, vector = some_matrix(3, 5, 8), some_words(5)
+    encoded = await holder.encode(matrix, 8)
+    answers, theirs = await holder.answer(encoded, await owner.ask(encoded.shape, vector))
+    assert (await owner.read(answers) + theirs == product_of(matrix, vector)).all()
+    with pytest.raises(InvalidKey):
+        IntegerHolder(
+            SESSION, owner.key, budget=CountedBudget(1), threads=ONE, committed=committed[0]
+        )
+
+
+def test_a_malformed_key_of_whole_numbers_is_found_when_it_is_opened():
+    seeds = [bytes([k]) * 32 for k in range(2)]
+    committed = list(session.commit(SESSION, seeds))
+    bad = session.SessionKey.of(SESSION, seeds[0]).public.copy()
+    bad[0, 0] ^= np.uint64(1)
+    committed[0] = opening.committed_packed(wide.pack(bad))
+    for kept, shown in ((1, [seeds[0]]), (1, []), (0, [seeds[0]])):
+        with pytest.raises(InvalidKey):
+            session.check_opened(SESSION, committed, kept, shown)
+    session.check_opened(SESSION, committed, 0, [seeds[1]])
+
+
+def test_secrets_of_a_session_are_not_told():
+    owner = IntegerOwner(SESSION, ONE)
+    assert repr(owner) == "IntegerOwner(...)"
+    assert repr(session.SessionKey.of(SESSION, bytes(32))) == "SessionKey(...)"
 
 
 # --- freshness and noise ---
@@ -329,8 +369,9 @@ async def test_the_same_vector_is_masked_afresh_and_the_same_row_answered_afresh
 def test_no_two_polynomials_of_a_session_are_expanded_alike():
     shape = ProductShape(9, 9000)
     seeds = [
-        integers._public(SESSION),
-        integers._public(bytes(32)),
+        session.public_polynomial(SESSION, 0),
+        session.public_polynomial(SESSION, 1),
+        session.public_polynomial(bytes(32), 0),
         integers._expanded(SESSION, 1, shape, 0),
         integers._expanded(SESSION, 1, shape, 1),
         integers._expanded(SESSION, 2, shape, 0),

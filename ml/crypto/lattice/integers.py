@@ -34,37 +34,48 @@ from ml import wire
 from ml.crypto.errors import (
     InvalidAnswer,
     InvalidCiphertext,
+    InvalidKey,
     LatticeNoise,
     MaskReuse,
     PackingOverflow,
 )
 from ml.crypto.lattice import randomness, wide
 from ml.crypto.lattice.parameters import NOISE_SD, security_bits
+from ml.crypto.lattice.session import (
+    IntegerKey,
+    SessionKey,
+    check_session,
+    commitment,
+    public_polynomial,
+    session_of,
+)
 from ml.crypto.lattice.wide import DEGREE, LIMBS, Wide
 from ml.crypto.products import Budget
 from ml.crypto.threads import Threads
-from ml.errors import ProtocolViolation
 from ml.wire import Shape
+
+__all__ = [
+    "IntegerAnswer",
+    "IntegerHolder",
+    "IntegerKey",
+    "IntegerMatrix",
+    "IntegerOwner",
+    "IntegerQuestion",
+    "ProductShape",
+    "session_of",
+]
 
 MAX_ENTRY_BITS = 31
 MARGIN_BITS = 40  # of the flood over what depends on the matrix
 MAX_POLYNOMIALS = 2**20  # under one key
 _FLOOD_SD = 2.0**wide.FLOOD_BITS * sqrt(8 / 12)
 _PER_MESSAGE = 24  # polynomials: 3.8 MiB
-_WORDS = wide.packed_words(LIMBS * DEGREE)
 
 # Thousandths of a second on one core, both sides: to send a block of inputs, to answer with a
 # block of outputs, and to multiply one with the other.
 _COSTS = (0.65, 1.2, 0.064)
 
 Words = NDArray[np.uint64]
-
-
-def session_of(purpose: str, *nonces: bytes) -> bytes:
-    """What a pair of owner and holder calls its session, from a nonce of each."""
-    if len(set(nonces)) < 2 or any(len(nonce) != randomness.SEED_BYTES for nonce in nonces):
-        raise ProtocolViolation("nonces of other lengths than 32 bytes, or two alike")
-    return randomness.derive(b"".join(nonces), "integer session " + purpose)
 
 
 @dataclass(frozen=True)
@@ -137,14 +148,6 @@ class ProductShape:
 
 @wire.register
 @dataclass(frozen=True, eq=False)
-class IntegerKey:
-    """The public half of the key of a session; the other one is expanded."""
-
-    public: Annotated[Words, Shape("words")]
-
-
-@wire.register
-@dataclass(frozen=True, eq=False)
 class IntegerQuestion:
     """A masked vector, or a part of it."""
 
@@ -167,25 +170,20 @@ class IntegerAnswer:
 class IntegerOwner:
     """Has the vectors; ``session`` is fresh, known to both, and of this pair alone."""
 
-    def __init__(self, session: bytes, threads: Threads) -> None:
-        self._session, self._threads = _checked(session), threads
-        seed = randomness.fresh_seed()
-        k = wide.ternary_polynomial(randomness.derive(seed, "k"))
-        self._k = wide.transform(k.reshape(1, LIMBS, DEGREE), montgomery=True)
-        e = wide.noise_polynomial(randomness.derive(seed, "e"))
-        wide.transform(e.reshape(1, LIMBS, DEGREE))
-        self.key = IntegerKey(wide.pack(self._hidden(e, _public(self._session))))
+    def __init__(
+        self, session: bytes, threads: Threads, *, seed: bytes | None = None, candidate: int = 0
+    ) -> None:
+        """``seed`` is that of the candidate that was kept, drawn for this session alone."""
+        self._session, self._threads = check_session(session), threads
+        fresh = randomness.fresh_seed() if seed is None else seed
+        self._key = SessionKey.of(session, fresh, candidate)
+        self.key = IntegerKey(candidate, wide.pack(self._key.public))
         self._product, self._spent = 0, 0
         self._shape: ProductShape | None = None
         self._sent: list[IntegerQuestion] = []
 
     def __repr__(self) -> str:
         return "IntegerOwner(...)"
-
-    def _hidden(self, message: Wide, a: Wide) -> Wide:
-        """message - a k, transformed."""
-        product = wide.add_products(self._k, a.reshape(1, LIMBS, DEGREE), _nothing())
-        return wide.add(message, wide.negate(product))
 
     async def ask(self, shape: ProductShape, vector: Words) -> list[IntegerQuestion]:
         """The messages for one product with ``vector`` (inputs,); `sent` gives them again.
@@ -206,7 +204,7 @@ class IntegerOwner:
             some = vector[block * shape.block : (block + 1) * shape.block]
             c[:, : len(some)] = wide.add(c[:, : len(some)], wide.scaled(some))
             wide.transform(c.reshape(1, LIMBS, DEGREE))
-            return wide.pack(self._hidden(c, _expanded(self._session, product, shape, block)))
+            return wide.pack(self._key.under(c, _expanded(self._session, product, shape, block)))
 
         found = await self._threads.map(masked, range(shape.blocks))
         self._sent = [
@@ -241,7 +239,7 @@ class IntegerOwner:
             beta = wide.unpack(tile[1], (LIMBS, shape.height))
             if alpha is None or beta is None:
                 raise InvalidAnswer("numbers that are no residues")
-            product = wide.add_products(self._k, alpha, _nothing()).reshape(1, LIMBS, DEGREE)
+            product = wide.add_products(self._key.k, alpha, _nothing()).reshape(1, LIMBS, DEGREE)
             at = np.ascontiguousarray(wide.inverse_transform(product)[0][:, shape.places])
             # Whether this fires depends on noise and errors, never on the result itself.
             result, honest = wide.rounded(wide.add(beta, at))
@@ -263,16 +261,27 @@ class IntegerMatrix:
 
 
 class IntegerHolder:
-    """Has matrices; ``session`` and ``key`` are the owner's.  Raises `InvalidCiphertext`."""
+    """Has matrices; ``session`` and ``key`` are the owner's, ``committed`` the commitment to it.
+
+    Raises `InvalidCiphertext` for what is no key, `InvalidKey` for another than was committed to.
+    """
 
     def __init__(
-        self, session: bytes, key: IntegerKey, *, budget: Budget, threads: Threads
+        self,
+        session: bytes,
+        key: IntegerKey,
+        *,
+        budget: Budget,
+        threads: Threads,
+        committed: bytes | None = None,
     ) -> None:
-        self._session, self._threads, self._budget = _checked(session), threads, budget
+        self._session, self._threads, self._budget = check_session(session), threads, budget
         public = wide.unpack(key.public, (LIMBS, DEGREE))
-        if public is None:
+        if public is None or key.candidate < 0:
             raise InvalidCiphertext("not the public key of a session")
-        both = np.stack([_public(self._session), public])
+        if committed is not None and commitment(key) != committed:
+            raise InvalidKey("a key that is not the one that was committed to")
+        both = np.stack([public_polynomial(session, key.candidate), public])
         # Into Montgomery form: there and back.
         self._key = wide.transform(wide.inverse_transform(both), montgomery=True)
         self._product = 0
@@ -366,19 +375,8 @@ def _answer(task: tuple[Wide, Wide, Wide, ProductShape, bool]) -> tuple[Words, W
     return wide.pack(alpha), wide.pack(hidden), u
 
 
-def _checked(session: bytes) -> bytes:
-    if len(session) != randomness.SEED_BYTES:
-        raise ProtocolViolation(f"a session of {len(session)} bytes; it has 32")
-    return session
-
-
 def _nothing() -> Wide:
     return np.zeros((LIMBS, DEGREE), np.uint64)
-
-
-def _public(session: bytes) -> Wide:
-    """The uniform half of the key of a session."""
-    return wide.uniform(randomness.derive(session, "integer public key"))
 
 
 def _expanded(session: bytes, product: int, shape: ProductShape, block: int) -> Wide:

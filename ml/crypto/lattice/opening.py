@@ -11,7 +11,7 @@ with one of them cannot choose.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -66,10 +66,24 @@ def check_opened(
     seeds: Sequence[bytes],
 ) -> None:
     """Raises `InvalidKey` unless these are the seeds of all candidates but ``kept``, in order."""
+
+    def known(seed: bytes, number: int) -> bytes:
+        key = SecretKey.of(seed, agreement.public_polynomial(batch, number))
+        return committed(key.public)
+
+    check_seeds(commitments, kept, seeds, known)
+
+
+def check_seeds(
+    commitments: Sequence[bytes],
+    kept: int,
+    seeds: Sequence[bytes],
+    commitment_of: Callable[[bytes, int], bytes],
+) -> None:
+    """`check_opened` for keys of any kind: of a seed and the number of a candidate."""
     others = [number for number in range(len(commitments)) if number != kept]
     if len(seeds) != len(others):
         raise InvalidKey(f"{len(seeds)} keys were opened; needed are {len(others)}")
     for number, seed in zip(others, seeds, strict=True):
-        key = SecretKey.of(seed, agreement.public_polynomial(batch, number))
-        if committed(key.public) != commitments[number]:
+        if commitment_of(seed, number) != commitments[number]:
             raise InvalidKey("a key is not the one of the seed that was shown for it")
