@@ -42,6 +42,7 @@ from ml.crypto.correlations import (
     Shape,
     Shifted,
     Sliced,
+    Source,
     Triple,
     Zeros,
 )
@@ -91,15 +92,22 @@ class DealtMatrix:
 class Computer:
     """A computing party: ``index`` of ``parties``, with the seed that the dealer gave it.
 
-    Arrays are shares of this party; see `ml.crypto.fixed_point` for fractions.
+    With a ``source`` (`ml.crypto.transferred`), what that makes needs no dealer: products of shared
+    numbers, truncation and results.  Arrays are shares of this party; see `ml.crypto.fixed_point`
+    for fractions.
     """
 
-    def __init__(self, index: int, parties: int, seed: bytes, link: Link) -> None:
+    def __init__(
+        self, index: int, parties: int, seed: bytes | None, link: Link, source: Source | None = None
+    ) -> None:
         if not 0 <= index < parties or parties < 2:
             raise ValueError(f"party {index} of {parties}; needed are 2 or more, counted from 0")
         self.index, self.parties = index, parties
         self._link = link
-        self._source = Dealt(index, parties, seed, link)
+        if (seed is None) == (source is None):
+            raise ValueError("correlations come from a dealer's seed or from a source, from one")
+        self._dealt = None if seed is None else Dealt(index, parties, seed, link)
+        self._source = source or self._dealt
 
     # --- what needs no talk ---
 
@@ -120,11 +128,13 @@ class Computer:
         self, words: Words | None, shape: tuple[int, int], owner: int
     ) -> PrivateMatrix:
         """Bring in a matrix of ``owner``, who hands in ``words``; the others hand in None."""
+        if self._dealt is None:
+            raise ValueError("a fixed matrix needs a dealer; multiply shared matrices instead")
         if self.index != owner:
             return PrivateMatrix(owner, shape, await self._receive(shape, owner))
         if words is None or words.shape != shape:
             raise ValueError(f"the owner of a matrix of shape {shape} must hand it in")
-        masked = words - self._source.draw(shape)
+        masked = words - self._dealt.draw(shape)
         await self._send_all(masked)
         return PrivateMatrix(owner, shape, words)
 
@@ -221,6 +231,7 @@ class Computer:
 
     async def take(self, correlation: Correlation) -> tuple[Words, ...]:
         """This party's shares of the next correlation."""
+        assert self._source is not None
         return await self._source.take(correlation)
 
     async def open_masked(self, mine: Words, joined: Join = "sum") -> Words:

@@ -250,6 +250,28 @@ async def test_numbers_with_tags_cross_the_same_channels():
     assert {entry.address.kind for entry in said} < {kind.kind for kind in shares.MESSAGES}
 
 
+async def test_a_guest_and_a_host_multiply_and_truncate_without_an_arbiter():
+    x, y = signed([5, -(2**20)]), signed([2**30, 2**30])
+
+    async def compute(ch: Channel):
+        c = await shares.pair(ch)
+        product = await c.multiply(c.own(x, 0), c.own(y, 1))
+        return await c.reveal(await c.truncate(product, 10))
+
+    outputs, said = await run_in_process({GUEST: compute, HOST: compute}, {GUEST_A: (), HOST_B: ()})
+    for party in (GUEST_A, HOST_B):
+        assert set(outputs[party].view(np.int64) - [5 * 2**20, -(2**40)]) <= {0, 1}
+    kinds = {entry.address.kind for entry in said}
+    assert kinds == {k.kind for k in (shares.Greeting, shares.Masked, shares.Revealed)}
+
+
+async def test_three_parties_need_an_arbiter():
+    parties = (GUEST_A, HOST_B, HOST_C)
+    programs = {GUEST: shares.pair, HOST: shares.pair}
+    with pytest.raises(ProtocolViolation, match="it must be 2"):
+        await run_in_process(programs, dict.fromkeys(parties, ()))
+
+
 async def test_the_conversation_is_that_of_its_page():
     _, said = await fit_something(some((50, 2)), some((2,)))
     check_messages_say_what_they_reveal(shares.MESSAGES)

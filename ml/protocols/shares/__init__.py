@@ -41,6 +41,7 @@ from ml.crypto.errors import WrongShare
 from ml.crypto.fixed_point import Words
 from ml.crypto.prg import KEY_BYTES, Stream
 from ml.crypto.series import Series
+from ml.crypto.transferred import Transferred
 from ml.errors import ProtocolViolation
 from ml.federation import ARBITER, GUEST, HOST, Channel, Message, Party
 from ml.wire import Shape as WireShape
@@ -108,9 +109,31 @@ async def join_checked(ch: Channel) -> CheckedComputer:
     return CheckedComputer(*await _joined(ch))
 
 
-async def _joined(ch: Channel) -> tuple[int, int, bytes, _ChannelLink]:
-    parties = computing(ch)
+async def pair(ch: Channel) -> Computer:
+    """The same for a guest and one host without an arbiter: by oblivious transfer.
+
+    Products of shared numbers, truncation and results only, at 4 to 8 kB for each; the rest raises
+    `ValueError`.
+    """
+    parties, link = await _greeted(ch)
+    if len(parties) != 2:
+        raise ProtocolViolation(f"{len(parties)} parties compute; without an arbiter it must be 2")
     index = parties.index(ch.me)
+    source = await Transferred.begin(index, link, b"shares " + ch.context)
+    return Computer(index, 2, None, link, source)
+
+
+async def _joined(ch: Channel) -> tuple[int, int, bytes, _ChannelLink]:
+    parties, link = await _greeted(ch)
+    seed = (await ch.receive(Seed)).seed
+    if len(seed) != KEY_BYTES:
+        raise ProtocolViolation(f"a seed of {len(seed)} bytes; needed are {KEY_BYTES}")
+    return parties.index(ch.me), len(parties), seed, link
+
+
+async def _greeted(ch: Channel) -> tuple[tuple[Party, ...], _ChannelLink]:
+    """The computing parties, and a link to them that nobody else can read."""
+    parties = computing(ch)
     secret = Secret.new()
     await ch.send(Greeting(secret.public))
     keys: dict[Party, tuple[_Cipher, _Cipher]] = {}
@@ -123,10 +146,7 @@ async def _joined(ch: Channel) -> tuple[int, int, bytes, _ChannelLink]:
                 _Cipher(secret, theirs, _purpose(ch, ch.me, party)),
                 _Cipher(secret, theirs, _purpose(ch, party, ch.me)),
             )
-    seed = (await ch.receive(Seed)).seed
-    if len(seed) != KEY_BYTES:
-        raise ProtocolViolation(f"a seed of {len(seed)} bytes; needed are {KEY_BYTES}")
-    return index, len(parties), seed, _ChannelLink(ch, parties, keys)
+    return parties, _ChannelLink(ch, parties, keys)
 
 
 async def deal(ch: Channel) -> ChannelDealer:
