@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from node.changes import LOOK_SECONDS, Changes
 from node.errors import NodeError, Unavailable
 from node.scheduler import Pauses
 from node.stops import settle
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.3
 OWED_SECONDS = 7 * 24 * 3600.0  # a party that is dead for longer is told no more
 
 
@@ -39,16 +39,19 @@ class Courier:
 
     async def run(self, ending: threading.Event) -> None:
         """Until the process ends."""
+        changes = Changes(self.site.store)
         try:
             while not ending.is_set():
                 try:
-                    await self.step()
+                    if changes.is_due():
+                        await self.step()
                 except NodeError as problem:
                     log.warning("stops: %s", problem)
                 except Exception:
                     log.exception("stops")  # a mistake of ours must not end all receipts
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
+            changes.close()
             for task in self._under_way.values():
                 task.cancel()
             await asyncio.gather(*self._under_way.values(), return_exceptions=True)

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import ColumnElement, delete, or_, select
 
 from node import refusals
 from node.admission import decide
@@ -297,7 +297,7 @@ class Scheduler:
     # ── Succeeded: what remains to be shown ──────────────────────────────────────────────────
 
     async def _finish(self) -> None:
-        for job in self._mine("SUCCEEDED"):
+        for job in self._mine("SUCCEEDED", LocalJob.certificate.is_(None)):
             with self._apart(job.id):
                 await self._finish_one(job)
 
@@ -365,9 +365,9 @@ class Scheduler:
 
     # ── Rows ─────────────────────────────────────────────────────────────────────────────────
 
-    def _mine(self, state: str) -> list[LocalJob]:
+    def _mine(self, state: str, *where: ColumnElement[bool]) -> list[LocalJob]:
         """Jobs that this site proposed, oldest first."""
-        query = select(LocalJob).where(LocalJob.mine.is_(True), LocalJob.state == state)
+        query = select(LocalJob).where(LocalJob.mine.is_(True), LocalJob.state == state, *where)
         with self.site.store.read() as session:
             found = list(session.scalars(query.order_by(LocalJob.created_at, LocalJob.id)))
         return self._unpaused(found)

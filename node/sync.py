@@ -35,6 +35,7 @@ from node.arrival import Arrival
 from node.audit.entries import record
 from node.auditing import Auditing
 from node.chain_tx import Sender
+from node.changes import LOOK_SECONDS, Changes
 from node.courier import Courier
 from node.directory import ChainDirectory
 from node.enactment import Enactment
@@ -98,6 +99,17 @@ class Sync:
         self._log()
         self._index()
         sweep_tasks(self.site.store, self.clock())
+
+    def has_new_head(self) -> bool:
+        """Whether the chain went on since the last whole pass; true where it does not say."""
+        from chain.errors import ChainError
+
+        if self.client is None or self.read_up_to is None:
+            return True
+        try:
+            return self.client.head() != self.read_up_to
+        except ChainError:
+            return True
 
     # ── Chain ────────────────────────────────────────────────────────────────────────────────
 
@@ -268,15 +280,18 @@ class Process:
 
     def _serve(self) -> None:
         renewed = time.monotonic()
+        changes = Changes(self.site.store)
         while not self.ending.is_set():
             if time.monotonic() - renewed > LEASE_SECONDS / 3:
                 self.alone.renew()
                 renewed = time.monotonic()
             try:
-                self.sync.step()
+                if changes.is_due() or self.sync.has_new_head():
+                    self.sync.step()
             except Unavailable as problem:
                 log.warning("%s", problem)  # the database: it is asked again at the next pass
             self.ending.wait(LOOP_SECONDS)
+        changes.close()
 
     def _schedule(self) -> None:
         self._repeat(Scheduler(self.site).tick)
@@ -285,8 +300,11 @@ class Process:
         self._repeat(Scheduler(self.site).conclude)
 
     def _repeat(self, tick: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        changes = Changes(self.site.store)
         with asyncio.Runner() as runner:
-            while not self.ending.is_set():
+            while not self.ending.wait(LOOK_SECONDS):
+                if not changes.is_due():
+                    continue
                 try:
                     runner.run(tick())
                 except NodeError as problem:
@@ -294,7 +312,7 @@ class Process:
                 except Exception:
                     # A mistake of ours in one tick must not end the scheduling of all jobs.
                     log.exception("scheduler")
-                self.ending.wait(LOOP_SECONDS)
+        changes.close()
 
     def _acknowledge(self) -> None:
         with asyncio.Runner() as runner:

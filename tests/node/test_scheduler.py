@@ -343,7 +343,7 @@ async def test_no_phase_is_ended_by_one_job(
         seen.append(job.id)
         raise KeyError(job.id)
 
-    monkeypatch.setattr(scheduler, "_mine", lambda _: rows)
+    monkeypatch.setattr(scheduler, "_mine", lambda *_: rows)
     monkeypatch.setattr(scheduler, "_running", lambda: rows)
     monkeypatch.setattr(scheduler, phase, fail)
     moves = {"_start_one": scheduler._start, "_finish_one": scheduler._finish}
