@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from node.cli.data import DEFAULT_WAIT, Id, Wait, submit
+from node.cli.exporting import export_part, merge_parts
 from node.cli.frame import Place, command, errors
 from node.cli.tables import at, facts, rows, short
 from node.errors import Failed, Invalid
@@ -55,6 +56,8 @@ def register(app: typer.Typer) -> None:
     command(job, "certificate")(certificate)
     command(model, "list")(list_models)
     command(model, "show")(show_model)
+    command(model, "export")(export_part)
+    command(model, "merge")(merge_parts)
     command(predict, "run")(run_prediction)
     command(predict, "list")(list_predictions)
     command(predict, "show")(show_prediction)
