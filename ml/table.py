@@ -285,7 +285,7 @@ def _categories(name: str, column: Any, missing: frozenset[str]) -> NDArray[np.f
         )
     codes = [np.nan if text in missing else category_code(text) for text in texts]
     at = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-    return np.array([*codes, np.nan])[at]
+    return np.asarray(np.array([*codes, np.nan])[at], np.float64)
 
 
 def _is_number(text: str) -> bool:

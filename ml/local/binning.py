@@ -80,10 +80,10 @@ def fit_bins(
     """Bins of about equal numbers of rows, each of at least ``min_bin_rows``; X is (n, p).
 
     A bin with fewer rows is merged into its neighbour, and missing values go into the first bin if
-    they, or all others, are fewer than that.  Of ``categories`` the most frequent values have a bin each; others,
-    and missing values that are few, share the last one, which has no row or as many as any bin.
-    A column of which one bin remains offers no split.  Raises `ConstantColumn` and
-    `AllMissingColumn`.
+    they, or all others, are fewer than that.  Of ``categories`` the most frequent values have a
+    bin each; others, and missing values that are few, share the last one, which has no row or as
+    many as any bin.  A column of which one bin remains offers no split.  Raises `ConstantColumn`
+    and `AllMissingColumn`.
     """
     return Bins(
         tuple(

@@ -1,4 +1,5 @@
-"""Which rows a tree is grown on: all, a share drawn anew, or those with large gradients (GOSS).
+"""Which rows and columns a tree is grown on: all, a share drawn anew, or, of rows, those with
+large gradients (GOSS).
 
 A row that is out stays in its nodes with g, h and 1 all zero: it adds nothing to any sum, and the
 leaf it arrives at gives it its score.  So who adds up need not know the sample; whoever has the
@@ -10,6 +11,7 @@ Source of GOSS: Ke et al., LightGBM, NIPS 2017, algorithm 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,3 +82,25 @@ class Sampling:
 
 
 ALL_ROWS = Sampling()
+
+
+@dataclass(frozen=True)
+class ColumnSample:
+    """How a party draws ``share`` of its columns for every tree, at least one."""
+
+    columns: int
+    share: float
+    seed: bytes
+
+    @classmethod
+    def of(cls, X: NDArray[np.float64], share: float, seed: int) -> ColumnSample:
+        """The seed is a digest of the values X (n, columns), which only their owner can draw from,
+        and of a number that all know."""
+        values = np.ascontiguousarray(X).tobytes()
+        return cls(X.shape[1], share, sha256(seed.to_bytes(8, "big") + values).digest())
+
+    def splits(self, column: NDArray[np.int64], tree: int) -> Mask:
+        """Which splits may be chosen in tree number ``tree``; ``column`` is that of each split."""
+        random = np.random.default_rng([*self.seed, tree])
+        drawn = random.permutation(self.columns)[: max(1, round(self.share * self.columns))]
+        return np.asarray(np.isin(column, drawn))

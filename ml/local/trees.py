@@ -12,7 +12,7 @@ outputs; with reg_alpha and gamma as in its library.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -194,13 +194,19 @@ class Choice:
     splits: tuple[int, ...]
 
 
-def choose(left: Sums, total: Sums, growth: Growth) -> Choice | None:
+def choose(
+    left: Sums, total: Sums, growth: Growth, drawn: NDArray[np.bool_] | None = None
+) -> Choice | None:
     """The best split and all that are exactly as good, or None if none is allowed.
+
+    Where columns are drawn, ``drawn`` marks their splits.
 
     Who owns the matrix takes the first of them in its own order: so that the choice does not depend
     on the order in which splits are shown to whom.
     """
     gain = gains(left, total, growth)
+    if drawn is not None:
+        gain = np.where(drawn, gain, -np.inf)
     best = float(gain.max(initial=-np.inf))
     if best == -np.inf:
         return None
@@ -226,10 +232,13 @@ def is_stale(losses: Sequence[float], growth: Growth) -> bool:
 
 
 def fit_trees(
-    columns: Columns, labels: Labels, growth: Growth
+    columns: Columns,
+    labels: Labels,
+    growth: Growth,
+    drawn: Callable[[int], NDArray[np.bool_]] | None = None,
 ) -> tuple[NDArray[np.float64], list[Tree], list[Scores]]:
     """The ensemble on all columns at once: initial score (outputs,), trees, and the score after
-    each (n, outputs).
+    each (n, outputs).  ``drawn`` marks the splits that a tree, by its number, may choose.
 
     Each node adds up its own rows: no subtraction, no encryption, nothing shared with the
     federated computation but the formulas.
@@ -242,7 +251,7 @@ def fit_trees(
         values, growth = targets(labels, score, growth, k)
         tree = Tree.empty(growth.max_depth, objective.outputs)
         nodes: dict[int, Rows] = {0: np.arange(len(labels.y))}
-        score = score.copy()
+        score, marked = score.copy(), None if drawn is None else drawn(k)
         for node in range(len(tree.owner)):
             if (rows := nodes.pop(node, None)) is None:
                 continue
@@ -251,7 +260,7 @@ def fit_trees(
             choice = (
                 None
                 if deep or not can_split(values, rows, growth)
-                else choose(columns.matrix.sums(values, rows), total, growth)
+                else choose(columns.matrix.sums(values, rows), total, growth, marked)
             )
             if choice is None:
                 tree.end(node, leaf_weight(total, growth))

@@ -146,5 +146,5 @@ def _ends(
             waiting.append((2 * node + 2, rows[~left], conditions))
             waiting.append((2 * node + 1, rows[left], conditions))
         else:
-            for child, left in ((2, False), (1, True)):
-                waiting.append((2 * node + child, rows, (*conditions, (owner, number, left))))
+            for child, on in ((2, False), (1, True)):
+                waiting.append((2 * node + child, rows, (*conditions, (owner, number, on))))

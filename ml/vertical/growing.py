@@ -12,7 +12,7 @@ from ml.errors import ProtocolViolation
 from ml.federation import Party
 from ml.local import metrics, trees
 from ml.local.binning import Columns
-from ml.local.sampling import Labels
+from ml.local.sampling import ColumnSample, Labels
 from ml.local.trees import Choice, Growth, Tree
 from ml.vertical.forest import GuestModel
 
@@ -81,8 +81,14 @@ class Level:
             raise ProtocolViolation(f"{host} returned sums over more rows than a node has")
         self.sums[node][host] = sums
 
-    def winners(self, own: Columns, values: NDArray[np.int64], growth: Growth) -> dict[int, Winner]:
-        """The best split of every node that has one, nodes ascending.
+    def winners(
+        self,
+        own: Columns,
+        values: NDArray[np.int64],
+        growth: Growth,
+        drawn: Mapping[Party | None, NDArray[np.bool_]],
+    ) -> dict[int, Winner]:
+        """The best split of every node that has one, nodes ascending, among those ``drawn``.
 
         Between equal gains our own split is first, then the hosts' in their order.
         """
@@ -92,7 +98,7 @@ class Level:
                 continue
             total = values[rows].sum(axis=0)
             for host, sums in [(None, own.matrix.sums(values, rows)), *self.sums[node].items()]:
-                choice = trees.choose(sums, total, growth)
+                choice = trees.choose(sums, total, growth, drawn.get(host))
                 if choice and (node not in found or choice.gain > found[node].choice.gain):
                     found[node] = Winner(host, choice, sums[list(choice.splits)])
         return found
@@ -106,6 +112,7 @@ class Ensemble:
     hosts: tuple[Party, ...]
     labels: Labels
     growth: Growth
+    sample: ColumnSample | None = None  # of our own columns
     done: list[Tree] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     aucs: list[float] = field(default_factory=list)  # with labels 0 and 1 only

@@ -28,6 +28,7 @@ The conversation::
     guest -> host   Opened         the seeds of all candidates but the one that was drawn
     guest -> host   NewKey         a public key                               (per batch of trees)
     host  -> guest  Blinded        a polynomial for every split               (per batch, in parts)
+    host  -> guest  Drawn          which splits may be chosen                 (per tree, if drawn)
     guest -> host   Masked         g and h of all rows, masked                (per level, in parts)
     host  -> guest  Sums           sums left of every split, masked           (per level)
     guest -> host   Picked         which of the host's splits won             (per level)
@@ -54,7 +55,9 @@ from ml.crypto.threads import Threads
 from ml.errors import ProtocolViolation
 from ml.federation import GUEST, HOST, Channel, Message, Party
 from ml.local.binning import Columns
+from ml.local.sampling import ColumnSample
 from ml.local.trees import Growth
+from ml.vertical import columns
 from ml.vertical.growing import Ensemble, Level, Winner
 from ml.wire import Shape
 
@@ -268,6 +271,7 @@ async def _grow(
 ) -> None:
     """One tree, level by level; ``values`` are g, h and perhaps 1 (n, fields)."""
     rows, growth = len(values), model.growth
+    drawn = await columns.hear(ch, model.sample, model.own.matrix, offers, len(model.done))
     level = Level.root(rows)
     for depth in range(1, growth.max_depth + 1):
         query = np.full(rows, -1, np.int64)
@@ -279,7 +283,7 @@ async def _grow(
             answer = (await ch.receive(Sums, party)).answer
             sums = owner.read(party, answer) if splits else _none(asked(depth), values)
             level.add(party, [sums[:, number] for number in range(len(level.ask))])
-        winners = level.winners(model.own, values, growth)
+        winners = level.winners(model.own, values, growth, drawn)
         for party in offers:
             await ch.send(_picked_of(party, winners), to=party)
         left = {
@@ -329,6 +333,7 @@ async def host(
     ch: Channel,
     growth: Growth,
     own: Columns,
+    sample: ColumnSample | None,
     ids: Sequence[str],
     key_checks: int,
     budget: Budget,
@@ -365,6 +370,7 @@ async def host(
         chosen: list[int] = []
         if holder.left < each:
             await _answer_key(ch, holder, each, key_checks)
+        await columns.tell(ch, sample, own.matrix, holder.order, k)
         for depth in range(1, growth.max_depth + 1):
             holder.begin(asked(depth))
             while not holder.complete:

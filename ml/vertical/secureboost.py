@@ -40,6 +40,7 @@ The conversation (under Paillier; `ml.vertical.hidden` has the other)::
     guest -> host   Begin          key, number of rows                        (once)
     host  -> guest  Offer          how many splits the host has               (once)
     guest -> host   Gradients      [[g, h, 1]] of consecutive rows            (per tree, in parts)
+    host  -> guest  Drawn          which splits may be chosen in this tree    (if columns are drawn)
     host  -> guest  Histograms     [[sums left of every split]] per node      (per level)
     guest -> host   Chosen         which of the host's splits won             (per level)
     host  -> guest  Routes         which rows they send left                  (per level)
@@ -51,6 +52,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -69,10 +71,10 @@ from ml.federation import GUEST, HOST, Channel, Message, Party
 from ml.local import metrics, trees
 from ml.local.binning import MAX_BINS, Columns
 from ml.local.losses import Objective, ObjectiveName
-from ml.local.sampling import Labels, Sampling
+from ml.local.sampling import ColumnSample, Labels, Sampling
 from ml.local.trees import FRACTION_BITS, Growth
 from ml.table import Table, split_by_id
-from ml.vertical import bits, hidden, scoring
+from ml.vertical import bits, columns, hidden, scoring
 from ml.vertical.answering import HostTree
 from ml.vertical.checkpoints import (
     Book,
@@ -128,6 +130,9 @@ class Params(BaseModel):
         "", max_length=200, description="column of the guest with weights of rows; hosts read this"
     )
     subsample: float = Field(1.0, gt=0, le=1, description="share of rows drawn for each tree")
+    colsample_bytree: float = Field(
+        1.0, gt=0, le=1, description="share of its columns that each party draws for each tree"
+    )
     top_rate: float = Field(0.0, ge=0, lt=1, description="GOSS: share of rows, largest gradients")
     other_rate: float = Field(0.0, ge=0, lt=1, description="GOSS: share of rows, of all others")
     validation_fraction: float = Field(
@@ -226,6 +231,12 @@ class Params(BaseModel):
             max_bins=self.max_bins,
             min_bin_rows=few,
         )
+
+    def column_sample(self, table: Table) -> ColumnSample | None:
+        """How a party draws columns for each tree; None if it takes all."""
+        if self.colsample_bytree == 1.0:
+            return None
+        return ColumnSample.of(table.X, self.colsample_bytree, self.random_state)
 
     @property
     def vectors(self) -> int:
@@ -349,7 +360,8 @@ async def guest(
     own, book = params.columns(table), Book(keeper or MemoryKeeper(), params, ch.me, table)
 
     def ensemble(kept: Sequence[GuestTree]) -> Ensemble:
-        model = Ensemble(own, ch.peers(HOST), labels, params.growth(len(table)))
+        growth = params.growth(len(table))
+        model = Ensemble(own, ch.peers(HOST), labels, growth, params.column_sample(table))
         for one in kept:
             model.restore(one.tree, one.leaf)
         return model
@@ -413,12 +425,13 @@ async def _grow(
 ) -> None:
     """One tree, level by level, together with the hosts; ``values`` as of `trees.targets`."""
     level, offset = Level.root(len(values)), offsets(model.growth)
+    drawn = await columns.hear(ch, model.sample, model.own.matrix, offers, len(model.done))
     for depth in range(1, model.growth.max_depth + 1):
         for party, splits in offers.items():
             answer = (await ch.receive(Histograms, party)).answer
             sums = await owner.read(answer, len(level.ask), splits)
             level.add(party, [s - offset * s[:, -1:] for s in sums])
-        winners = level.winners(model.own, values, model.growth)
+        winners = level.winners(model.own, values, model.growth, drawn)
         for party in offers:
             await ch.send(_chosen_of(party, winners), to=party)
         left = {
@@ -491,6 +504,7 @@ async def host(
     async def goes_on() -> bool:
         return not params.early_stopping_rounds or (await ch.receive(Proceed)).more
 
+    sample = params.column_sample(table)
     if begin.more and params.scheme == "lattice":
         growth = params.growth(len(table))
         with Threads(workers) as threads:
@@ -498,6 +512,7 @@ async def host(
                 ch,
                 growth,
                 own,
+                sample,
                 table.ids,
                 params.key_checks,
                 charge,
@@ -508,7 +523,7 @@ async def host(
             )
     elif begin.more:
         with Workers(workers) as pool:
-            await _help(ch, params, own, charge, pool, goes_on, begin.trees, after)
+            await _help(ch, params, own, sample, charge, pool, goes_on, begin.trees, after)
     if splits:
         book.keep_host(len(splits) - 1, splits[-1], is_last=True)
     await leave_together(ch)
@@ -534,6 +549,7 @@ async def _help(
     ch: Channel,
     params: Params,
     own: Columns,
+    sample: ColumnSample | None,
     charge: Budget,
     pool: Workers,
     goes_on: Callable[[], Awaitable[bool]],
@@ -558,6 +574,7 @@ async def _help(
         while not holder.complete:
             await holder.take((await ch.receive(Gradients)).vectors)
         grown = HostTree(own, params.min_samples_leaf)
+        await columns.tell(ch, sample, own.matrix, grown.order, k)
         after(k, await _help_grow(ch, holder, grown, params))
     ch.progress(params.n_estimators, params.n_estimators, "trained")
 
@@ -631,12 +648,15 @@ def _array(*numbers: int) -> Rows:
 def alone(params: Params, table: Table) -> GuestModel:
     """What the guest could have trained without anybody, to compare with.
 
-    On a table with the columns of all parties it is what the parties train together.
+    On a table with the columns of all parties it is what the parties train together, unless they
+    draw columns, each from its own.
     """
     labels, table = params.labels(table)
     growth = params.growth(len(table))
     objective, training = growth.objective, ~labels.held_out
-    start, grown, scores = trees.fit_trees(params.columns(table), labels, growth)
+    own, sample = params.columns(table), params.column_sample(table)
+    drawn = sample and partial(sample.splits, own.matrix.column)
+    start, grown, scores = trees.fit_trees(own, labels, growth, drawn)
     aucs = [
         metrics.auc(labels.y[training], objective.predict(score)[training])
         for score in scores
@@ -690,6 +710,7 @@ ALGORITHM = Algorithm(
         Begin,
         Offer,
         Gradients,
+        columns.Drawn,
         Histograms,
         Chosen,
         Routes,

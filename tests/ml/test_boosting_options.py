@@ -13,7 +13,7 @@ from ml.federation import GUEST, HOST, Party
 from ml.local import trees
 from ml.table import Table
 from ml.testing import heard
-from ml.vertical import secureboost
+from ml.vertical import columns, secureboost
 from ml.vertical.secureboost import ALGORITHM, Params
 from tests.ml.test_secureboost import (
     BANK,
@@ -138,6 +138,45 @@ async def test_classes_of_new_rows_are_told_as_in_one_place():
     measured = ALGORITHM.measure(params, others[BANK], scores)
     assert measured["classes"] == 3
     assert measured["accuracy"] > 0.5
+
+
+# --- columns that are drawn ---
+
+
+@pytest.mark.parametrize("scheme", ["lattice", "paillier"])
+async def test_each_party_draws_columns_of_its_own_for_every_tree(
+    scheme: str, paillier_key: PrivateKey
+):
+    params = Params(
+        **(QUICK | {"scheme": scheme, "n_estimators": 4, "colsample_bytree": 0.5, "max_depth": 3})
+    )
+    tables = tables_for(params, SHOP, CLINIC)
+    fit = {
+        GUEST: partial(secureboost.guest, key=paillier_key, workers=0),
+        HOST: partial(secureboost.host, workers=0),
+    }
+    trained = await train(LATTICE if scheme == "lattice" else fit, tables, params)
+    together = joined(tables)
+    own = params.columns(together)
+    first = np.cumsum([0, *(len(table.schema.features) for table in tables.values())])
+
+    def drawn(tree: int) -> np.ndarray:
+        marked = np.zeros(len(own.matrix), np.bool_)
+        for table, start in zip(tables.values(), first.tolist(), strict=False):
+            sample = params.column_sample(table)
+            assert sample is not None
+            marked |= sample.splits(own.matrix.column - start, tree)
+        return marked
+
+    labels, _ = params.labels(together)
+    _, expected, _ = trees.fit_trees(own, labels, params.growth(90), drawn)
+    whole = secureboost.alone(params.model_copy(update={"colsample_bytree": 1.0}), together)
+    found = trained.outputs[BANK].trees
+    for tree, other in zip(found, expected, strict=True):
+        assert (tree.weight == other.weight).all()
+    assert any((a.weight != b.weight).any() for a, b in zip(found, whole.trees, strict=True))
+    assert all(len(set(tree.split[tree.owner == trees.OWN].tolist())) <= 1 for tree in found)
+    assert len(heard(trained.transcript, BANK, columns.Drawn)) == 2 * 4
 
 
 # --- categories ---

@@ -29,6 +29,7 @@ from ml.table import ColumnType, Schema, Table
 from ml.testing import Case, check_algorithm, heard, view
 from ml.vertical import bits, hidden, scoring, secureboost
 from ml.vertical.checkpoints import Complete, GoOn, agree_guest
+from ml.vertical.columns import Drawn
 from ml.vertical.secureboost import ALGORITHM, Params
 
 BANK, SHOP, CLINIC = Party(GUEST, "bank"), Party(HOST, "shop"), Party(HOST, "clinic")
@@ -108,7 +109,7 @@ async def predict(parts: Any, tables: dict[Party, Table], params: Params = SMALL
 
 
 async def test_secureboost_keeps_the_promises_of_every_algorithm(fit: Any):
-    elsewhere = (*hidden.MESSAGES, scoring.MaskSeed, secureboost.Proceed)
+    elsewhere = (*hidden.MESSAGES, scoring.MaskSeed, Drawn, secureboost.Proceed)
     said = tuple(m for m in ALGORITHM.messages if m not in elsewhere)
     quick = replace(ALGORITHM, fit=fit, messages=said)
     case = Case(SMALL, make_tables(BANK, SHOP), centralised, tolerance=1e-7)
