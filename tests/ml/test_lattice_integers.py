@@ -18,7 +18,7 @@ from ml.crypto.errors import (
     PackingOverflow,
     ProductBudgetExceeded,
 )
-from ml.crypto.lattice import integers, opening, parameters, session, wide
+from ml.crypto.lattice import integers, opening, parameters, session, wide, wide_noise, wide_values
 from ml.crypto.lattice.integers import (
     IntegerAnswer,
     IntegerHolder,
@@ -116,10 +116,10 @@ def test_sums_of_very_many_wide_products_do_not_run_over():
 def test_numbers_modulo_2_to_the_64_come_back_from_under_the_widest_noise():
     numbers = some_words(600)
     numbers[:3] = 0, 2**63, 2**64 - 1
-    largest = 4 * (2**wide.FLOOD_BITS - 1) + 2**60
+    largest = 4 * (2**wide_noise.FLOOD_BITS - 1) + 2**60
     for noise in (largest, -largest):
         noisy = np.array([[noise % q] * 600 for q in wide.PRIMES], np.uint64)
-        found, honest = wide.rounded(wide.add(wide.scaled(numbers), noisy))
+        found, honest = wide_values.rounded(wide.add(wide_values.scaled(numbers), noisy))
         assert (found == numbers).all()
         assert honest
 
@@ -128,20 +128,20 @@ def test_wide_residues_travel_canonically_or_not_at_all():
     for shape in ((2, 3, N), (3, 5), (3, 1)):
         residues = some_residues(2)[: shape[0] if len(shape) == 3 else 1, :, : shape[-1]]
         residues = np.ascontiguousarray(residues.reshape(shape))
-        data = wide.pack(residues)
-        assert (wide.unpack(data, shape) == residues).all()
-        assert wide.unpack(data[:-1], shape) is None
+        data = wide_values.pack(residues)
+        assert (wide_values.unpack(data, shape) == residues).all()
+        assert wide_values.unpack(data[:-1], shape) is None
         residues[..., 2, 0] = wide.PRIMES[2]
-        assert wide.unpack(wide.pack(residues), shape) is None
+        assert wide_values.unpack(wide_values.pack(residues), shape) is None
 
 
 def test_uniform_wide_residues_are_below_their_primes_and_evenly_spread():
-    found = wide.uniform(SESSION)
+    found = wide_noise.uniform(SESSION)
     for k, q in enumerate(wide.PRIMES):
         assert int(found[k].max()) < q
         counts = np.bincount((found[k].astype(float) * 16 / q).astype(int), minlength=16)
         assert ((counts - N / 16) ** 2 / (N / 16)).sum() < 50
-    assert (found[0] != wide.uniform(bytes(32))[0]).mean() > 0.99
+    assert (found[0] != wide_noise.uniform(bytes(32))[0]).mean() > 0.99
 
 
 # --- products ---
@@ -165,6 +165,18 @@ async def test_products_of_the_largest_numbers_are_exact(value: int):
     matrix[1] *= -1
     vector = np.full(3000, value, np.uint64)
     ours, theirs = await Pair().shares(matrix, 31, vector)
+    assert (ours + theirs == product_of(matrix, vector)).all()
+
+
+async def test_many_threads_compute_what_one_computes():
+    matrix, vector = some_matrix(40, 20_000, 12), some_words(20_000)
+    with Threads(3) as threads:
+        owner = IntegerOwner(SESSION, threads)
+        budget = CountedBudget(1)
+        holder = IntegerHolder(SESSION, owner.key, budget=budget, threads=threads)
+        encoded = await holder.encode(matrix, 12)
+        answers, theirs = await holder.answer(encoded, await owner.ask(encoded.shape, vector))
+        ours = await owner.read(answers)
     assert (ours + theirs == product_of(matrix, vector)).all()
 
 
@@ -331,7 +343,7 @@ def test_a_malformed_key_of_whole_numbers_is_found_when_it_is_opened():
     committed = list(session.commit(SESSION, seeds))
     bad = session.SessionKey.of(SESSION, seeds[0]).public.copy()
     bad[0, 0] ^= np.uint64(1)
-    committed[0] = opening.committed_packed(wide.pack(bad))
+    committed[0] = opening.committed_packed(wide_values.pack(bad))
     for kept, shown in ((1, [seeds[0]]), (1, []), (0, [seeds[0]])):
         with pytest.raises(InvalidKey):
             session.check_opened(SESSION, committed, kept, shown)
@@ -394,11 +406,11 @@ async def noise_of(pair: Pair, encoded: integers.IntegerMatrix, vector: np.ndarr
     seen: list[np.ndarray] = []
     [question] = await pair.owner.ask(encoded.shape, vector)
     answers, _ = await pair.holder.answer(encoded, [question], shared=False)
-    known = wide.rounded
+    known = wide_values.rounded
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wide, "rounded", lambda d: (seen.append(d), known(d))[1])
+        patch.setattr(wide_values, "rounded", lambda d: (seen.append(d), known(d))[1])
         results = await pair.owner.read(answers)
-    scaled = centred(wide.scaled(np.resize(results, sum(d.shape[1] for d in seen))))
+    scaled = centred(wide_values.scaled(np.resize(results, sum(d.shape[1] for d in seen))))
     found = [x for d in seen for x in centred(d)]
     q = wide.MODULUS
     return [float((d - s + q // 2) % q - q // 2) for d, s in zip(found, scaled, strict=True)]
@@ -417,18 +429,18 @@ async def told_by_noise(flooded: bool) -> tuple[np.ndarray, np.ndarray]:
     matrix = some_matrix(1, 8, 31)
     with pytest.MonkeyPatch.context() as patch:
         if not flooded:
-            patch.setattr(wide, "flood", lambda key, n: np.zeros((wide.LIMBS, n), np.uint64))
+            patch.setattr(wide_noise, "flood", lambda key, n: np.zeros((wide.LIMBS, n), np.uint64))
         pair = Pair()
         encoded = await pair.holder.encode(matrix, 31)
         errors, noise = [], []
         drawn: list[np.ndarray] = []
-        known = wide.noise_polynomial
+        known = wide_noise.noise_polynomial
 
         def watched(key: bytes) -> np.ndarray:
             drawn.append(known(key))
             return drawn[-1].copy()
 
-        patch.setattr(wide, "noise_polynomial", watched)
+        patch.setattr(wide_noise, "noise_polynomial", watched)
         for _ in range(40):
             drawn.clear()
             noise += await noise_of(pair, encoded, np.zeros(8, np.uint64))

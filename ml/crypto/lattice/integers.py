@@ -39,7 +39,7 @@ from ml.crypto.errors import (
     MaskReuse,
     PackingOverflow,
 )
-from ml.crypto.lattice import randomness, wide
+from ml.crypto.lattice import randomness, wide, wide_noise, wide_values
 from ml.crypto.lattice.parameters import NOISE_SD, security_bits
 from ml.crypto.lattice.session import (
     IntegerKey,
@@ -68,7 +68,7 @@ __all__ = [
 MAX_ENTRY_BITS = 31
 MARGIN_BITS = 40  # of the flood over what depends on the matrix
 MAX_POLYNOMIALS = 2**20  # under one key
-_FLOOD_SD = 2.0**wide.FLOOD_BITS * sqrt(8 / 12)
+_FLOOD_SD = 2.0**wide_noise.FLOOD_BITS * sqrt(8 / 12)
 _PER_MESSAGE = 24  # polynomials: 3.8 MiB
 
 # Thousandths of a second on one core, both sides: to send a block of inputs, to answer with a
@@ -177,7 +177,7 @@ class IntegerOwner:
         self._session, self._threads = check_session(session), threads
         fresh = randomness.fresh_seed() if seed is None else seed
         self._key = SessionKey.of(session, fresh, candidate)
-        self.key = IntegerKey(candidate, wide.pack(self._key.public))
+        self.key = IntegerKey(candidate, wide_values.pack(self._key.public))
         self._product, self._spent = 0, 0
         self._shape: ProductShape | None = None
         self._sent: list[IntegerQuestion] = []
@@ -200,11 +200,13 @@ class IntegerOwner:
         noise, product = randomness.fresh_seed(), self._product
 
         def masked(block: int) -> Words:
-            c = wide.noise_polynomial(randomness.derive(noise, "question noise", block))
+            c = wide_noise.noise_polynomial(randomness.derive(noise, "question noise", block))
             some = vector[block * shape.block : (block + 1) * shape.block]
-            c[:, : len(some)] = wide.add(c[:, : len(some)], wide.scaled(some))
+            c[:, : len(some)] = wide.add(c[:, : len(some)], wide_values.scaled(some))
             wide.transform(c.reshape(1, LIMBS, DEGREE))
-            return wide.pack(self._key.under(c, _expanded(self._session, product, shape, block)))
+            return wide_values.pack(
+                self._key.under(c, _expanded(self._session, product, shape, block))
+            )
 
         found = await self._threads.map(masked, range(shape.blocks))
         self._sent = [
@@ -235,14 +237,14 @@ class IntegerOwner:
         tiles = [pair for part in parts for pair in zip(part.blind, part.masked, strict=True)]
 
         def opened(tile: tuple[Words, Words]) -> Words:
-            alpha = wide.unpack(tile[0], (1, LIMBS, DEGREE))
-            beta = wide.unpack(tile[1], (LIMBS, shape.height))
+            alpha = wide_values.unpack(tile[0], (1, LIMBS, DEGREE))
+            beta = wide_values.unpack(tile[1], (LIMBS, shape.height))
             if alpha is None or beta is None:
                 raise InvalidAnswer("numbers that are no residues")
             product = wide.add_products(self._key.k, alpha, _nothing()).reshape(1, LIMBS, DEGREE)
             at = np.ascontiguousarray(wide.inverse_transform(product)[0][:, shape.places])
             # Whether this fires depends on noise and errors, never on the result itself.
-            result, honest = wide.rounded(wide.add(beta, at))
+            result, honest = wide_values.rounded(wide.add(beta, at))
             if not honest:
                 raise InvalidAnswer("a product with more noise than any honest answer has")
             return result
@@ -276,7 +278,7 @@ class IntegerHolder:
         committed: bytes | None = None,
     ) -> None:
         self._session, self._threads, self._budget = check_session(session), threads, budget
-        public = wide.unpack(key.public, (LIMBS, DEGREE))
+        public = wide_values.unpack(key.public, (LIMBS, DEGREE))
         if public is None or key.candidate < 0:
             raise InvalidCiphertext("not the public key of a session")
         if committed is not None and commitment(key) != committed:
@@ -305,7 +307,7 @@ class IntegerHolder:
                 part = some[:, block * shape.block : (block + 1) * shape.block]
                 rows = np.zeros((DEGREE // shape.block, shape.block), np.int64)
                 rows[: part.shape[0], shape.block - part.shape[1] :] = part[:, ::-1]
-                out[tile, block] = wide.of_integers(rows.reshape(-1))
+                out[tile, block] = wide_values.of_integers(rows.reshape(-1))
             wide.transform(out[tile], montgomery=True)
 
         await self._threads.map(one, range(shape.tiles))
@@ -336,7 +338,7 @@ class IntegerHolder:
         masked = [row for part in parts for row in part.masked]
 
         def opened(block: int) -> Wide:
-            c = wide.unpack(masked[block], (LIMBS, DEGREE))
+            c = wide_values.unpack(masked[block], (LIMBS, DEGREE))
             if c is None:
                 raise InvalidCiphertext("numbers that are no residues")
             return np.stack([_expanded(self._session, product, shape, block), c])
@@ -360,8 +362,10 @@ def _answer(task: tuple[Wide, Wide, Wide, ProductShape, bool]) -> tuple[Words, W
     """alpha and beta of a tile as they are sent, and u.  All of w, e1, e2, u are new."""
     polynomials, (a, c), (key_a, key_b), shape, shared = task
     seed, one = randomness.fresh_seed(), (1, LIMBS, DEGREE)
-    w = wide.transform(wide.ternary_polynomial(randomness.derive(seed, "integer w")).reshape(one))
-    e1 = wide.noise_polynomial(randomness.derive(seed, "integer e1"))
+    w = wide.transform(
+        wide_noise.ternary_polynomial(randomness.derive(seed, "integer w")).reshape(one)
+    )
+    e1 = wide_noise.noise_polynomial(randomness.derive(seed, "integer e1"))
     wide.transform(e1.reshape(one))
     alpha = wide.add_products(polynomials, a, wide.add_products(key_a.reshape(one), w, e1))
     beta = wide.add_products(polynomials, c, _nothing())
@@ -370,9 +374,11 @@ def _answer(task: tuple[Wide, Wide, Wide, ProductShape, bool]) -> tuple[Words, W
     u = np.zeros(shape.height, np.uint64)
     if shared:
         u = randomness.words(randomness.derive(seed, "integer u"), shape.height)
-    e2 = wide.flood(randomness.derive(seed, "integer e2"), shape.height)
-    hidden = wide.add(wide.add(np.ascontiguousarray(beta[:, shape.places]), e2), wide.scaled(u))
-    return wide.pack(alpha), wide.pack(hidden), u
+    e2 = wide_noise.flood(randomness.derive(seed, "integer e2"), shape.height)
+    hidden = wide.add(
+        wide.add(np.ascontiguousarray(beta[:, shape.places]), e2), wide_values.scaled(u)
+    )
+    return wide_values.pack(alpha), wide_values.pack(hidden), u
 
 
 def _nothing() -> Wide:
@@ -382,7 +388,7 @@ def _nothing() -> Wide:
 def _expanded(session: bytes, product: int, shape: ProductShape, block: int) -> Wide:
     """The uniform half of a masked block; parties who mean other shapes find garbage."""
     numbers = (product, shape.outputs, shape.inputs, block)
-    return wide.uniform(randomness.derive(session, "integer question", *numbers))
+    return wide_noise.uniform(randomness.derive(session, "integer question", *numbers))
 
 
 def _digest(parts: Sequence[IntegerQuestion]) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import wire
-from ml.crypto.lattice import opening, randomness, wide
+from ml.crypto.lattice import opening, randomness, wide, wide_noise, wide_values
 from ml.crypto.lattice.wide import DEGREE, LIMBS, Wide
 from ml.errors import ProtocolViolation
 from ml.wire import Shape
@@ -59,9 +59,9 @@ class SessionKey:
     @classmethod
     def of(cls, session: bytes, seed: bytes, candidate: int = 0) -> SessionKey:
         """The key that a seed stands for: ternary k and binomial e by construction."""
-        k = wide.ternary_polynomial(randomness.derive(seed, "integer k")).reshape(_ONE)
+        k = wide_noise.ternary_polynomial(randomness.derive(seed, "integer k")).reshape(_ONE)
         wide.transform(k, montgomery=True)
-        e = wide.noise_polynomial(randomness.derive(seed, "integer e"))
+        e = wide_noise.noise_polynomial(randomness.derive(seed, "integer e"))
         wide.transform(e.reshape(_ONE))
         return cls(k, _under(k, e, public_polynomial(session, candidate)))
 
@@ -77,7 +77,7 @@ def _under(k: Wide, message: Wide, a: Wide) -> Wide:
 
 def public_polynomial(session: bytes, candidate: int) -> Wide:
     """The uniform half of a key of a session; both sides expand it."""
-    return wide.uniform(randomness.derive(session, "integer public key", candidate))
+    return wide_noise.uniform(randomness.derive(session, "integer public key", candidate))
 
 
 def commitment(key: IntegerKey) -> bytes:
@@ -100,4 +100,4 @@ def check_opened(
 
 
 def _committed(session: bytes, seed: bytes, number: int) -> bytes:
-    return opening.committed_packed(wide.pack(SessionKey.of(session, seed, number).public))
+    return opening.committed_packed(wide_values.pack(SessionKey.of(session, seed, number).public))
