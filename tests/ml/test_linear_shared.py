@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import Lasso, LogisticRegression, PoissonRegressor, Ridge
 
 from ml.errors import ProtocolViolation
 from ml.federation import ARBITER, GUEST, HOST, Party, run_in_process
@@ -98,6 +98,16 @@ async def test_the_model_is_that_of_scikit_learn(family):
     scores = (await predict(params, parts, tables)).outputs[BANK]
     expected = reference.predict_proba(Z)[:, 1] if family == "logistic" else reference.predict(Z)
     assert np.max(np.abs(scores - expected) / np.maximum(1, np.abs(expected))) <= OF_FAMILY[family]
+
+
+async def test_coefficients_that_l1_drops_are_exactly_0_as_those_of_lasso():
+    X, y = problem("linear", 120)
+    params = Params(family="linear", alpha=0.0, l1=100.0, max_iter=100)
+    parts, _ = await fit(params, split(X, y))
+    found = coefficients(parts)[:, 0]
+    expected = Lasso(100.0, tol=1e-10).fit((X - X.mean(axis=0)) / X.std(axis=0), y).coef_ / 512
+    assert np.max(np.abs(found - expected)) <= TOLERANCE
+    assert 0 < np.sum(found == 0) == np.sum(expected == 0)
 
 
 async def test_batches_descend_as_on_plain_numbers():

@@ -95,6 +95,7 @@ class Params(BaseModel):
     alpha: float = Field(
         1e-3, ge=0, le=10, description="penalty of squared coefficients; C = 1 / (alpha * rows)"
     )
+    l1: float = Field(0.0, ge=0, le=1e6, description="penalty of absolute coefficients")
     max_iter: int = Field(100, ge=1, le=10_000, description="epochs")
     batch_size: int = Field(0, ge=0, le=shared.MAX_BATCH_ROWS, description="rows a step; 0 for all")
     learning_rate: float = Field(1.0, gt=0, le=4, description="1 is the largest that is safe")
@@ -138,11 +139,11 @@ class Params(BaseModel):
     def design(self, table: Table, scale: float, *, intercept: bool) -> Design:
         """A party's columns, for labels that are divided by ``scale``.
 
-        Dividing labels shrinks Poisson's loss, and so its penalty.  Raises `ConstantColumn` or
-        `AllMissingColumn`.
+        Dividing labels shrinks Poisson's loss, and so its penalty; that of l1, linear
+        regression's, too.  Raises `ConstantColumn` or `AllMissingColumn`.
         """
         alpha = self.alpha / scale if self.family == "poisson" else self.alpha
-        return Design.of(table, self.family, alpha, intercept=intercept)
+        return Design.of(table, self.family, alpha, intercept=intercept, l1=self.l1 / scale)
 
 
 # --- what is said ---------------------------------------------------------------------------
@@ -234,13 +235,17 @@ async def _fit(
         if plan.penalised
     ]
 
+    thresholds = np.concatenate(
+        [design.threshold if owner == me else np.zeros(d) for owner, d in enumerate(columns)]
+    )
+
     async def goes_on(epoch: int, moves: bool | None) -> bool:
         ch.progress(epoch, params.max_iter, f"epoch {epoch}")
         if moves is not None and ch.me.role == GUEST:
             await ch.send(Onward(moves))
         return moves is not False
 
-    w, epochs = await shared.descend(computer, plan, masked, pulls, labels, goes_on)
+    w, epochs = await shared.descend(computer, plan, masked, pulls, labels, thresholds, goes_on)
     for owner, part in enumerate(w):
         told = await computer.reveal(part, to=owner)
         if owner == me:
@@ -267,7 +272,8 @@ async def arbiter(ch: Channel, params: Params, table: Table) -> ArbiterPart:
         return (await ch.receive(Onward)).more if params.tol else True
 
     blind = shared.Blind(dealer)
-    w, _ = await shared.descend(blind, plan, matrices, penalties, labels, goes_on)
+    nothing = np.zeros(sum(columns))
+    w, _ = await shared.descend(blind, plan, matrices, penalties, labels, nothing, goes_on)
     for part in w:
         await dealer.reveal(part.shape)
     return ArbiterPart(rows)
@@ -275,7 +281,9 @@ async def arbiter(ch: Channel, params: Params, table: Table) -> ArbiterPart:
 
 def _plan(params: Params, rows: int, columns: tuple[int, ...]) -> Plan:
     descent = params.descent
-    return Plan(params.family, descent, rows, columns, params.outputs, params.alpha > 0)
+    return Plan(
+        params.family, descent, rows, columns, params.outputs, params.alpha > 0, params.l1 > 0
+    )
 
 
 async def _extents(

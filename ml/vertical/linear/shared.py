@@ -22,7 +22,7 @@ import numpy as np
 from ml.crypto.beaver import DealtMatrix
 from ml.crypto.fixed_point import FixedPoint, Words
 from ml.crypto.series import Series
-from ml.local.linear import Descent, Family
+from ml.local.linear import Descent, Family, Floats
 from ml.protocols.shares import ChannelDealer
 
 COLUMN, RESIDUAL = FixedPoint(20), FixedPoint(20)
@@ -68,6 +68,7 @@ class Plan:
     columns: tuple[int, ...]  # of every computing party's design
     outputs: int
     penalised: bool
+    sparse: bool  # whether parameters are shrunk to 0
 
     @property
     def batches(self) -> tuple[slice, ...]:
@@ -114,6 +115,7 @@ class Arithmetic(Protocol[Contra]):
     async def series(self, x: Words, series: Series) -> Words: ...
     async def multiply(self, x: Words, y: Words) -> Words: ...
     async def negative(self, x: Words) -> Words: ...
+    async def positive_part(self, x: Words) -> Words: ...
     async def reveal(self, x: Words) -> Words | None: ...
     def constant(self, words: Words) -> Words: ...
 
@@ -147,6 +149,10 @@ class Blind:
         await self._dealer.negative(x.shape)
         return x
 
+    async def positive_part(self, x: Words) -> Words:
+        await self._dealer.positive_part(x.shape)
+        return x
+
     async def reveal(self, x: Words) -> None:
         await self._dealer.reveal(x.shape)
 
@@ -160,18 +166,20 @@ async def descend(
     columns: Sequence[Mat],
     penalties: Sequence[Mat],
     labels: Words,
+    thresholds: Floats,
     goes_on: Callable[[int, bool | None], Awaitable[bool]],
 ) -> tuple[list[Words], int]:
     """Shares of the parameters of every party's design, each (d, outputs), and the epochs.
 
     ``columns`` (rows, d) and ``penalties`` (d, d) are in the order of the parties, the latter
-    empty without a penalty; ``labels`` is a share (rows, outputs).  ``goes_on`` is
-    asked after every epoch, with its number from 1 and, if that is looked at, whether parameters
-    moved by ``tol`` or more, which the dealer has to be told.
+    empty without a penalty; ``labels`` is a share (rows, outputs); ``thresholds`` are those of the
+    own columns, 0 for others', and looked at if the plan is sparse.  ``goes_on`` is asked after
+    every epoch, with its number from 1 and, if that is looked at, whether parameters moved by
+    ``tol`` or more, which the dealer has to be told.
     """
     edges = np.cumsum(plan.columns)[:-1]
     w = [np.zeros((count, plan.outputs), np.uint64) for count in plan.columns]
-    velocity = np.concatenate(w)
+    velocity = shrunk = np.concatenate(w)
     keep, keep_ahead = plan.decays
     for epoch in range(plan.descent.epochs):
         before = np.concatenate(w)
@@ -181,6 +189,14 @@ async def descend(
                 pulls = [await c.product(m, part) for m, part in zip(penalties, w, strict=True)]
                 gradient = gradient + await c.truncate(np.concatenate(pulls), _PENALTY_SHIFT)
             rate, rate_ahead = plan.rates(epoch, batch.stop - batch.start)
+            if plan.sparse:
+                step = plan.descent.step(epoch, len(plan.columns))
+                cost = PARAMETER.encode(step * thresholds[:, None], bound=PARAMETER_BOUND)
+                reached = np.concatenate(w) - await c.truncate(rate * gradient, FACTOR.bits)
+                last, shrunk = shrunk, await _shrunk(c, reached, cost)
+                ahead = await c.truncate(keep * (shrunk - last), FACTOR.bits)
+                w = np.split(shrunk + ahead, edges)
+                continue
             moved = await c.truncate(
                 np.stack(
                     [
@@ -196,8 +212,15 @@ async def descend(
         if plan.descent.tol:
             moves = await _moved(c, np.concatenate(w) - before, plan.descent.tol)
         if not await goes_on(epoch + 1, moves):
-            return w, epoch + 1
-    return w, plan.descent.epochs
+            break
+    return (np.split(shrunk, edges) if plan.sparse else w), epoch + 1
+
+
+async def _shrunk(c: Arithmetic[Mat], x: Words, cost: Words) -> Words:
+    """Shares of every number brought towards 0 by its cost, and no further; exactly 0 there."""
+    parts = await c.positive_part(np.stack([x - cost, np.uint64(0) - x - cost]))
+    shrunk: Words = parts[0] - parts[1]
+    return shrunk
 
 
 async def _moved(c: Arithmetic[Mat], change: Words, tol: float) -> bool | None:
