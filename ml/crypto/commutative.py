@@ -27,14 +27,15 @@ class Key:
 
     def encrypt(self, point: bytes) -> bytes:
         """The point, encrypted once more.  Raises `InvalidPoint`."""
-        return ristretto255.multiply(self.scalar, _checked(point))
+        return _times(self.scalar, point)
 
     def decrypt(self, point: bytes) -> bytes:
         """Takes this key's encryption away, whoever else encrypted.  Raises `InvalidPoint`."""
-        return ristretto255.multiply(ristretto255.invert(self.scalar), _checked(point))
+        return _times(ristretto255.invert(self.scalar), point)
 
 
-def _checked(point: bytes) -> bytes:
-    if len(point) != ristretto255.POINT_BYTES or not ristretto255.is_valid(point):
-        raise InvalidPoint
-    return point
+def _times(scalar: bytes, point: bytes) -> bytes:
+    try:
+        return ristretto255.multiply(scalar, point)
+    except (RuntimeError, ValueError) as error:  # libsodium decodes the point, and checks it
+        raise InvalidPoint from error

@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.crypto import ristretto255
+from ml.crypto.commutative import Key
 from ml.errors import ProtocolViolation
 from ml.federation import GUEST, HOST, Channel, Message, Party
 from ml.protocols.psi.keys import Rows
@@ -159,19 +160,15 @@ async def _own_tags(ch: Channel, peer: Party, size: int) -> list[bytes]:
 
 async def blind(scalar: bytes, session: bytes, ids: Sequence[str]) -> list[bytes]:
     """``scalar`` H(id) of each id, where H is bound to the session."""
-    return await _in_threads(
-        lambda id: ristretto255.multiply(scalar, point_of(session, id)),
-        ids,
-    )
+    key = Key(scalar)
+    return await _in_threads(lambda id: key.encrypt(point_of(session, id)), ids)
 
 
 async def tag(scalar: bytes, points: Sequence[bytes]) -> list[bytes]:
     """A short hash of ``scalar`` times each point, shape `TAG_BYTES`."""
+    key = Key(scalar)
     return await _in_threads(
-        lambda point: sha256(_DOMAIN_TAG + ristretto255.multiply(scalar, point)).digest()[
-            :TAG_BYTES
-        ],
-        points,
+        lambda point: sha256(_DOMAIN_TAG + key.encrypt(point)).digest()[:TAG_BYTES], points
     )
 
 
