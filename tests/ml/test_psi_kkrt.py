@@ -26,6 +26,7 @@ async def intersect(tables, params=PARAMS, programs=psi.PROGRAMS):
 
 async def test_tables_of_several_parts_are_matched(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(kkrt, "PART", 512)
+    monkeypatch.setattr(kkrt, "BINS_AT_ONCE", 1024)
     monkeypatch.setattr(kkrt, "TAGS_AT_ONCE", 300)
     monkeypatch.setattr(matching, "BATCH", 200)
     third = psi.Keys(PEOPLE[100:600])
@@ -33,7 +34,8 @@ async def test_tables_of_several_parts_are_matched(monkeypatch: pytest.MonkeyPat
     assert {OF_BANK.ids[row] for row in outputs[BANK]} == set(PEOPLE[200:600])
     for party, keys in ((SHOP, OF_SHOP), (CLINIC, third)):
         assert [keys.ids[i] for i in outputs[party]] == [OF_BANK.ids[i] for i in outputs[BANK]]
-    assert len(heard(transcript, SHOP, kkrt.Corrections)) == 2
+    [rows] = heard(transcript, SHOP, kkrt.Corrections)
+    assert len(rows.rows) == 1024  # two parts in one message
     assert len(heard(transcript, BANK, kkrt.HostTags)) == 7 + 5
     assert len(heard(transcript, SHOP, matching.Matched)) == 2
 

@@ -24,7 +24,7 @@ from node.facts import gather, stored_specification
 from node.jobs import InputRequest, JobRequest, PartyRequest
 from node.projection import STEPS
 from node.proposal import specify
-from node.specification import MATCHING_ONLY, Specification
+from node.specification import MATCHING_ONLY, RoleName, Specification
 from node.steps import PROGRAMS, Output
 from tests.node import consortium
 from tests.node.consortium import Consortium
@@ -202,7 +202,10 @@ async def test_a_training_may_match_by_a_column_and_holds_the_same_people_out(
 
 
 def test_who_learns_what_is_asked_for_stands_in_what_is_proposed(world: Consortium) -> None:
-    parties = (("guest", "bank", None), ("host", "shop", world.grant))
+    parties: tuple[tuple[RoleName, str, str | None], ...] = (
+        ("guest", "bank", None),
+        ("host", "shop", world.grant),
+    )
     request = JobRequest(
         kind="match",
         purpose="training",

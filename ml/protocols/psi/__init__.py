@@ -69,7 +69,7 @@ __all__ = [
     "host",
 ]
 
-VERSION = 2
+VERSION = 3
 
 ECDH_MESSAGES: tuple[type[Message], ...] = (GuestSet, HostSet, Start, *ecdh.MESSAGES, Matched)
 KKRT_MESSAGES: tuple[type[Message], ...] = (GuestSet, HostSet, Start, *kkrt.MESSAGES, Matched)

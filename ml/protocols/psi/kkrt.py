@@ -27,7 +27,7 @@ Source
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import numpy as np
@@ -45,8 +45,11 @@ from ml.protocols.psi.keys import Rows
 from ml.protocols.psi.matching import HostView, batches, check_batch, secret_order
 from ml.wire import Shape
 
-PART = 2**15  # bins in one message: 1.75 MiB, and what the processor's cache holds
-TAGS_AT_ONCE = 2**18  # in one message: 3 MiB
+PART = 2**15  # bins worked on at once: what the processor's cache holds
+# In one message, 7 and 6 MiB.  Each is signed, made durable and entered in the logs of both sites:
+# few of them cost little beside the work on them, and none is near what a node takes.
+BINS_AT_ONCE = 2**17
+TAGS_AT_ONCE = 2**19
 
 Points = Annotated[NDArray[np.uint8], Shape("n", ristretto255.POINT_BYTES)]
 
@@ -118,14 +121,23 @@ async def host(ch: Channel, hashes: bins.Hashes, size: int, session: bytes) -> R
     count = bins.bin_count(size)
     visits = await asyncio.to_thread(bins.Visits.of, hashes, count, PART)
     tags = Tags.empty(bins.CHOICES * len(hashes))
-    for number, batch in enumerate(batches(count, PART)):
+    for message in batches(count, BINS_AT_ONCE):
         rows = (await ch.receive(Corrections)).rows
-        check_batch(len(rows), batch, peer)
-        await asyncio.to_thread(_evaluate, sender, rows, visits, number, place, tags)
-        ch.progress(batch.stop, count, f"evaluating for {peer}")
+        check_batch(len(rows), message, peer)
+        for part in parts(message):
+            own = rows[part.start - message.start : part.stop - message.start]
+            number = part.start // PART
+            await asyncio.to_thread(_evaluate, sender, own, visits, number, place, tags)
+        ch.progress(message.stop, count, f"evaluating for {peer}")
     for batch in batches(len(tags), TAGS_AT_ONCE):
         await ch.send(HostTags(tags.high[batch], tags.low[batch]))
     return order
+
+
+def parts(message: slice) -> Iterator[slice]:
+    """The bins of a message as they are worked on."""
+    for start in range(message.start, message.stop, PART):
+        yield slice(start, min(start + PART, message.stop))
 
 
 # --- the guest's part -----------------------------------------------------------------------
@@ -175,12 +187,15 @@ async def _corrected(
         raise ProtocolViolation(f"{peer} sent bytes that are no point of the group") from error
     receiver, noise = Receiver(pairs, bins.code_session(session)), bins.new_noise()
     own, count = Own(len(table.hashes)), len(table.slots)
-    for batch in batches(count, PART):
-        inputs, tweaks = table.part(batch.start, batch.stop, noise)
-        rows, tags = await asyncio.to_thread(receiver.next, inputs, tweaks)
-        await ch.send(Corrections(rows), to=peer)
-        await asyncio.to_thread(own.add, table.slots[batch], tags)
-        ch.progress(batch.stop, count, f"evaluating with {peer}")
+    for message in batches(count, BINS_AT_ONCE):
+        corrections = []
+        for part in parts(message):
+            inputs, tweaks = table.part(part.start, part.stop, noise)
+            rows, tags = await asyncio.to_thread(receiver.next, inputs, tweaks)
+            corrections.append(rows)
+            await asyncio.to_thread(own.add, table.slots[part], tags)
+        await ch.send(Corrections(np.concatenate(corrections)), to=peer)
+        ch.progress(message.stop, count, f"evaluating with {peer}")
     return own
 
 
