@@ -12,6 +12,7 @@ everybody's to read.
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import time
@@ -23,17 +24,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from chain import canonical
 from chain.audit_questions import Question, moment_of, read_question, require_asked, write_question
 from chain.audit_requests import audit_request_id
 from chain.canonical import digest as digest_of
 from chain.errors import VerificationFailed
 from chain.ids import new_nonce
 from node import alerts
-from node.audit.entries import record, type_of
-from node.errors import Conflict, Invalid, NotFound, Refused, Unavailable
+from node.audit.entries import now, record, type_of
+from node.errors import Conflict, Invalid, NotFound, Refused, TooLarge, Unavailable
 from node.files import keep_private, make_private
 from node.ledger import read_ledger
-from node.packs import Wanted, moment_text, pack, require_known
+from node.packs import Wanted, moment_text, pack, require_fits, require_known
 from node.refusals import chain_errors
 from node.registration import nonce_of
 from node.store import Anchor, AuditEntry, AuditPending, AuditQuestion, AuditRequest
@@ -190,8 +192,9 @@ def receive(site: Site, sender: str, id: str, content: bytes) -> None:
     """Take the question of a request to this site; taking it twice is taking it once.
 
     Raises `NotFound` while no confirmed block has the request, `Refused` for who did not ask and
-    for what is asked of another, and `Invalid` (``QuestionInvalid``) for another question, and for
-    one about a thing that the chain does not know, which is entered: no pack could answer it.
+    for what is asked of another, and `Invalid` (``QuestionInvalid``) for another question.  What no
+    pack could answer is entered: `Invalid` for a thing that the chain does not know, and `TooLarge`
+    (``PackTooLarge``) for a period of too many entries, with the periods that fit.
     """
     with site.store.read() as session:
         row, kept = session.get(AuditRequest, id), session.get(AuditQuestion, id)
@@ -228,14 +231,63 @@ def receive(site: Site, sender: str, id: str, content: bytes) -> None:
             allowed="a site, dataset or job of the chain",
             hint="file another request",
         ) from unknown
-    now = time.time()
+    try:
+        require_fits(site, question.scope)
+    except TooLarge as large:
+        why = f"{large.found}, at most {large.allowed}; {large.hint}"[:MAX_DETAIL]
+        told = {"question": question.digest, "asker": sender, "why": why}
+        _enter_once(site, "audit.question.refused", id, told, sender)
+        raise
+    brought_at = time.time()
     with site.store.begin() as session:
         if session.get(AuditQuestion, id) is None:
             question_row = AuditQuestion(id=id, asker=sender, content=content.decode())
-            question_row.brought_at = now
+            question_row.brought_at = brought_at
             session.add(question_row)
             told = {"question": question.digest, "asker": sender}
             record(session, "audit.question.received", id, told, sender)
+
+
+def refusal(site: Site, row: AuditRequest) -> dict[str, Any]:
+    """This site's signed word why it was silent about a request whose question it has not.
+
+    ``why`` is "missing": nothing but the digest came; or "refused": a question came that no pack
+    answers.  Signed by the request key, as evidence is.  What its log has of it, copies show, too:
+    ``audit.question.missing``, ``audit.question.refused`` and ``audit.question.received``.
+    """
+    came = _is_entered(site, "audit.question.refused", row.id)
+    identity = site.identity
+    told: dict[str, Any] = {
+        "type": "audit-refusal",
+        "request": row.id,
+        "site": site.id,
+        "by": row.by,
+        "question": row.digest,
+        "until": row.until,
+        "why": "refused" if came else "missing",
+        "issuedAt": now(),
+        "keyId": site.key_id(identity=identity),
+    }
+    signature = identity.sign(canonical.dumps(told))
+    return told | {"signature": base64.b64encode(signature).decode()}
+
+
+def enter_missing(site: Site, row: AuditRequest) -> None:
+    """Enter that no question of a request to this site came by its deadline, if none did."""
+    with site.store.read() as session:
+        came = session.get(AuditQuestion, row.id) is not None
+    if row.site != site.id or came or _is_entered(site, "audit.question.refused", row.id):
+        return
+    told = {"question": row.digest, "by": row.by, "until": row.until}
+    _enter_once(site, "audit.question.missing", row.id, told, "sync")
+
+
+def _is_entered(site: Site, kind: str, id: str) -> bool:
+    query = select(AuditEntry.index).where(
+        AuditEntry.subject == id, AuditEntry.type == type_of(kind)
+    )
+    with site.store.read() as session:
+        return session.scalar(query.limit(1)) is not None
 
 
 def answer(site: Site, id: str, redacted: tuple[str, ...] = ()) -> Submitted:

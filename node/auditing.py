@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from chain.audit_requests import RequestState
 from node import alerts
 from node.audit.entries import record
-from node.audit_requests import keep
+from node.audit_requests import enter_missing, keep
 from node.errors import NodeError
 from node.left_out import with_copy
 from node.refusals import chain_errors
@@ -211,6 +211,7 @@ class Auditing:
         return list(session.scalars(query.limit(AT_ONCE)))
 
     def _tell_silence(self, row: AuditRequest) -> None:
+        enter_missing(self.site, row)
         with self.site.store.begin() as session:
             kept = session.get_one(AuditRequest, row.id)
             if kept.is_silence_told:

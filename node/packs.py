@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from node.site import Site
 
 PIECE = 2000  # entries that are opened at once
+MAX_PERIODS = 20  # into which a period that does not fit is divided for who asks
 
 
 @dataclass(frozen=True)
@@ -268,6 +269,27 @@ def _range(session: Session, size: int, scope: Mapping[str, Any]) -> tuple[int, 
     return (
         0 if scope["from"] is None else start,
         size if scope["until"] is None else start if last is None else last + 1,
+    )
+
+
+def require_fits(site: Site, scope: Mapping[str, Any]) -> None:
+    """Raises `TooLarge` (``PackTooLarge``) for a period of more entries than a pack shows; its hint
+    names the periods to ask for instead."""
+    with site.store.read() as session:
+        first, end = _range(session, site.log.size, scope)
+        if end - first <= MAX_LEAVES:
+            return
+        # Entries recorded beside one another may have changed places: each piece has room to spare.
+        borders = range(first, end, max(1, MAX_LEAVES * 9 // 10))[1 : MAX_PERIODS + 1]
+        times = select(AuditEntry.time).where(AuditEntry.index.in_(borders))
+        found = list(session.scalars(times.order_by(AuditEntry.index)))
+    ends = ", ".join(found)
+    raise TooLarge(
+        "PackTooLarge",
+        "what was asked for does not fit into one file",
+        found=f"{end - first} entries",
+        allowed=f"{MAX_LEAVES} entries",
+        hint=f"ask for one period after another, the next from where one ends: until {ends}",
     )
 
 

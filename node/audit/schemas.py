@@ -453,6 +453,13 @@ EVENTS: Mapping[str, Event] = {
         asker=text("site that brought it"),
         why=text("what no pack can show"),
     ),
+    "audit.question.missing": Event.of(
+        AUDIT_REQUEST,
+        "no question of a request to this site came by its deadline",
+        question=text("SHA-256 of the question, as the chain has it"),
+        by=text("member that filed the request"),
+        until=whole("block time in Unix seconds, by which it had to answer"),
+    ),
     "audit.answered": Event.of(
         AUDIT_REQUEST,
         "this site answers with a pack",

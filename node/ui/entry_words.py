@@ -75,6 +75,7 @@ CHINESE: Mapping[str, str] = {
     "audit.requested": "链上请求本站点出示证据",
     "audit.question.received": "请求的问题已送达本站点",
     "audit.question.refused": "请求的问题已送达本站点，但没有证据包可以答复",
+    "audit.question.missing": "截止期前没有请求的问题送达本站点",
     "audit.answered": "本站点以证据包答复",
     "audit.pack.fetched": "提问站点首次取得了答复",
     "audit.answer.checked": "本站点将答复与问题、请求及链上内容核对",

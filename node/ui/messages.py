@@ -825,6 +825,14 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "The question was not brought here yet; its digest is on the chain.",
         "问题尚未送达；其摘要已在链上。",
     ),
+    "audit.refusal.missing": (
+        "The word of this site, signed: no question came by the deadline",
+        "本站点的签名声明：截止期前没有问题送达",
+    ),
+    "audit.refusal.refused": (
+        "The word of this site, signed: a question came that no pack answers",
+        "本站点的签名声明：所送达的问题没有证据包可以答复",
+    ),
     "audit.never_given": (
         "This site was not given the question: nothing but its digest came.",
         "本站点未收到该问题：仅有其摘要。",

@@ -27,7 +27,7 @@ from chain.errors import VerificationFailed
 from chain.pack import verify_pack_alone
 from chain.sites import SiteRole, site_id
 from chain.statement import signed_bytes
-from node import audit_requests
+from node import audit_requests, packs
 from node.alerts import subjects
 from node.api import between
 from node.api.app import create_app
@@ -39,14 +39,14 @@ from node.api.views.names import Names
 from node.audit.entries import record
 from node.audit_requests import Asked, answer, ask, receive
 from node.auditing import Auditing
-from node.errors import Conflict, Invalid, NodeError, NotFound, Refused, Unavailable
+from node.errors import Conflict, Invalid, NodeError, NotFound, Refused, TooLarge, Unavailable
 from node.files import make_private, write_private
 from node.identity import PURPOSES
 from node.left_out import with_copy
 from node.mirror import Mirror
 from node.packs import Wanted, pack
 from node.registration import proven_key
-from node.signatures import VerifiedSender
+from node.signatures import VerifiedSender, verify_bytes
 from node.store import Alert, AuditQuestion, AuditRequest, WitnessedHead
 from tests.chain.world import admission
 from tests.node import consortium, test_cli
@@ -671,6 +671,63 @@ async def test_a_question_that_no_pack_can_answer_is_refused_and_entered_once(
     assert entry["data"]["asker"] == world.bank.id
     assert told(world.shop, "audit.question.received", id) == []
     await world.answered_with(id, pack(world.shop, Wanted()))
+
+
+def is_signed(site: ChainSite, word: dict[str, Any]) -> bool:
+    unsigned = {name: value for name, value in word.items() if name != "signature"}
+    content = canonical.dumps(unsigned)
+    return verify_bytes(site.identity.request_public, word["signature"], content)
+
+
+async def test_a_site_that_was_never_given_the_question_says_so_with_its_silence(
+    world: World,
+) -> None:
+    nobody = Asked(site=world.shop.id, text=WHY)
+    id = ask(world.bank, nobody).id
+    question = audit_requests.question_file(world.bank, id)
+    with world.bank.store.begin() as session:
+        session.delete(session.get_one(AuditQuestion, id))  # it keeps the question back
+    await world.settle(2)
+    assert world.shown(world.shop, id).refusal is None  # it is not silent yet
+    world.founded.chain.travel(8 * DAY)
+    await world.settle(2)
+    (entry,) = told(world.shop, "audit.question.missing", id)
+    assert entry["data"]["question"] == canonical.digest(question)
+    shown = views.for_everybody(world.shown(world.shop, id))
+    assert shown.state == "SILENT"
+    word = shown.refusal
+    assert word is not None
+    assert (word["request"], word["why"]) == (id, "missing")
+    assert word["question"] == entry["data"]["question"]
+    assert is_signed(world.shop, word)
+    assert world.shown(world.bank, id).refusal is None  # it is the asked site's word alone
+    async with operator(world.shop, create_app(world.shop.settings.home, world.shop)) as shop:
+        assert "no question came by the deadline" in (await shop.get(f"/audits/{id}")).text
+    receive(world.shop, world.bank.id, id, question)
+    assert world.shown(world.shop, id).refusal is None  # it came after all, late as it is
+    await world.answered(id)
+
+
+async def test_a_question_about_more_entries_than_a_pack_shows_is_refused_with_what_fits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = ask(world.bank, Asked(world.shop.id, WHY)).id
+    content = audit_requests.question_file(world.bank, id)
+    monkeypatch.setattr(packs, "MAX_LEAVES", 10)
+    await world.settle(2)
+    with pytest.raises(TooLarge, match="PackTooLarge") as refusal:
+        receive(world.shop, world.bank.id, id, content)
+    assert refusal.value.allowed == "10 entries"
+    assert "until 20" in str(refusal.value.hint)
+    world.founded.settle()
+    (entry,) = told(world.shop, "audit.question.refused", id)
+    assert "at most 10 entries" in entry["data"]["why"]
+    first = str(refusal.value.hint).rpartition("until ")[2].split(", ")[0]
+    scope = {"from": None, "until": first}
+    packs.require_fits(world.shop, scope)  # the first of the periods that it names
+    monkeypatch.undo()
+    await world.settle(2)
+    await world.answered(id)
 
 
 async def test_an_answer_that_is_fetched_again_and_again_is_entered_once(world: World) -> None:

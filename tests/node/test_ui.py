@@ -589,6 +589,7 @@ def test_no_text_is_without_a_use() -> None:
         "area.",
         "found.",
         "anchor.",
+        "audit.refusal.",
         "audits.kind.",
         "mark.",
         "life.",

@@ -15,7 +15,7 @@ from chain.audit_questions import read_question
 from node.api.pages import Page, from_cursor, to_cursor
 from node.api.views.model import Shown
 from node.api.views.names import Named, Names
-from node.audit_requests import answer_file
+from node.audit_requests import answer_file, refusal
 from node.errors import NotFound
 from node.store import AuditQuestion, AuditRequest, ChainState
 
@@ -76,12 +76,14 @@ class AuditDetails(AuditShown):
     where this site is none of the two sides.
 
     `given` is whether this site was ever given the question that it is asked, for everybody to
-    read; null at other sites than the one that is asked.  `brought_at` is when the asked site took
-    the question, `problem` what keeps question or answer from coming over.  `file` says whether the
-    file that answers is kept here.
+    read; null at other sites than the one that is asked.  `refusal` is that site's signed word why
+    it was silent, where it has no question that it could answer; for everybody, too.
+    `brought_at` is when the asked site took the question, `problem` what keeps question or answer
+    from coming over.  `file` says whether the file that answers is kept here.
     """
 
     given: bool | None
+    refusal: dict[str, Any] | None
     asker: Named | None
     text: str | None
     scope: ScopeAsked | None
@@ -141,7 +143,9 @@ def show(site: Site, names: Names, id: str) -> AuditDetails:
     if row is None:
         raise NotFound("NotFound", "no confirmed block has this request for an audit", found=id)
     given = None if row.site != site.settings.site_id else asked is not None
-    facts = {**_facts(site, names, row, now), "given": given}
+    is_silent = row.pack is None and state_of(row, now) == "SILENT"
+    word = refusal(site, row) if given is False and is_silent else None
+    facts = {**_facts(site, names, row, now), "given": given, "refusal": word}
     if asked is None:
         nothing: dict[str, Any] = dict.fromkeys(AT_THE_TWO_SIDES)
         return AuditDetails(**facts, **nothing, file=False)
