@@ -133,10 +133,17 @@ class Stage:
             return self._make_home(name, titles[name], ports[name], (roles or {}).get(name, ()))
 
         requests = self.at_once(make, titles)
-        # One after the other: the deployer's account sends them, each from a process of its own.
-        for name, request in requests.items():
-            self.run("fund", self.institutions[name].account, "--rpc", self.rpc_url)
-            self.run("member", "admit", "--request", request, *self._chain)
+
+        # Of each kind one after the other: an account sends them, each from a process of its own.
+        # The two accounts need not wait for each other.
+        def send(what: str) -> None:
+            for name, request in requests.items():
+                if what == "fund":
+                    self.run("fund", self.institutions[name].account, "--rpc", self.rpc_url)
+                else:
+                    self.run("member", "admit", "--request", request, *self._chain)
+
+        self.at_once(send, ("fund", "admit"))
 
     def hand_over(self) -> None:
         """The deployer gives all power to the members' votes."""

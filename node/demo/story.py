@@ -162,7 +162,7 @@ class Story:
         environment = {
             # The explorer is open to readers here: the nodes listen on this machine only.
             "FATECHAIN_EXPLORER_OPEN": "true",
-            "FATECHAIN_MIRROR_EVERY_SECONDS": "5",  # nobody waits for half a minute at a time
+            "FATECHAIN_MIRROR_EVERY_SECONDS": "10",  # nobody waits for half a minute at a time
         }
         self.stage.start(*names, environment=environment)
 
