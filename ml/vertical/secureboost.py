@@ -356,8 +356,9 @@ async def guest(
     one per processor, 0 for none).  Raises as `Params.labels`, `ConstantColumn`,
     `AllMissingColumn`, `ScoreOverflow`; `ConversationError` or `CryptoError` for what hosts do.
     """
+    book = Book(keeper or MemoryKeeper(), params, ch.me, table)  # with its weights
     labels, table = params.labels(table)
-    own, book = params.columns(table), Book(keeper or MemoryKeeper(), params, ch.me, table)
+    own = params.columns(table)
 
     def ensemble(kept: Sequence[GuestTree]) -> Ensemble:
         growth = params.growth(len(table))
@@ -655,7 +656,7 @@ def alone(params: Params, table: Table) -> GuestModel:
     growth = params.growth(len(table))
     objective, training = growth.objective, ~labels.held_out
     own, sample = params.columns(table), params.column_sample(table)
-    drawn = sample and partial(sample.splits, own.matrix.column)
+    drawn = None if sample is None else partial(sample.splits, own.matrix.column)
     start, grown, scores = trees.fit_trees(own, labels, growth, drawn)
     aucs = [
         metrics.auc(labels.y[training], objective.predict(score)[training])

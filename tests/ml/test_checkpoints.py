@@ -28,6 +28,19 @@ PAILLIER = Params(
     min_child_weight=0.1,
 )
 LATTICE = PAILLIER.model_copy(update={"scheme": "lattice"})
+DRAWN = Params(
+    n_estimators=5,
+    max_depth=2,
+    max_bins=4,
+    min_samples_leaf=2,
+    min_bin_rows=3,
+    min_child_weight=0.1,
+    scheme="lattice",
+    subsample=0.8,
+    colsample_bytree=0.6,
+    validation_fraction=0.3,
+    early_stopping_rounds=1,
+)
 
 
 class Killed(Exception):
@@ -112,8 +125,13 @@ async def killed_at(training: Training, event: int) -> None:
 
 @pytest.mark.parametrize(
     ("params", "parties", "step"),
-    [(PAILLIER, (BANK, SHOP), 5), (LATTICE, (BANK, SHOP), 1), (LATTICE, (BANK, SHOP, CLINIC), 7)],
-    ids=["paillier", "lattice", "two hosts"],
+    [
+        (PAILLIER, (BANK, SHOP), 5),
+        (LATTICE, (BANK, SHOP), 1),
+        (LATTICE, (BANK, SHOP, CLINIC), 7),
+        (DRAWN, (BANK, SHOP), 3),
+    ],
+    ids=["paillier", "lattice", "two hosts", "drawn rows and columns, stopped early"],
 )
 async def test_a_party_that_dies_at_any_message_changes_no_byte_of_the_model(
     fit: Any, params: Params, parties: Any, step: int
