@@ -367,7 +367,7 @@ async def guest(
             model.restore(one.tree, one.leaf)
         return model
 
-    model = ensemble(kept := book.guest_trees())
+    model = ensemble(kept := book.guest_trees()[: params.n_estimators])
     begin = await agree_guest(ch, len(kept), model.is_complete)
     if begin is None:
         return model.model(table.schema.features)
@@ -484,7 +484,7 @@ async def host(
     `ConversationError` or `CryptoError` for what the guest does.
     """
     own, book = params.columns(table), Book(keeper or MemoryKeeper(), params, ch.me, table)
-    kept = book.host_trees()
+    kept = book.host_trees()[: params.n_estimators]
     is_complete = len(kept) == params.n_estimators or any(tree.is_last for tree in kept[-1:])
     begin = await agree_host(ch, len(kept), is_complete)
     if begin is None:
@@ -525,7 +525,7 @@ async def host(
     elif begin.more:
         with Workers(workers) as pool:
             await _help(ch, params, own, sample, charge, pool, goes_on, begin.trees, after)
-    if splits:
+    if splits and len(splits) < params.n_estimators:  # the guest stopped early
         book.keep_host(len(splits) - 1, splits[-1], is_last=True)
     await leave_together(ch)
     return _host_part(params, table, own, splits)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -185,6 +186,48 @@ def test_regression_is_as_good_as_that_of_scikit_learn(objective: Objective, the
     expected = np.log(other.predict(X)) if theirs == "poisson" else other.predict(X)
     ours, known = (objective.loss(y, s, np.ones(len(y))) for s in (scores, expected[:, None]))
     assert ours == pytest.approx(known, rel=0.05, abs=0.02)
+
+
+XGBOOST: list[tuple[Objective, dict[str, object]]] = [
+    (Objective("logistic"), {"objective": "binary:logistic"}),
+    (Objective("squared"), {"objective": "reg:squarederror"}),
+    (Objective("huber", shape=1.5), {"objective": "reg:pseudohubererror", "huber_slope": 1.5}),
+    (Objective("tweedie", shape=1.3), {"objective": "reg:tweedie", "tweedie_variance_power": 1.3}),
+]
+
+
+@pytest.mark.parametrize(("objective", "named"), XGBOOST, ids=lambda v: getattr(v, "name", ""))
+@pytest.mark.parametrize(("alpha", "gamma"), [(0.0, 0.0), (2.0, 1.5)], ids=["plain", "regularised"])
+def test_trees_are_those_of_xgboost(
+    objective: Objective, named: dict[str, object], alpha: float, gamma: float
+):
+    """The same scores of rows with weights and missing values, where bins hold one value each."""
+    rng = np.random.default_rng(2)
+    X = rng.integers(-4, 5, (500, 3)).astype(float)
+    z = X[:, 0] - np.abs(X[:, 1]) + rng.normal(0, 1, 500)
+    X[rng.random(X.shape) < 0.15] = np.nan
+    match objective.name:
+        case "logistic":
+            y = (z > 0).astype(float)
+        case "tweedie":
+            y = np.floor(np.exp(z / 4))
+        case _:
+            y = z / 2
+    labels = Labels(y, rng.integers(1, 4, 500).astype(float), np.zeros(500, np.bool_))
+    growth = Growth(
+        5, 0.3, 4, 1.0, 3.0, 1, objective=objective, reg_alpha=alpha, gamma=gamma, fraction_bits=30
+    )
+    start, _, scores = trees.fit_trees(Columns.of(X, tuple("abc")), labels, growth)
+    booster = xgboost.train(
+        named
+        | {"base_score": float(objective.predict(start[None])[0]), "max_depth": 4, "eta": 0.3}
+        | {"lambda": 1.0, "alpha": alpha, "gamma": gamma, "min_child_weight": 3.0, "nthread": 1},
+        xgboost.DMatrix(X, y, weight=labels.weight),
+        5,
+    )
+    expected = booster.predict(xgboost.DMatrix(X), output_margin=True)
+    assert np.ptp(expected) > 0.3
+    assert scores[-1][:, 0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_classes_are_told_apart_as_by_scikit_learn():

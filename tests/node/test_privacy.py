@@ -104,6 +104,16 @@ def test_counts_stay_counts_and_shares_stay_shares(store: Store) -> None:
         assert joint["log_loss"] >= 0
 
 
+def test_errors_in_the_unit_of_labels_are_blurred_by_a_share_of_themselves(store: Store) -> None:
+    measured = {"joint": {"rows": 200, "rmse": 5000.0, "mae": 4000.0, "r2": 0.5}}
+    told = released(store, "0x77", measured, 0.1)["joint"]
+    again = released(store, "0x77", measured, 0.1)["joint"]
+    assert told == again
+    for name in ("rmse", "mae"):
+        assert abs(told[name] - measured["joint"][name]) > 1.0
+    assert 0 <= told["r2"] <= 1
+
+
 def test_what_all_know_is_told_exactly_and_the_noise_is_owned_up_to(store: Store) -> None:
     told = released(store, "0x01", METRICS, 0.1)
     assert told["rows"] == METRICS["rows"]
