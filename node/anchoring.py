@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Held = list[tuple[str, "Counted"]]
+"""Cosignatures of a head, with the site of each."""
+
 PENDING, WITNESSED, UNWITNESSED = "PENDING", "WITNESSED", "UNWITNESSED"
 SETTLED_SECONDS = 300.0  # half of the time after which the chain calls a head unwitnessed
 MAX_CALLS = 3
@@ -133,12 +136,17 @@ class Anchoring:
         with self.site.store.read() as session:
             query = select(Anchor).order_by(Anchor.size.desc()).limit(COSIGNED)
             rows = list(session.scalars(query))
-        shown = heads.shown(self.site)
+            held = {row.size: _cosignatures(session, row.size) for row in rows}
+        shown = heads.shown(self.site) if any(held.values()) else 0
         for row in rows:
             is_over = row.size < shown or self.clock() - row.anchored_at > SETTLED_SECONDS
-            self._cosign_one(network, row, is_over)
+            there = (is_over, tuple(row.witnesses), tuple(held[row.size]))
+            if held[row.size] and self._considered.get(row.size) != there:
+                self._cosign_one(network, row, is_over, held[row.size], there)
 
-    def _cosign_one(self, network: Network, row: Anchor, is_over: bool) -> None:
+    def _cosign_one(
+        self, network: Network, row: Anchor, is_over: bool, held: Held, there: object
+    ) -> None:
         from chain.anchors import Verdict
 
         intent = f"cosign:{self.site.id}:{row.size}:"
@@ -147,9 +155,7 @@ class Anchoring:
                 return
             of_head = select(func.count()).where(ChainTx.intent.startswith(intent))
             calls = session.scalar(of_head) or 0
-        held = self._cosignatures(row.size)
-        there = (is_over, tuple(row.witnesses), tuple(held))
-        if not held or calls >= MAX_CALLS or self._considered.get(row.size) == there:
+        if calls >= MAX_CALLS:
             return
         judge = network.anchors.judge
         new = [
@@ -168,12 +174,16 @@ class Anchoring:
     def _held(self, size: int) -> int:
         return len(self._cosignatures(size))
 
-    def _cosignatures(self, size: int) -> list[tuple[str, Counted]]:
-        """By which sites, for the contract; in the order in which they were made."""
+    def _cosignatures(self, size: int) -> Held:
         with self.site.store.read() as session:
-            query = select(Cosignature).where(Cosignature.size == size)
-            made = query.where(Cosignature.account_line != "").order_by(Cosignature.time)
-            return [(row.witness, _for_contract(row.account_line)) for row in session.scalars(made)]
+            return _cosignatures(session, size)
+
+
+def _cosignatures(session: Session, size: int) -> Held:
+    """By which sites, for the contract; in the order in which they were made."""
+    query = select(Cosignature).where(Cosignature.size == size)
+    made = query.where(Cosignature.account_line != "").order_by(Cosignature.time)
+    return [(row.witness, _for_contract(row.account_line)) for row in session.scalars(made)]
 
 
 def _for_contract(line: str) -> Counted:
