@@ -12,6 +12,7 @@ from ml.federation import Channel, InMemoryTransport, Party, Role
 from node.errors import Invalid
 from node.facts import stored_specification
 from node.jobs import PartyRequest, propose
+from node.specification import Specification
 from node.steps import PROGRAMS, Output, Step
 from node.store import Approval, LocalJob, LocalModel
 from tests.node import consortium
@@ -60,9 +61,11 @@ def started(world: Consortium, **params: object) -> str:
     return job
 
 
-async def run_step(world: Consortium, job: str, name: str) -> dict[str, Output]:
+async def run_step(
+    world: Consortium, job: str, name: str, spec: Specification | None = None
+) -> dict[str, Output]:
     """Run a step at all parties and keep what it leaves."""
-    found = stored_specification(world.bank, job)
+    found = spec or stored_specification(world.bank, job)
     assert found is not None
     parties = tuple(Party(Role(plan.role), plan.site) for plan in found.parties)
     transport = InMemoryTransport(running=set(parties))
@@ -110,6 +113,18 @@ def test_three_sites_fit_a_model_and_the_one_without_data_attests_it(world: Cons
     with world.sites["keeper"].store.read() as session:
         kept = session.get_one(LocalModel, job)
     assert kept.role == "arbiter"
+
+    # The same three score rows with it: a prediction of all that they have in common.
+    for name in NAMES:
+        with world.sites[name].store.begin() as session:
+            session.get_one(LocalModel, job).model_id = an_id(5)
+    agreed = stored_specification(world.bank, job)
+    assert agreed is not None
+    spec = agreed.model_copy(update={"kind": "predict", "model": an_id(5)})
+    predicted = asyncio.run(run_step(world, job, "predict", spec))
+    scores = predicted["bank"].files["predictions.csv"].decode().splitlines()[1:]
+    assert len(scores) == metrics["rows"]["common"]
+    assert "predictions.csv" not in predicted["keeper"].files
 
 
 def test_an_arbiter_brings_no_dataset(world: Consortium) -> None:
