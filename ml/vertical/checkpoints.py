@@ -3,7 +3,7 @@
 Each party keeps what a tree left it with, before it begins the next one.  When they talk again,
 they go on after the last tree that all have, and draw everything else anew: keys, masks, orders.
 The model is that of a training without interruption, byte for byte, since sums are exact and the
-rest follows from them.
+rest follows from them.  A training that ended can be followed by one of more trees in the same way.
 Who learns what
     In which tree others were interrupted, which they know.  A tree that was half grown is grown
     again from the same gradients: its sums are the same, and hosts charge them again.
@@ -147,7 +147,9 @@ class Book:
 def _name(params: BaseModel, me: Party, table: Table) -> bytes:
     """A digest of all that the trees of a party follow from at its side."""
     digest = sha256(b"fatechain checkpoint v1")
-    names = "\n".join((params.model_dump_json(), str(me), *table.schema.features, *table.ids))
+    # Not how many trees: no tree hangs on it, so a training can be followed by a longer one.
+    agreed = params.model_dump_json(exclude={"n_estimators"})
+    names = "\n".join((agreed, str(me), *table.schema.features, *table.ids))
     parts = [names.encode(), np.ascontiguousarray(table.X).tobytes()]
     parts.append(b"" if table.y is None else np.ascontiguousarray(table.y).tobytes())
     for part in parts:

@@ -204,6 +204,24 @@ async def test_what_was_kept_for_other_rows_or_parameters_counts_for_nothing(fit
         assert again.models == fresh.models
 
 
+@pytest.mark.parametrize("params", [PAILLIER, LATTICE], ids=["paillier", "lattice"])
+async def test_a_training_that_ended_is_followed_by_a_longer_one(fit: Any, params: Params):
+    """Warm start: the trees of the first are there, and the model is that of one training."""
+    tables = make_tables(BANK, SHOP, n=ROWS)
+    shorter = Training(fit, tables, params.model_copy(update={"n_estimators": 1}))
+    await shorter.run(Life())
+    longer, whole = Training(fit, tables, params), Training(fit, tables, params)
+    longer.kept = shorter.kept
+    told = heard(await longer.run(Life()), SHOP, checkpoints.GoOn)
+    assert [(said.trees, said.more) for said in told] == [(1, True)]
+    await whole.run(Life())
+    assert longer.models == whole.models
+    again = Training(fit, tables, params.model_copy(update={"n_estimators": 1}))
+    again.kept = longer.kept
+    await again.run(Life())
+    assert again.models == shorter.models
+
+
 async def test_who_has_all_trees_needs_nobody(fit: Any):
     tables = make_tables(BANK, SHOP, n=ROWS)
     done = Training(fit, tables, PAILLIER)
