@@ -83,3 +83,23 @@ def test_batches_are_even_and_rates_decay():
     sizes = [part.stop - part.start for part in descent.batches(10)]
     assert sizes == [3, 3, 4]
     assert descent.step(2, 4) == 1 / 2 / 4
+
+
+def test_predictions_are_measured_as_their_family_has_it():
+    X, y = problem("logistic", rows=120)
+    kinds = {
+        "log_loss": (Params(max_iter=5), y),
+        "r2": (Params(family="linear", max_iter=5), X @ np.arange(6.0)),
+        "classes": (Params(classes=3, max_iter=5), np.digitize(X[:, 0], [4.5, 5.5]).astype(float)),
+    }
+    for number, (params, labels) in kinds.items():
+        rows = table(X, labels)
+        scores = models.predict_alone(models.alone(params, rows), rows)
+        found = models.measure(params, rows, scores)
+        assert found["rows"] == 120
+        assert number in found
+
+
+def test_a_tolerance_too_small_to_be_seen_is_refused():
+    with pytest.raises(ValueError, match="allowed are 0 and 1e-05"):
+        Params(tol=1e-7)
