@@ -10,12 +10,14 @@ import sys
 
 import numpy as np
 
+from ml.crypto import wide
 from ml.crypto.fixed_point import FixedPoint, Words
 from ml.crypto.series import Series
 from ml.federation import ARBITER, GUEST, HOST, Channel, Party, run_in_process
 from ml.protocols import shares
 
 _PLACES = FixedPoint(16)
+_ONE = np.array([1, 0], np.uint64)
 _SERIES = Series.sigmoid(16, 16)
 _X = np.linspace(-1, 1, 12).reshape(6, 2)
 _W = np.array([[0.5, 1.0, -1.0], [2.0, -0.25, 1.5]])
@@ -54,8 +56,10 @@ async def is_right() -> bool:
     found = outputs[guest]
     products = FixedPoint(48).decode(found[:8])
     tall, score = _X.T @ _X @ _W, _X @ _W[:, 0]
+    twice = wide.add(found.reshape(-1, 2), found.reshape(-1, 2))
     return bool(
-        np.allclose(products, np.concatenate([tall.ravel(), tall[:, 0]]), atol=1e-3)
+        (wide.subtract(twice, wide.multiply(twice, _ONE)) == 0).all()
+        and np.allclose(products, np.concatenate([tall.ravel(), tall[:, 0]]), atol=1e-3)
         and np.allclose(_PLACES.decode(found[8:]), 1 / (1 + np.exp(-score)), atol=1e-3)
     )
 
