@@ -50,6 +50,7 @@ from ml.crypto.lattice.agreement import Agreement, ids_digest
 from ml.crypto.lattice.holder import LatticeHolder
 from ml.crypto.lattice.owner import BatchKey, BlindRows, LatticeOwner, MaskedRows
 from ml.crypto.lattice.parameters import Parameters
+from ml.crypto.lattice.ring import DEGREE
 from ml.crypto.products import Answer, Budget
 from ml.crypto.threads import Threads
 from ml.errors import ProtocolViolation
@@ -63,6 +64,7 @@ from ml.wire import Shape
 
 Rows = NDArray[np.int64]
 
+MAX_VECTORS_PER_TREE = DEGREE  # one key masks a whole tree
 # How long a partner may take beside the timeout of the channel, on a slow core.
 _SECONDS_PER_MASKED_ROW = 1e-3  # to draw the masks of a batch
 _SECONDS_PER_ROW_AND_SPLIT = 3e-7  # to set the matrix up

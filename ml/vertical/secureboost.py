@@ -171,6 +171,12 @@ class Params(BaseModel):
             raise ValueError("rows are drawn by subsample or by GOSS, not by both")
         if self.early_stopping_rounds and not self.validation_fraction:
             raise ValueError("early stopping looks at held-out rows: set validation_fraction")
+        each = self.vectors // self.n_estimators
+        if self.scheme == "lattice" and each > hidden.MAX_VECTORS_PER_TREE:
+            raise ValueError(
+                f"a tree takes {each} vectors; a lattice key masks {hidden.MAX_VECTORS_PER_TREE}: "
+                "fewer classes, a smaller max_depth, or paillier"
+            )
         return self
 
     @property

@@ -267,6 +267,13 @@ def test_options_that_do_not_fit_together_are_refused():
             Params(**wrong)
 
 
+def test_more_classes_and_levels_than_a_lattice_key_masks_are_refused():
+    many: dict[str, Any] = {"objective": "softmax", "num_class": 100, "max_depth": 6}
+    with pytest.raises(ValueError, match="a tree takes 6432 vectors; a lattice key masks 4096"):
+        Params(**many, scheme="lattice")
+    assert Params(**many).vectors == 20 * 6432
+
+
 def test_weights_that_are_none_are_refused():
     params = Params(**(QUICK | OPTIONS["weights"]))
     bank = tables_for(params, SHOP)[BANK]
