@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks logistic", description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=20, help="half of them at the host")
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--batch", type=int, default=0, help="rows of a step; 0 for all")
     options = parser.parse_args(argv)
     X, y = _rows(options.rows, options.features)
