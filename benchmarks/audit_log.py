@@ -7,6 +7,9 @@ recorded, on disk (synchronous=FULL: that is the receipt) and have their places,
 Beside what a clock says stands what the processor was busy with it (``…_per_cpu_second``), which
 other programs on the machine disturb less.
 
+Receipts are also given one by one, each in a transaction of its own, to eight threads at once, as
+to messages that arrive together: SQLite lets in one writer after another, each with its own sync.
+
 For the proofs no ten million entries are written: the tiles are made of as many leaf hashes, and
 the database has the last entry alone, whose index is the size.  A proof reads nothing else.
 """
@@ -20,6 +23,7 @@ import random
 import resource
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import shake_256
 from pathlib import Path
 from statistics import median
@@ -38,6 +42,7 @@ from node.store import AuditEntry, Store
 
 SITE, PARTNER = "0x" + "5e" * 32, "0x" + "aa" * 32
 BATCH = 5000
+THREADS = 8
 _BARE = Table(
     "bare", MetaData(), Column("id", Integer, primary_key=True), Column("entry", LargeBinary)
 )
@@ -50,12 +55,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--leaves", type=int, default=10_000_000, help="of the log to prove in")
     parser.add_argument("--proofs", type=int, default=200)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="that verify")
+    parser.add_argument("--receipts", type=int, default=2000, help="given to eight threads at once")
     parser.add_argument("--folder", type=Path, help="on the disk to be measured; the system's /tmp")
     options = parser.parse_args(argv)
     if options.entries < MANY:
         options.processes = 1  # a short log is read by one process, whatever is asked for
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         written = _write_and_verify(Path(folder), options.entries, options.processes)
+        at_once = _receive_at_once(Path(folder), options.receipts)
         proofs = _prove(Path(folder), options.leaves, options.proofs)
     load = os.getloadavg()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -64,6 +71,7 @@ def main(argv: list[str]) -> int:
         "benchmark": "audit_log",
         "entries": options.entries,
         **written,
+        "concurrent_receipts_per_second": round(at_once),
         **proofs,
         "peak_rss_mb": round(peak),
         "processes": options.processes,
@@ -121,6 +129,23 @@ def _write_and_verify(folder: Path, entries: int, processes: int) -> dict[str, f
     }
 
 
+def _receive_at_once(folder: Path, receipts: int) -> float:
+    """Receipts a second, of so many that `THREADS` ask for at the same time."""
+    store = _store(folder / "receipts.db")
+
+    def give(number: int) -> None:
+        with store.begin() as session:
+            record(session, "message.received", f"0x{number:064x}", _received(number), PARTNER)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        start = perf_counter()
+        list(threads.map(give, range(receipts)))
+        found = receipts / (perf_counter() - start)
+    store.dispose()
+    print(f"{found:,.0f} receipts/s to {THREADS} threads, each in its own transaction", flush=True)
+    return found
+
+
 class _Watch:
     """Seconds, and seconds of processor, of all that was done under it."""
 
@@ -157,6 +182,12 @@ def _data(number: int) -> dict[str, object]:
         "size": 4096,
         "receipt": {"digest": f"0x{number:064x}", "keyId": PARTNER},
     }
+
+
+def _received(number: int) -> dict[str, object]:
+    """What the entry of its receiver tells."""
+    told = {name: value for name, value in _data(number).items() if name != "receipt"}
+    return told | {"signatureDigest": f"0x{number:064x}"}
 
 
 # ── Proofs ───────────────────────────────────────────────────────────────────────────────────
