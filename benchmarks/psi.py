@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     size.add_argument("--log2", type=int, help="the same, as a power of two")
     parser.add_argument("--common", type=float, default=0.5, help="share that all parties have")
     parser.add_argument("--hosts", type=int, default=1)
-    parser.add_argument("--protocol", choices=("auto", "ecdh", "kkrt"), default="auto")
+    parser.add_argument("--protocol", choices=("auto", "ecdh", "kkrt", "oprf"), default="auto")
     options = parser.parse_args(argv)
     rows = options.rows if options.log2 is None else 2**options.log2
     params = psi.Params(protocol=options.protocol)

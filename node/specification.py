@@ -36,7 +36,7 @@ Id = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,30}$")]
 RoleName = Literal["guest", "host", "arbiter"]
 Kind = Literal["train", "predict", "match", "count"]
-Matching = Literal["auto", "ecdh", "kkrt"]  # how rows are matched; auto goes by their number
+Matching = Literal["auto", "ecdh", "kkrt", "oprf"]  # of rows; auto goes by number
 Learner = Literal["all", "guest"]  # who learns what is common
 Duplicates = Literal["refuse", "group"]  # what several rows with one id are
 
@@ -159,7 +159,8 @@ class Specification(_Part):
             raise ValueError("all parties of a training or prediction learn the common rows")
         if not only and terms.duplicates != "refuse":
             raise ValueError("a training or prediction takes each id once; allowed is refuse")
-        if self.kind == "count" and (len(self.parties) != 2 or terms.protocol == "kkrt"):
+        counted = len(self.parties) == 2 and terms.protocol in ("auto", "ecdh")
+        if self.kind == "count" and not counted:
             raise ValueError("a guest counts with one host, by ecdh")
         if terms.columns:
             needed = [bool(party.inputs) for party in self.parties]

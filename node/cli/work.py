@@ -76,7 +76,7 @@ def propose(
     purpose: Annotated[str | None, typer.Option(help="Needed to match or count.")] = None,
     result: Annotated[str | None, typer.Option(help="Who learns it: all or guest.")] = None,
     duplicates: Annotated[str | None, typer.Option(help="Of ids: refuse or group.")] = None,
-    matching: Annotated[str | None, typer.Option(help="auto, ecdh or kkrt.")] = None,
+    matching: Annotated[str | None, typer.Option(help="auto, ecdh, kkrt or oprf.")] = None,
     label: Annotated[str | None, typer.Option(help="Default: the guest dataset's.")] = None,
     holdout: Annotated[str | None, typer.Option(help="The fraction kept out.")] = None,
     deadline: Annotated[int | None, typer.Option(min=60, help="Seconds.")] = None,

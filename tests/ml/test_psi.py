@@ -36,9 +36,13 @@ from ml.testing import (
 
 BANK, SHOP, CLINIC = Party(GUEST, "bank"), Party(HOST, "shop"), Party(HOST, "clinic")
 PARAMS = psi.Params()
-METHODS = ("ecdh", "kkrt")
+METHODS = ("ecdh", "kkrt", "oprf")
 by_each = pytest.mark.parametrize("method", METHODS)
-SAID = {"ecdh": psi.ECDH_MESSAGES, "kkrt": psi.KKRT_MESSAGES}
+SAID = {
+    "ecdh": psi.ECDH_MESSAGES,
+    "kkrt": psi.KKRT_MESSAGES,
+    "oprf": psi.OPRF_MESSAGES,
+}
 PAGE = Path(__file__).parents[2] / "docs" / "protocols" / "psi.md"
 
 

@@ -18,8 +18,9 @@ What is not protected
     guest decides the order and could leave rows out.  Ids are matched as exact UTF-8 text; a
     person spelled differently is not found.
 Protocols
-    `ecdh` for small tables, `kkrt` for large ones; both teach the same.  Their assumptions and
-    sources are in their prefaces.  `counting` finds the number of common ids and nothing else.
+    `ecdh` for small tables, `kkrt` for large ones, and, where a job names it, `oprf` for a small
+    table against a large one; all teach the same.  Their assumptions and sources are in their
+    prefaces.  `counting` finds the number of common ids and nothing else.
 Rounds
     Three and a half: sizes, and what the protocol says, and the matches.
 
@@ -28,7 +29,7 @@ The conversation::
     guest -> host   GuestSet       id type, number of ids
     host  -> guest  HostSet        the same
     guest -> host   Start          the protocol, and a salt that all hashes are bound to
-    ...                            what `ecdh` or `kkrt` say
+    ...                            what `ecdh`, `kkrt` or `oprf` say
     guest -> host   Matched        the host's positions of the common rows, in common order
 """
 
@@ -38,7 +39,7 @@ import asyncio
 from collections.abc import Mapping
 
 from ml.federation import GUEST, HOST, Channel, Message, Party, Program, Role
-from ml.protocols.psi import bins, ecdh, kkrt
+from ml.protocols.psi import bins, ecdh, kkrt, oprf
 from ml.protocols.psi.keys import Distinct, Keys, Rows, groups
 from ml.protocols.psi.matching import HostView, Matched, common_rows, tell, told
 from ml.protocols.psi.opening import (
@@ -59,6 +60,7 @@ __all__ = [
     "ECDH_MESSAGES",
     "KKRT_MESSAGES",
     "MESSAGES",
+    "OPRF_MESSAGES",
     "PROGRAMS",
     "VERSION",
     "Keys",
@@ -73,12 +75,14 @@ VERSION = 3
 
 ECDH_MESSAGES: tuple[type[Message], ...] = (GuestSet, HostSet, Start, *ecdh.MESSAGES, Matched)
 KKRT_MESSAGES: tuple[type[Message], ...] = (GuestSet, HostSet, Start, *kkrt.MESSAGES, Matched)
+OPRF_MESSAGES: tuple[type[Message], ...] = (GuestSet, HostSet, Start, *oprf.MESSAGES, Matched)
 MESSAGES: tuple[type[Message], ...] = (
     GuestSet,
     HostSet,
     Start,
     *ecdh.MESSAGES,
     *kkrt.MESSAGES,
+    *oprf.MESSAGES,
     Matched,
 )
 
@@ -107,6 +111,8 @@ async def host(ch: Channel, params: Params, table: Table | Keys) -> Rows:
     if method == "kkrt":
         hashes = await asyncio.to_thread(bins.hash_ids, keys.ids, name)
         order = await kkrt.host(ch, hashes, size, name)
+    elif method == "oprf":
+        order = await oprf.host(ch, keys.ids, size, name)
     else:
         order = await ecdh.host(ch, keys.ids, size, name)
     return keys.rows_of(await told(ch, params, order, size))
@@ -125,8 +131,9 @@ async def _views(
         salt, table = await asyncio.to_thread(_fitting, ch, keys)
         await ch.send(Start("kkrt", salt))
         return await kkrt.guest(ch, table, sizes, session(ch, salt))
-    await ch.send(Start("ecdh", salt := new_salt()))
-    return await ecdh.guest(ch, keys.ids, sizes, session(ch, salt))
+    await ch.send(Start(method, salt := new_salt()))
+    program = {"ecdh": ecdh.guest, "oprf": oprf.guest}[method]
+    return await program(ch, keys.ids, sizes, session(ch, salt))
 
 
 def _fitting(ch: Channel, keys: Distinct) -> tuple[bytes, bins.Table]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from hashlib import sha256
-from typing import Literal
 
 from ml.errors import IdTypeMismatch, ProtocolViolation
 from ml.federation import GUEST, HOST, Channel, Message, Party
@@ -37,7 +36,7 @@ class HostSet(Message, sender=HOST, to=GUEST):
 class Start(Message, sender=GUEST, to=HOST):
     """The host learns by which protocol the guest matches, and the random salt of all hashing."""
 
-    protocol: Literal["ecdh", "kkrt"]
+    protocol: Method
     salt: bytes
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ml.crypto.ot_extension import MAX_EVALUATIONS
 
-Method = Literal["ecdh", "kkrt"]
+Method = Literal["ecdh", "kkrt", "oprf"]
 
 KKRT_MAX_ROWS = MAX_EVALUATIONS // 3
 # Up to here multiplying points costs less than the transfers that KKRT begins with.  These are made
@@ -28,7 +28,7 @@ class Params(BaseModel):
         alias="minimumIntersection",
         description="Fewer common rows than this end the job, and no host learns which they are.",
     )
-    protocol: Literal["auto", "ecdh", "kkrt"] = Field(
+    protocol: Literal["auto", "ecdh", "kkrt", "oprf"] = Field(
         default="auto", description="How rows are matched; auto goes by the sizes of the tables."
     )
     result: Literal["all", "guest"] = Field(
