@@ -129,7 +129,7 @@ async def killed_at(training: Training, event: int) -> None:
         (PAILLIER, (BANK, SHOP), 5),
         (LATTICE, (BANK, SHOP), 1),
         (LATTICE, (BANK, SHOP, CLINIC), 7),
-        (DRAWN, (BANK, SHOP), 3),
+        (DRAWN, (BANK, SHOP), 7),
     ],
     ids=["paillier", "lattice", "two hosts", "drawn rows and columns, stopped early"],
 )
