@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -403,3 +405,13 @@ def test_a_refused_transaction_is_the_problem_that_the_contract_named(site: Site
 
 def test_the_token_stands_in_no_answer(site: Site, app: FastAPI) -> None:
     assert token_of(site) not in str(app.openapi())
+
+
+def test_the_api_starts_without_what_computes() -> None:
+    """A node runs in 1 GB: arrays and compiled kernels are for its workers."""
+    program = (
+        "import sys, node.api.app; "
+        "print(*sorted({'numba', 'numpy', 'pyarrow', 'scipy', 'sklearn'} & sys.modules.keys()))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert found.stdout.split() == []

@@ -10,9 +10,7 @@ from node.api.pages import from_cursor, to_cursor
 from node.api.views import jobs
 from node.api.views.model import Shown
 from node.errors import NotFound
-from node.matching import COMMON, MATCHED
 from node.specification import MATCHING_ONLY
-from node.steps import MADE_BY, folder_of
 
 if TYPE_CHECKING:
     from node.site import Site
@@ -38,6 +36,10 @@ class CommonShown(Shown):
 
 def show(site: Site, id: str, *, limit: int, cursor: str | None = None) -> CommonShown:
     """Raises `NotFound`, also for a job of another kind."""
+    # What computes takes 77 MB, which an API does without until somebody asks for this.
+    from node.matching import COMMON, MATCHED
+    from node.steps import MADE_BY, folder_of
+
     with site.store.read() as session:
         job = jobs.find(session, id)
     if job.kind not in MATCHING_ONLY:
