@@ -134,11 +134,11 @@ $(STAMPS)/contracts-check: $(CONTRACTS) $(STAMPS)/compiler $(STAMPS)/analysis
 
 .PHONY: test
 test: check contracts-check $(STAMPS)/testnet $(STAMPS)/compiler $(STAMPS)/browser $(STAMPS)/foreign ## Everything that CI runs
-	@echo "Testing parts ..."
-	@$(BIN)/python -m pytest -m "not system and not browser" -n 2 --dist loadfile $(PYTEST_ARGS)
+	@echo "Testing parts, and pages in a browser ..."
+	@$(BIN)/python -m pytest -m "not system" -n 2 --dist loadfile $(PYTEST_ARGS)
 	$(if $(PYTEST_ARGS),,@$(MAKE) --no-print-directory engines)
-	@echo "Testing real consortia of processes, and their pages in a browser ..."
-	@$(BIN)/python -m pytest -m "system or browser" $(PYTEST_ARGS)
+	@echo "Testing real consortia of processes ..."
+	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
 .PHONY: engines
 engines: $(STAMPS)/dev $(STAMPS)/testnet $(STAMPS)/compiler ## The contracts' tests on Anvil and on Ganache
