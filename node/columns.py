@@ -13,8 +13,9 @@ are free.  The site's ``privacy_withheld_columns`` are "none" in every job.
 Which programs keep "protocol" is a list of those that were looked at, `INSIDE`.  SecureBoost is on
 it: besides its declared messages (sums over bins, one bit per row and chosen split) it puts out
 the guest's metrics, which come from scores of all columns together, and parts of the model, which
-stay at their party; the linear models put out no more.  Statistics of a column, importances or explanations by column would not be on
-it.  A program that is not on the list works without these columns.
+stay at their party; the linear models put out no more.  Statistics of a column, importances or
+explanations by column would not be on it.  A program that is not on the list works without these
+columns.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ml.local import metrics, trees
