@@ -610,7 +610,10 @@ def _columns(facts: Facts) -> Iterator[NodeError]:
                 hint="grant again from this node, with the document",
             )
             continue
-        yield from _limits(limits_of(facts, entry.grant), data, plan, spec)
+        limits = limits_of(facts, entry.grant)
+        if entry.grant is not None:
+            yield from _key_columns(limits, entry.grant, data, spec.columns_of(plan.site))
+        yield from _limits(limits, data, plan, spec)
 
 
 def _lacks_rules(facts: Facts, view: ChainView, grant: str | None) -> bool:
@@ -625,6 +628,25 @@ def limits_of(facts: Facts, grant: str | None) -> Limits:
     """What holds for the columns of a dataset that is used under this grant."""
     rules = facts.column_rules.get(grant) if grant is not None else None
     return Limits(() if rules is None else (rules,), facts.privacy.withheld)
+
+
+def _key_columns(
+    limits: Limits, grant: str, data: LocalData, columns: tuple[str, ...]
+) -> Iterator[NodeError]:
+    """Others match by the id column, and by what the grant's document names for it: whoever
+    chooses the values on the other side reads the column out, a guess for each row."""
+    for column in columns:
+        if column == data.id_column or column not in data.features or limits.names_join(column):
+            continue
+        if not limits.allows(column, "join"):
+            continue  # refused with the word that forbids it (`_limits`)
+        yield Refused(
+            "ColumnNotAllowed",
+            f"the job matches rows by column {column}; grant {grant} does not name it for that",
+            found=column,
+            allowed=data.id_column,
+            hint=f"match by the id column, or ask for a grant with the column rule {column}=join",
+        )
 
 
 def _limits(

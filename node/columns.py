@@ -2,9 +2,11 @@
 
 A grant may carry a document {column: "join" | "protocol" | "none"} and say by its digest on the
 chain which one; ``*`` stands for all columns that it does not name.  Columns that no rule speaks of
-are free.  The site's ``privacy_withheld_columns`` are "none" in every job.
+are free, but not to match rows by: who matches by a column puts its guesses to it and is told which
+are right.  Under a grant rows are matched by the id column, and by those that its document names
+for it.  The site's ``privacy_withheld_columns`` are "none" in every job.
 
-    join       PSI may match rows by it; it is never a feature or a label
+    join       PSI may match rows by it; it is never a feature or a label; ``*`` means the id column
     protocol   it may be a feature or a label inside a protocol of which nothing that is computed
                from this column alone comes out in the clear, besides what the protocol's own
                messages declare
@@ -48,6 +50,12 @@ class Limits:
         """Whether all rules let the column be used so; an unknown word of a rule allows nothing."""
         words = self._words(column)
         return all(use in ALLOWED.get(word, frozenset()) for word in words)
+
+    def names_join(self, column: str) -> bool:
+        """Whether every document names the column, by its name, as one to match rows by; without a
+        document none is named."""
+        named = [rules.get(column) == "join" for rules in self.rules]
+        return bool(named) and all(named) and self.allows(column, "join")
 
     def told(self, column: str) -> str:
         """The strictest word on the column, for a person."""

@@ -21,7 +21,15 @@ from sqlalchemy.orm import Session
 from node.admission import Facts
 from node.audit.entries import acting, record
 from node.errors import Conflict, Invalid, NotFound
-from node.specification import Id, Word
+from node.specification import (
+    ColumnName,
+    Duplicates,
+    Id,
+    Kind,
+    Learner,
+    Specification,
+    Word,
+)
 from node.store import ApprovalRule, RuleUse
 
 if TYPE_CHECKING:
@@ -36,6 +44,10 @@ class Conditions(BaseModel):
 
     `proposers` are members, `algorithms` code digests, `datasets` those of this site.
     `max_products` bounds the vectors that this site would answer, `min_parties` counts members.
+
+    How rows are matched is as it always was unless the rule names more: in a training or
+    prediction, by the id columns, each id once, all learn what is common.  `match_by` names all
+    columns of this site, its id column too, that a job may match by instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +58,10 @@ class Conditions(BaseModel):
     datasets: tuple[Id, ...] | None = Field(default=None, min_length=1, max_length=64)
     max_products: int | None = Field(default=None, ge=0, lt=2**53)
     min_parties: int = Field(default=2, ge=1, le=16)
+    kinds: tuple[Kind, ...] = Field(default=("train", "predict"), min_length=1, max_length=4)
+    results: tuple[Learner, ...] = Field(default=("all",), min_length=1, max_length=2)
+    duplicates: tuple[Duplicates, ...] = Field(default=("refuse",), min_length=1, max_length=2)
+    match_by: tuple[ColumnName, ...] | None = Field(default=None, min_length=1, max_length=64)
     max_per_day: int = Field(default=10, ge=1, le=10_000)
 
 
@@ -96,10 +112,32 @@ def matches(rule: Rule, facts: Facts, now: float) -> Mismatch | None:
         text = "{found} products are asked for; the rule allows {allowed}"
         values = {"found": facts.products, "allowed": wanted.max_products}
         return Mismatch("products", text, values)
+    if (other := _matching(wanted, facts.specification, facts.me)) is not None:
+        return other
     members = len({party.member for party in view.parties})
     if members < wanted.min_parties:
         text = "{found} members take part; the rule asks for {allowed}"
         return Mismatch("members", text, {"found": members, "allowed": wanted.min_parties})
+    return None
+
+
+def _matching(wanted: Conditions, spec: Specification, me: str) -> Mismatch | None:
+    """What of the kind and of the row matching the rule does not name."""
+    for code, found, allowed in (
+        ("kind", spec.kind, wanted.kinds),
+        ("result", spec.psi.result, wanted.results),
+        ("duplicates", spec.psi.duplicates, wanted.duplicates),
+    ):
+        if found not in allowed:
+            text = f"the job's {code} is {{found}}, which the rule does not name"
+            return Mismatch(code, text, {"found": found})
+    if not spec.psi.columns:
+        return None
+    used = spec.columns_of(me) if spec.party(me) is not None else ()
+    mine = [column for column in used if column not in (wanted.match_by or ())]
+    if wanted.match_by is None or mine:
+        text = "rows are matched by {found}, which the rule does not name"
+        return Mismatch("columns", text, {"found": mine[0] if mine else "columns of others"})
     return None
 
 

@@ -20,6 +20,7 @@ from node.errors import Invalid
 from node.refusals import chain_errors
 from node.rules import Conditions
 from node.site import Site
+from node.specification import ColumnName, Duplicates, Kind, Learner
 
 router = APIRouter(prefix="/approval-rules", tags=["data"], route_class=OperatorRoute)
 
@@ -34,7 +35,9 @@ class NewRule(Asked):
 
     Proposers are members (by id or name, or a site of theirs), algorithms names or code digests,
     datasets those of this site. A rule ends at `until` (UTC seconds) or after `expires_in` seconds;
-    neither means 30 days.
+    neither means 30 days. Jobs that only match or count (`kinds`), tell the guest alone
+    (`results`), group repeated ids (`duplicates`) or match by other columns than the id column
+    (`match_by`: all of this site's, the id column too) are approved only where a rule names them.
     """
 
     name: str = Field(min_length=1, max_length=120)
@@ -44,6 +47,10 @@ class NewRule(Asked):
     datasets: list[Id] | None = Field(None, max_length=64)
     max_products: int | None = Field(None, ge=0, lt=2**53, description="Vectors of one job.")
     min_parties: int = Field(2, ge=1, le=16, description="Different members.")
+    kinds: list[Kind] = Field(["train", "predict"], min_length=1, max_length=4)
+    results: list[Learner] = Field(["all"], min_length=1, max_length=2)
+    duplicates: list[Duplicates] = Field(["refuse"], min_length=1, max_length=2)
+    match_by: list[ColumnName] | None = Field(None, min_length=1, max_length=64)
     max_per_day: int = Field(10, ge=1, le=10_000, description="Approvals a day (UTC).")
     until: int | None = Field(None, ge=0, lt=2**40)
     expires_in: int | None = Field(None, ge=1, lt=2**32)
@@ -110,6 +117,10 @@ def _add(site: Site, body: NewRule) -> RuleShown:
         datasets=None if body.datasets is None else tuple(body.datasets),
         max_products=body.max_products,
         min_parties=body.min_parties,
+        kinds=tuple(body.kinds),
+        results=tuple(body.results),
+        duplicates=tuple(body.duplicates),
+        match_by=None if body.match_by is None else tuple(body.match_by),
         max_per_day=body.max_per_day,
     )
     return views.show(site, rules.add(site, body.name, conditions, until).id)

@@ -35,12 +35,25 @@ def add(
         int | None, typer.Option(min=0, help="Vectors that one job may ask for.")
     ] = None,
     min_parties: Annotated[int, typer.Option(min=1, max=16, help="Different members.")] = 2,
+    kind: Annotated[
+        Several, typer.Option(help="train, predict, match or count; default: the first two.")
+    ] = None,
+    result: Annotated[
+        Several, typer.Option(help="Who learns common rows, all or guest; default all.")
+    ] = None,
+    duplicates: Annotated[
+        Several, typer.Option(help="Repeated ids, refuse or group; default refuse.")
+    ] = None,
+    match_by: Annotated[
+        Several, typer.Option(help="A column that may match rows; name the id column, too.")
+    ] = None,
     max_per_day: Annotated[int, typer.Option(min=1, help="Approvals a day (UTC).")] = 10,
     expires_in: Annotated[
         int | None, typer.Option(min=1, help="Seconds from now; default 30 days.")
     ] = None,
 ) -> None:
-    """Approve such jobs without asking, until the rule ends. What is not given may be anything."""
+    """Approve such jobs without asking, until it ends. What has no default may be anything."""
+    matching = {"kinds": kind, "results": result, "duplicates": duplicates, "match_by": match_by}
     body = {
         "name": name,
         "proposers": proposer or None,
@@ -51,6 +64,7 @@ def add(
         "min_parties": min_parties,
         "max_per_day": max_per_day,
         "expires_in": expires_in,
+        **{name: given for name, given in matching.items() if given},
     }
     with place.client() as node:
         made = node.post("/v1/approval-rules", body)

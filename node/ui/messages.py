@@ -1701,6 +1701,22 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "a dataset is {found}, which the rule does not name",
         "规则未列出数据集 {found}",
     ),
+    "why.kind": (
+        "the job's kind is {found}, which the rule does not name",
+        "规则未列出任务类型 {found}",
+    ),
+    "why.result": (
+        "the job's result is for {found}, which the rule does not name",
+        "规则未列出结果获知方 {found}",
+    ),
+    "why.duplicates": (
+        "repeated ids: {found}, which the rule does not name",
+        "规则未列出重复标识的处理方式 {found}",
+    ),
+    "why.columns": (
+        "rows are matched by {found}, which the rule does not name",
+        "规则未列出匹配列 {found}",
+    ),
     "why.products": (
         "{found} products are asked for; the rule allows {allowed}",
         "请求 {found} 次乘积；规则允许 {allowed} 次",

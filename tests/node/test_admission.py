@@ -420,6 +420,46 @@ def test_an_id_column_may_be_for_joining_only() -> None:
     assert decide(ruled(id="join")).allowed
 
 
+def matched_by(*columns: str, rules: dict[str, str] | None = None) -> Facts:
+    """The host's facts of a training whose rows are matched by these columns of the host."""
+    terms = {
+        "minimumIntersection": 50,
+        "columns": [["id", "guess", "other"][: len(columns)], columns],
+    }
+    spec = Specification.model_validate(document(psi=terms))
+    found = facts() if rules is None else ruled(**rules)
+    views = tuple(
+        replace(view, job=replace(view.job, specification=spec.digest))
+        for view in found.views
+        if view.job is not None
+    )
+    return replace(found, views=views, specification=spec, approved=spec.digest)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [None, {"visits": "none"}, {"*": "join"}, {"diagnosis": "protocol", "*": "join"}],
+)
+def test_a_column_that_no_grant_names_for_it_matches_no_rows(rules: dict[str, str] | None) -> None:
+    """A guest that matches by its guesses would be told which of them are right."""
+    decision = decide(matched_by("id", "diagnosis", rules=rules))
+    assert "ColumnNotAllowed" in decision.codes
+    assert decision.reasons[0].found == "diagnosis"
+
+
+def test_a_column_that_the_grant_names_for_it_may_match_rows() -> None:
+    assert decide(matched_by("id", "diagnosis", rules={"diagnosis": "join"})).allowed
+    assert decide(matched_by("diagnosis", rules={"diagnosis": "join"})).allowed
+    assert decide(matched_by("id")).allowed  # the id column needs no word
+
+
+def test_own_data_is_matched_by_what_its_site_proposes() -> None:
+    found = matched_by("id", "diagnosis")
+    data = replace(HELD, dataset=GUEST_DATA, schema_digest=an_id(80), rows_root=an_id(81))
+    data = replace(data, features=("guess",))
+    assert decide(replace(found, me=GUEST, data=(data,))).allowed
+
+
 def test_a_job_with_no_column_left_is_refused() -> None:
     assert decide(ruled(**{"*": "none", "id": "join"})).codes == ("ColumnNotAllowed",)
     assert decide(ruled(**{"*": "join"})).codes == ("ColumnNotAllowed",)

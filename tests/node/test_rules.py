@@ -30,9 +30,10 @@ from node.rules import (
     used_on,
 )
 from node.site import Site
+from node.specification import Specification
 from node.store import AuditPending, RuleUse, Store
 from tests.node.test_admission import BANK, CODE, GUEST, HOST_DATA, SHOP, facts
-from tests.node.test_specification import an_id
+from tests.node.test_specification import an_id, document
 
 NOW = 1_700_000_000.0
 DAY = 86_400.0
@@ -82,6 +83,47 @@ def test_a_rule_says_which_condition_does_not_hold(conditions: dict[str, Any], w
 
 def test_a_rule_that_names_nothing_takes_anybody() -> None:
     assert matches(a_rule(), asked(), NOW) is None
+
+
+MATCH = {"kind": "match", "algorithm": "psi", "label": None, "holdout": None}
+LEAST = {"minimumIntersection": 50}
+BY_DIAGNOSIS = {"psi": LEAST | {"columns": [["id", "guess"], ["id", "diagnosis"]]}}
+OTHER_MATCHINGS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    (BY_DIAGNOSIS, {"match_by": ("id", "diagnosis")}, "columns"),
+    (MATCH, {"kinds": ("match",)}, "kind"),
+    (MATCH | {"psi": LEAST | {"result": "guest"}}, {"results": ("guest",)}, "result"),
+    (MATCH | {"psi": LEAST | {"duplicates": "group"}}, {"duplicates": ("group",)}, "duplicates"),
+]
+
+
+@pytest.mark.parametrize(("changes", "named", "code"), OTHER_MATCHINGS)
+def test_a_rule_takes_other_matchings_only_where_it_names_them(
+    changes: dict[str, Any], named: dict[str, Any], code: str
+) -> None:
+    found = asked(specification=Specification.model_validate(document(**changes)))
+    kinds = {"kinds": ("train", "match")} if code != "kind" else {}
+    told = matches(a_rule(**kinds), found, NOW)
+    assert told is not None
+    assert told.code == code
+    assert matches(a_rule(**kinds | named), found, NOW) is None
+
+
+def test_a_rule_names_every_column_that_rows_are_matched_by() -> None:
+    found = asked(specification=Specification.model_validate(document(**BY_DIAGNOSIS)))
+    told = matches(a_rule(match_by=("id",)), found, NOW)
+    assert told is not None
+    assert "diagnosis" in str(told)
+    assert matches(a_rule(match_by=("id", "diagnosis")), found, NOW) is None
+    stranger = matches(a_rule(), replace(found, me=an_id(12)), NOW)
+    assert stranger is not None
+    assert stranger.code == "columns"
+
+
+def test_rules_from_before_take_plain_matchings_alone() -> None:
+    before = {"min_parties": 2, "max_per_day": 10, "purposes": ["training"]}
+    kept = Conditions.model_validate(before)
+    assert (kept.kinds, kept.match_by) == (("train", "predict"), None)
+    assert matches(Rule("r", "r", NOW + DAY, kept), asked(), NOW) is None
 
 
 def test_a_rule_ends_with_its_last_second() -> None:
