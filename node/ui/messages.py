@@ -1212,6 +1212,14 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "已用下列密钥核验 {members} 个成员的签名（要求 {needed} 个），其中 {accounts} 个按合约计数",
     ),
     "told.badge.unsaid": (
+    "told.badge.unknown": (
+        "This browser was not shown what it takes to check all of this.",
+        "本浏览器未获得核对全部内容所需的资料。",
+    ),
+    "told.badge.behind": (
+        "This browser found fewer members behind the head than are asked for.",
+        "本浏览器发现支持该头的成员少于要求。",
+    ),
         "was shown no keys to check the witnesses with",
         "未获得可核验见证人的密钥",
     ),

@@ -266,6 +266,67 @@ def test_a_lie_about_who_stands_behind_the_head_turns_the_badge_red(
     expect(badge.locator("[data-browser]")).to_contain_text(word)
 
 
+def all_green(text: str) -> str:
+    """A badge in which everything is said to agree, whatever is so."""
+    head = text.index(">", text.index('id="badge"'))
+    opening = re.sub(r'class="badge \w+"', 'class="badge agree"', text[:head])
+    opening = re.sub(r'data-state="\w+"', 'data-state="agree"', opening)
+    rest = re.sub(r'role="status"><b>.</b>', 'role="status"><b>✓</b>', text[head:])
+    return opening + re.sub(r'<li class="\w+" data-side', '<li class="agree" data-side', rest)
+
+
+def without_note(text: str) -> str:
+    return re.sub(r" data-witnessed='[^']*'", "", text)
+
+
+def asking_for_more(text: str) -> str:
+    return re.sub(r'"needed": \d+', '"needed": 5', text)
+
+
+def without_witnesses(text: str) -> str:
+    return without_note(text).replace('data-side="witnesses"', "")
+
+
+@pytest.mark.parametrize(
+    ("lie", "state"),
+    [(without_note, "unknown"), (without_witnesses, "unknown"), (asking_for_more, "behind")],
+)
+def test_what_the_browser_could_not_check_is_not_drawn_green(
+    cosigned: None, visit: Visit, lie: Callable[[str], str], state: str
+) -> None:
+    page = visit(None, "/log", clock=True)
+    badge = page.locator("#badge")
+    expect(badge.locator("[data-signed]")).to_contain_text("verified the signatures of 1 members")
+    altered(page, r"/badge", lambda text: lie(all_green(text)))
+    page.clock.run_for(LATER)
+    expect(badge).to_have_attribute("data-state", state)
+    expect(badge).to_have_class(f"badge {state}")
+    expect(badge.locator(".verdict")).not_to_contain_text("✓")
+    if lie is not without_witnesses:
+        expect(badge.locator("[data-side=witnesses]")).to_have_class(state)
+
+
+@pytest.mark.parametrize("claim", ["3 sites cosigned this head", "all sites cosigned this head"])
+def test_a_line_that_tells_of_more_witnesses_than_signed_turns_the_badge_red(
+    cosigned: None, visit: Visit, claim: str
+) -> None:
+    page = visit(None, "/log", clock=True)
+    badge = page.locator("#badge")
+    expect(badge.locator("[data-signed]")).to_contain_text("verified the signatures of 1 members")
+
+    def told(text: str) -> str:
+        return (
+            all_green(text)
+            .replace("1 sites cosigned this head", claim)
+            .replace('id="badge"', 'id="badge" data-claimed="0"')
+        )
+
+    altered(page, r"/badge", told)
+    page.clock.run_for(LATER)
+    expect(badge).to_have_attribute("data-state", "differ")
+    expect(badge.locator("[data-browser]")).to_contain_text("fewer signatures than the node says")
+
+
 def test_the_keys_of_those_who_signed_stand_in_the_badge(
     cosigned: None, stage: Stage, visit: Visit
 ) -> None:

@@ -3,7 +3,8 @@
 // stand behind it signed it with the keys that are shown, and that an entry is in it.
 //
 // The node makes the words and the drawing of the badge (/badge); what this browser finds against
-// the node is added to it and turns it red, whatever the node says.
+// the node is added to it and turns it red, whatever the node says. What this browser could have
+// checked, and was not shown what it takes to, is not green either.
 
 import { canonical } from "./check/canonical.js";
 import { witnessesOf } from "./check/cosignatures.js";
@@ -86,14 +87,31 @@ async function against(badge) {
 
 // ── Who stands behind it ─────────────────────────────────────────────────────────────────────
 
+const WORST = ["differ", "unknown", "behind", "agree"];
+const SIGNS = { differ: "✗", unknown: "?", behind: "…", agree: "✓" };
 const told = new Map(); // what was found of a note, for the next time it is shown
+
+/** The line of the badge that tells of witnesses, as people see it; null where there is none. */
+const witnessesIn = (badge) => badge.querySelector("li[data-side=witnesses]");
+
+const stateOf = (element) => WORST.find((state) => element.classList.contains(state)) ?? "unknown";
+
+/** How many sites the line says stand behind the head: what people read counts, not what only
+ * scripts do. A line that is green and says no number claims more than anybody can check. */
+function claimedBy(row) {
+  if (row === null || stateOf(row) !== "agree") return 0;
+  const digits = row.querySelector("span").textContent.replace(/\D/g, "");
+  const named = row.querySelectorAll("small a").length;
+  return digits === "" ? Infinity : Math.max(Number(digits), named);
+}
 
 /** What is wrong with the note that the badge has, as a key of the words, or how many members
  * signed it: {wrong} or {members, accounts, needed}; null where there is nothing to check with. */
 async function behind(badge) {
-  const { log, root, witnessed, claimed } = badge.dataset;
+  const { log, root, witnessed } = badge.dataset;
   const stated = JSON.parse(witnessed ?? "null");
   if (!log || !root || stated === null || !(await isAble())) return null;
+  const claimed = claimedBy(witnessesIn(badge));
   const seen = `${badge.dataset.size} ${root} ${claimed} ${witnessed}`;
   if (!told.has(seen)) {
     told.clear();
@@ -105,7 +123,7 @@ async function behind(badge) {
 async function counted(head, stated, claimed) {
   try {
     const { sites, members, accounts } = await witnessesOf(head, stated);
-    if (sites.size < Number(claimed)) return { wrong: "badge.note.few" };
+    if (sites.size < claimed) return { wrong: "badge.note.few" };
     return { members: members.size, accounts: accounts.size, needed: stated.needed };
   } catch (error) {
     if (error instanceof Failure) return { wrong: `badge.note.${error.where}` };
@@ -117,10 +135,25 @@ async function counted(head, stated, claimed) {
 
 function convict(badge, key) {
   convicted = key;
-  badge.dataset.state = "differ";
-  badge.className = "badge differ";
-  badge.querySelector(".verdict").textContent = `✗ ${words["badge.found"]}`;
+  draw(badge, "differ", words["badge.found"]);
   say(badge, "differ", words[key]);
+}
+
+function draw(badge, state, text) {
+  badge.dataset.state = state;
+  badge.className = `badge ${state}`;
+  const sign = document.createElement("b");
+  sign.textContent = SIGNS[state];
+  badge.querySelector(".verdict").replaceChildren(sign, ` ${text}`);
+}
+
+/** Draws the line of witnesses, and the verdict, no better than what was found of them here. */
+function hold(badge, state) {
+  const row = witnessesIn(badge);
+  const isWorse = (one, other) => WORST.indexOf(one) < WORST.indexOf(other);
+  if (row !== null && isWorse(state, stateOf(row))) row.className = state;
+  const found = row === null ? "unknown" : stateOf(row);
+  if (isWorse(found, stateOf(badge))) draw(badge, found, words[`badge.${found}`]);
 }
 
 function say(badge, state, text, place = "[data-browser]") {
@@ -140,9 +173,15 @@ async function judge(badge, answered = false) {
   wrong = wrong || note?.wrong || convicted;
   if (wrong) return convict(badge, wrong);
   say(badge, "agree", words["badge.same"]);
-  if (note === null) return say(badge, "unknown", words["badge.unsaid"], "[data-signed]");
+  if (note === null) {
+    // An honest node has nothing to show while nobody cosigned, and does not say that all is well.
+    if ((await isAble()) && claimedBy(witnessesIn(badge)) > 0) hold(badge, "unknown");
+    else hold(badge, "agree");
+    return say(badge, "unknown", words["badge.unsaid"], "[data-signed]");
+  }
   const text = words["badge.signed"].replace(/\{(\w+)\}/g, (_, name) => note[name]);
   const state = note.members < note.needed ? "behind" : "agree";
+  hold(badge, state);
   return say(badge, state, text, "[data-signed]");
 }
 
