@@ -252,6 +252,21 @@ class Diverged(DataError):
         )
 
 
+class TooFewColumns(DataError):
+    """Columns of one party that its part of a model would tell."""
+
+    def __init__(self, found: int, needed: int, outputs: int) -> None:
+        super().__init__(found, needed, outputs)
+        self.found, self.needed, self.outputs = found, needed, outputs
+
+    def __str__(self) -> str:
+        return (
+            f"{self.found} independent columns at a host for a model of {self.outputs} outputs, "
+            f"which would tell them; allowed are {self.needed} or more: "
+            "bring more columns, or fit fewer classes"
+        )
+
+
 class CategoryColumn(DataError):
     """A feature of text, where a computation takes numbers only."""
 

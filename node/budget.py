@@ -39,6 +39,13 @@ class ProductBudget:
                 raise ProductBudgetExceeded(vectors, max(0, left), self.limit)
             row.spent += vectors
 
+    def charge_share(self, part: int, whole: int) -> None:
+        """Count ``part`` / ``whole`` of the limit, rounded up; raises as `charge`.
+
+        For what reads rows in proportion to something else than vectors.
+        """
+        self.charge(-(-self.limit * part // whole))
+
     @property
     def spent(self) -> int:
         """Vectors answered so far."""

@@ -187,7 +187,13 @@ async def train(step: Step) -> Output:
     # Arithmetic in other processes stops with the group; the budget outlives job and process.
     keeper = FolderKeeper(step.folder() / KEPT)
     workers = step.site.settings.workers
-    offers = {"budget": _budget(step), "workers": workers, "keeper": keeper}
+    budget = _budget(step)
+    offers = {
+        "budget": None if budget is None else budget.charge,
+        "share": None if budget is None else budget.charge_share,
+        "workers": workers,
+        "keeper": keeper,
+    }
     accepted = inspect.signature(program).parameters
     options = {name: value for name, value in offers.items() if name in accepted}
     part = await program(step.channel, step.params, table.take(training), **options)
@@ -503,7 +509,7 @@ def _alone(step: Step, training: Table, test: Table) -> NDArray[np.float64] | No
     return secureboost.predict_alone(secureboost.alone(step.params, training), test)
 
 
-def _budget(step: Step) -> Callable[[int], None] | None:
+def _budget(step: Step) -> ProductBudget | None:
     """What charges the grant under which this party's data is used; None for the proposer's own,
     and where no data is."""
     from node.admission import product_limit
@@ -515,7 +521,7 @@ def _budget(step: Step) -> Callable[[int], None] | None:
         use = grant_use(step.site.network(), step.job_id, step.input.grant)
     assert use.grant is not None
     limit = product_limit(use.grant, use)
-    return ProductBudget(step.site.store, use.grant.id, limit).charge
+    return ProductBudget(step.site.store, use.grant.id, limit)
 
 
 async def _agreed_metrics(step: Step) -> dict[str, Any]:

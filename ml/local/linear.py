@@ -38,6 +38,9 @@ Floats = NDArray[np.float64]
 CURVATURE: dict[Family, float] = {"logistic": 0.25, "linear": 1.0, "poisson": 4.0}
 # Directions of less variance than this, of the largest, are left out: they are rounding.
 RANK_TOLERANCE = 1e-9
+# Columns that differ by less variance than this, of the largest direction, are one: who has read
+# the others has read it.
+SEEN_TOLERANCE = 1e-6
 
 
 def mean(family: Family, eta: Floats) -> Floats:
@@ -114,6 +117,18 @@ class Design:
     def coefficients(self, v: Floats) -> Floats:
         """Of the standardised columns, shape (p, outputs), for ``v`` (d, outputs)."""
         return np.asarray(self.basis @ v[: len(self.basis)])
+
+
+def independent_columns(table: Table) -> int:
+    """How many columns are not, but for a thousandth of their spread, sums of others.
+
+    Raises `AllMissingColumn`.
+    """
+    check_features(table)
+    spread = np.nanstd(table.X, axis=0)
+    Z = standardised(table.X, np.nanmean(table.X, axis=0), np.where(spread > 0, spread, 1.0))
+    values = np.linalg.eigvalsh(Z.T @ Z / len(Z))
+    return int(np.sum(values > SEEN_TOLERANCE * values.max(initial=1e-300)))
 
 
 def standardised(X: Floats, mean: Floats, scale: Floats) -> Floats:

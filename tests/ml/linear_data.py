@@ -9,11 +9,12 @@ NOTHING = Table(Schema((), ()), (), np.empty((0, 0)))  # what an arbiter brings
 
 
 def problem(family: str, rows: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Six columns, two of them related, and labels."""
+    """Eight columns, two of them related and two that labels do not depend on, and labels."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(rows, 6)) * np.array([1, 1, 100, 1, 0.01, 1]) + 5
     X[:, 3] += X[:, 0]
-    w = np.array([0.7, -0.4, 0.2, 0.5, -0.7, 0.15])
+    X = np.column_stack([X, np.random.default_rng(seed + 1).normal(size=(rows, 2))])
+    w = np.array([0.7, -0.4, 0.2, 0.5, -0.7, 0.15, 0.0, 0.0])
     eta = (X - X.mean(axis=0)) / X.std(axis=0) @ w + 0.3
     match family:
         case "logistic":

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from ml.federation import Channel, InMemoryTransport, Party, Role
+from node.budget import ProductBudget
 from node.errors import Invalid
 from node.facts import stored_specification
 from node.jobs import PartyRequest, propose
@@ -16,11 +17,20 @@ from node.specification import Specification
 from node.steps import PROGRAMS, Output, Step
 from node.store import Approval, LocalJob, LocalModel
 from tests.node import consortium
-from tests.node.consortium import Consortium
+from tests.node.consortium import Consortium, rows_of
 from tests.node.test_specification import an_id
 
 NAMES = ("bank", "shop", "keeper")
 LINEAR = "linear_models"
+
+
+def wider_rows(name: str) -> str:
+    """The usual rows; the shop has a third column, as a model of one output takes."""
+    first, *rows = rows_of(name).splitlines()
+    if name == "bank":
+        return rows_of(name)
+    wider = [f"{row},{number * number % 17}" for number, row in enumerate(rows)]
+    return "\n".join([first + ",returned", *wider]) + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +38,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
     """The bank, the shop and a third member's site without a dataset."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(consortium, "ALGORITHM", LINEAR)
+        patch.setattr(consortium, "rows_of", wider_rows)
         patch.setattr("node.proposal.fresh_salt", lambda: an_id(7))
         chain, deployment = consortium.found()
         world = consortium.assemble(chain, deployment, tmp_path_factory.mktemp("sites"))
@@ -99,6 +110,8 @@ def test_three_sites_fit_a_model_and_the_one_without_data_attests_it(world: Cons
         return {name: await run_step(world, job, name) for name in names}
 
     outputs = asyncio.run(all_steps())
+    # Two of the three columns are more than half: the grant pays for no other model.
+    assert ProductBudget(world.shop.store, world.grant, 100_000).spent == 66_667
     metrics = json.loads(outputs["evaluate"]["bank"].files["metrics.json"])
     assert metrics["joint"]["auc"] > metrics["alone"]["auc"]
     assert set(outputs["evaluate"]["keeper"].files) == {"metrics.json"}

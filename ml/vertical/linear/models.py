@@ -9,18 +9,27 @@ Who learns what
     ends, each party learns the parameters of its own columns.  All learn the number of rows, how
     many columns each party has, and, as a power of two, the scale of the labels in linear and
     Poisson regression.  The arbiter learns the numbers of rows and columns, and no share of
-    anything.  In prediction the guest learns, for every row, the sum of what the hosts' columns
-    add to the linear predictor.
+    anything.  Computing parties learn whether the model leaves the range of the approximation for
+    any row.  In prediction the guest learns the mean (probability, number or count) of every row
+    and class, in steps of 2^-14 of the labels' scale, and no linear predictor.
 What is not protected
     *The arbiter must not work with a party.*  A guest or host that has the arbiter's numbers and
     the messages it got itself can compute the columns of all others, and the labels.
     Parties follow the protocol (semi-honest): one that sends other numbers changes the model
     unnoticed.
-    *Results tell.*  With one host the guest sees that host's part of each prediction; from the
-    predictions for as many rows as a host has columns, who knows these columns has its
+    *Results tell.*  A mean is a function of one sum, so with one host, or hosts that work with it,
+    the guest computes from each mean what that host's columns add for this row, to the step above:
+    for every row as many numbers, linear in the columns, as there are outputs.  As many outputs as
+    columns would tell the columns, whatever the labels.  So a host takes part only with 2 * outputs
+    + 1 or more independent columns (`TooFewColumns`), and charges its grant so that all models
+    fitted under it have no more outputs than half of its columns.  What remains: these sums; a
+    column that hardly depends on others where the sum is mostly this column (labels can be made
+    so); columns of few values, more of which fit in one sum; what other grants tell; rows predicted
+    again, which are told in finer steps.
+    From the predictions for as many rows as a host has columns, who knows these columns has its
     coefficients.  Coefficients say what they say of the rows they were fitted on.
-    A predictor beyond the range of the approximation (`ml.vertical.linear.shared.mean_series`)
-    gives a wrong step, never a leak.
+    A predictor that leaves the range of the approximation on the way gives a wrong step, never a
+    leak; a model that does is refused (`Diverged`).
 Rounds
     About eight openings per block of 65,536 rows and step.
 Source
@@ -35,13 +44,15 @@ The conversation::
     arbiter -> all        Seed        random bytes                                (once)
     all but arbiter       Masked      numbers under masks                         (per product)
     arbiter -> last host  Correction  what makes the dealt numbers fit            (per product)
-    all but arbiter       Revealed    coefficients, each to whose columns they are of; with ``tol``,
-                                      whether an epoch still moved them, to all
+    all but arbiter       Revealed    coefficients, each to whose columns they are of; whether the
+                                      model is in range and, with ``tol``, whether an epoch still
+                                      moved it, to all; means to the guest
     guest -> arbiter      Onward      the same                                    (with ``tol``)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import log2
 from typing import Any
@@ -52,7 +63,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ml.algorithm import Algorithm
 from ml.crypto.fixed_point import Words
-from ml.errors import Diverged, ProtocolViolation
+from ml.errors import Diverged, ProtocolViolation, TooFewColumns
 from ml.federation import ARBITER, GUEST, HOST, Channel, Message
 from ml.local import metrics
 from ml.local.linear import (
@@ -62,7 +73,9 @@ from ml.local.linear import (
     Floats,
     centre,
     descend,
+    independent_columns,
     label_scale,
+    mean,
     targets,
 )
 from ml.protocols import shares
@@ -78,9 +91,11 @@ from ml.vertical.linear.parts import (
 )
 from ml.vertical.linear.shared import Plan
 
-VERSION = 1
+VERSION = 2
 
 MIN_TOL = 1e-5  # a square of 34 binary places, of the 40 that there are
+
+COLUMNS_PER_OUTPUT = 2  # what is told of a host is at most half of what it has
 
 MAX_CELLS = 2**28  # of all columns: each party holds 8 bytes of each
 
@@ -130,6 +145,19 @@ class Params(BaseModel):
         """Models side by side."""
         return self.classes if self.family == "logistic" and self.classes > 2 else 1
 
+    @property
+    def needed_columns(self) -> int:
+        """Independent columns that a host must have: more than twice what the model tells."""
+        return COLUMNS_PER_OUTPUT * self.outputs + 1
+
+    @property
+    def vectors(self) -> int:
+        """The least that this takes of a host's product budget: a vector for each output.
+
+        How much it is depends on the host's columns: see `host`.
+        """
+        return self.outputs
+
     def order(self, rows: int) -> NDArray[np.int64]:
         """The order of the rows, which batches follow; the same at all parties."""
         if not self.batch_size:
@@ -175,12 +203,14 @@ async def guest(ch: Channel, params: Params, table: Table) -> GuestPart:
     """Fit with all hosts of the channel.
 
     Raises `LabelsMissing` and what else `targets` does, `ConstantColumn`, `AllMissingColumn`,
-    `OutOfRange`; `ConversationError` or `WrongShare` for what others do.
+    `OutOfRange`, `TooFewColumns`, `Diverged`; `ConversationError` or `WrongShare` for what others
+    do.
     """
     Y, scale, middle = _labels(params, table)
     words = shared.label_words(params.family).encode(Y, bound=shared.PREDICTOR_BOUND)
     design = params.design(table, scale, intercept=True)
     _, columns = await _extents(ch, len(table), design.X.shape[1])
+    _check_columns(params, columns)
     await ch.send(Scale(round(log2(scale))))
     v, epochs = await _fit(ch, params, columns, design, words[params.order(len(table))])
     hosts = tuple(party.site for party in ch.peers(HOST))
@@ -194,21 +224,46 @@ def _labels(params: Params, table: Table) -> tuple[Floats, float, float]:
     return (Y - middle) / scale, scale, middle
 
 
-async def host(ch: Channel, params: Params, table: Table) -> HostPart:
+Share = Callable[[int, int], None]
+
+
+async def host(
+    ch: Channel, params: Params, table: Table, *, share: Share | None = None
+) -> HostPart:
     """Fit with the guest and the other hosts.
 
-    Raises `ConstantColumn`, `AllMissingColumn`, `OutOfRange`; `ConversationError` or `WrongShare`
-    for what others do.
+    ``share`` is called with a fraction of the grant's whole product budget, numerator and
+    denominator, before anything of the model is told: outputs for half of the independent columns
+    use it up.  Raises what it does; `TooFewColumns`, `ConstantColumn`, `AllMissingColumn`,
+    `OutOfRange`, `Diverged`; `ConversationError` or `WrongShare` for what others do.
     """
     check_features(table)
+    independent = independent_columns(table)
+    _check_columns(params, (0, independent))  # of copies of a column one is told with the other
     _, columns = await _extents(ch, len(table), len(table.schema.features))
+    _check_columns(params, columns)
     exponent = (await ch.receive(Scale)).exponent
     if abs(exponent) > 64 or (params.family == "logistic" and exponent):
         raise ProtocolViolation(f"labels of the size 2^{exponent}; allowed are 2^-64 to 2^64")
     design = params.design(table, 2.0**exponent, intercept=False)
     labels = np.zeros((len(table), params.outputs), np.uint64)
-    v, _ = await _fit(ch, params, columns, design, labels)
+
+    def charge() -> None:
+        if share is not None:
+            share(COLUMNS_PER_OUTPUT * params.outputs, independent)
+
+    v, _ = await _fit(ch, params, columns, design, labels, charge)
     return host_part(table, design, v)
+
+
+def _check_columns(params: Params, columns: tuple[int, ...]) -> None:
+    """Raises `TooFewColumns` if a host (all but the first) has columns that a fit would tell.
+
+    Each host by itself, because it cannot know which of the others work with the guest.
+    """
+    fewest = min(columns[1:], default=0)
+    if fewest < params.needed_columns:
+        raise TooFewColumns(fewest, params.needed_columns, params.outputs)
 
 
 async def _fit(
@@ -217,6 +272,7 @@ async def _fit(
     columns: tuple[int, ...],
     design: Design,
     labels: Words,
+    charge: Callable[[], None] = lambda: None,
 ) -> tuple[Floats, int]:
     """The parameters of this party's design (d, outputs), and the epochs; raises `Diverged`."""
     computer = await shares.join(ch)
@@ -246,12 +302,15 @@ async def _fit(
         return moves is not False
 
     w, epochs = await shared.descend(computer, plan, masked, pulls, labels, thresholds, goes_on)
+    is_lost = await shared.leaves_reach(computer, plan, masked, w)
+    # Here and not at the start: until now nothing is told, and an interruption costs nothing.
+    charge()
     for owner, part in enumerate(w):
         told = await computer.reveal(part, to=owner)
         if owner == me:
             assert told is not None
             mine = shared.PARAMETER.decode(told)
-    if np.max(np.abs(mine)) > shared.PARAMETER_BOUND:
+    if is_lost or np.max(np.abs(mine)) > shared.PARAMETER_BOUND:
         raise Diverged(params.learning_rate)
     return mine, epochs
 
@@ -259,6 +318,7 @@ async def _fit(
 async def arbiter(ch: Channel, params: Params, table: Table) -> ArbiterPart:
     """Deal what the others compute with.  ``table`` is empty, and not looked at."""
     rows, columns = await _extents(ch)
+    _check_columns(params, columns)
     dealer = await shares.deal(ch)
     plan = _plan(params, rows, columns)
     matrices = [await dealer.matrix((rows, d), owner) for owner, d in enumerate(columns)]
@@ -274,6 +334,7 @@ async def arbiter(ch: Channel, params: Params, table: Table) -> ArbiterPart:
     blind = shared.Blind(dealer)
     nothing = np.zeros(sum(columns))
     w, _ = await shared.descend(blind, plan, matrices, penalties, labels, nothing, goes_on)
+    await shared.leaves_reach(blind, plan, matrices, w)
     for part in w:
         await dealer.reveal(part.shape)
     return ArbiterPart(rows)
@@ -323,30 +384,39 @@ async def predict_guest(ch: Channel, params: Params, part: GuestPart, table: Tab
     Raises `ColumnNotFound`, `OutOfRange` and `ProtocolViolation`.
     """
     same_hosts(part, tuple(party.site for party in ch.peers(HOST)))
-    told = await _sum(ch, params, part.predictor(table))
+    told = await _means(ch, params, part.predictor(table))
     assert told is not None
     return part.predictions(told)
 
 
 async def predict_host(ch: Channel, params: Params, part: HostPart, table: Table) -> None:
     """Add our part to the linear predictor; raises as `predict_guest`."""
-    await _sum(ch, params, part.predictor(table))
+    await _means(ch, params, part.predictor(table))
 
 
-async def _sum(ch: Channel, params: Params, predictor: Floats) -> Floats | None:
-    """What all parts add up to, at the guest."""
+async def _means(ch: Channel, params: Params, predictor: Floats) -> Floats | None:
+    """What the sum of all parts means, (n, outputs) in units of the labels' scale, at the guest."""
     await _extents(ch, len(predictor), 1)
     computer = await shares.join(ch)
-    mine = shared.PREDICTOR.encode(predictor, bound=shared.PREDICTOR_BOUND)
-    told = await computer.reveal(mine, to=0)
-    return None if told is None else shared.PREDICTOR.decode(told)
+    # All together stay within what can be cut.
+    bound = shared.PREDICTOR_BOUND / computer.parties
+    mine = shared.PREDICTOR.encode(predictor, bound=bound)
+    told = await computer.reveal(await shared.means(computer, params.family, mine), to=0)
+    if told is None:
+        return None
+    means = shared.TOLD.decode(told)
+    if params.family == "linear":
+        return means
+    # A step may cross the end of the range.
+    return np.clip(means, 0.0, 1.0 if params.family == "logistic" else None)
 
 
 async def predict_arbiter(ch: Channel, params: Params, part: ArbiterPart, table: Table) -> None:
-    """Deal the numbers that hide one host's part of a prediction among those of all."""
+    """Deal what the others compute means of shared predictors with."""
     rows, _ = await _extents(ch)
-    dealer = await shares.deal(ch)
-    await dealer.reveal((rows, params.outputs))
+    blind = shared.Blind(await shares.deal(ch))
+    zeros = np.zeros((rows, params.outputs), np.uint64)
+    await blind.reveal(await shared.means(blind, params.family, zeros))
 
 
 # --- the guest alone ------------------------------------------------------------------------
@@ -368,7 +438,7 @@ def alone(params: Params, table: Table) -> GuestPart:
 def predict_alone(part: GuestPart, table: Table) -> Floats:
     """Predictions by a model of `alone`."""
     same_hosts(part, ())
-    return part.predictions(part.predictor(table))
+    return part.predictions(mean(part.family, part.predictor(table)))
 
 
 def measure(params: Params, table: Table, scores: Floats) -> dict[str, Any]:
@@ -394,10 +464,14 @@ ALGORITHM = Algorithm(
     measure=measure,
     notice=(
         "You learn the coefficients of your own columns and nothing else of the model; the guest "
-        "learns, for each row it predicts, the sum of what all hosts' columns add, which with one "
-        "host is that host's part. Nobody sees predictions, residuals or gradients of the "
-        "training. All learn how many columns each party has; hosts learn the labels' size as a "
-        "power of two. The arbiter has no data and learns only numbers of rows and columns, but "
+        "learns a prediction for each row and class. With one host, or hosts that work with it, it "
+        "computes from each of them a weighted sum of that host's columns, with weights that its "
+        "labels decide. A host therefore needs more than two columns for each output, and a grant "
+        "pays for no more outputs, over all jobs, than half of the columns; a sum of few columns, "
+        "or one that is mostly one column, still tells of them. Nobody sees predictions, residuals "
+        "or gradients of the training, but whether the model leaves the range of the computation. "
+        "All learn how many columns each party has; hosts learn the labels' size as a power of "
+        "two. The arbiter has no data and learns only numbers of rows and columns, but "
         "together with any party it could compute the data of all: it must not work with one. "
         "Parties are assumed to follow the protocol."
     ),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ml import wire
 from ml.errors import ColumnNotFound, ProtocolViolation
-from ml.local.linear import Design, Family, Floats, mean, standardised
+from ml.local.linear import Design, Family, Floats, standardised
 from ml.table import Table
 from ml.wire import Shape
 
@@ -52,7 +52,7 @@ class GuestPart:
     coefficients: Matrix
     intercept: Annotated[NDArray[np.float64], Shape("outputs")]  # at the mean of all columns
     family: Family
-    label_scale: float  # of linear regression: the unit of coefficients
+    label_scale: float  # what means are multiplied by; of linear regression: coefficients, too
     label_centre: float  # of linear regression: what is predicted at predictor 0
     hosts: tuple[str, ...]  # sites
     epochs: int  # that were needed
@@ -69,16 +69,18 @@ class GuestPart:
         """The coefficients of the columns as they are in the file, shape (columns, outputs)."""
         return np.asarray(self.coefficients / self.scale[:, None])
 
-    def predictions(self, predictor: Floats) -> Floats:
-        """What the linear predictor (n, outputs) of all parties means: (n,), or (n, classes).
+    def predictions(self, means: Floats) -> Floats:
+        """What the means (n, outputs) in units of the labels' scale say: (n,), or (n, classes).
 
         Of several classes each has a model of its own, and their probabilities are made to add
-        up to 1.
+        up to 1; where all are 0, each is as likely.
         """
-        expected = mean(self.family, predictor) * self.label_scale + self.label_centre
+        expected = means * self.label_scale + self.label_centre
         if expected.shape[1] == 1:
             return np.asarray(expected[:, 0])
-        return np.asarray(expected / expected.sum(axis=1, keepdims=True))
+        total = expected.sum(axis=1, keepdims=True)
+        even = 1.0 / expected.shape[1]
+        return np.where(total > 0, expected / np.where(total > 0, total, 1.0), even)
 
 
 @wire.register
@@ -104,8 +106,6 @@ def guest_part(
     ``scale`` and ``middle`` are what was taken from the labels.
     """
     start = v[-1] * design.X[0, -1] if len(design.X) else v[-1]
-    if family == "poisson":  # labels were divided by their scale
-        start = start + np.log(scale)
     return GuestPart(
         table.schema.features,
         design.mean,
@@ -113,7 +113,7 @@ def guest_part(
         design.coefficients(v),
         np.asarray(start, np.float64),
         family,
-        scale if family == "linear" else 1.0,
+        scale,
         middle,
         hosts,
         epochs,

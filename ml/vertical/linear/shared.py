@@ -29,6 +29,7 @@ COLUMN, RESIDUAL = FixedPoint(20), FixedPoint(20)
 PARAMETER, GRADIENT = FixedPoint(28), FixedPoint(28)
 PENALTY, FACTOR = FixedPoint(26), FixedPoint(24)  # FACTOR: of step and momentum
 PREDICTOR = FixedPoint(COLUMN.bits + PARAMETER.bits)
+TOLD = FixedPoint(14)  # of predictions: steps of 0.00006
 MOVEMENT = FixedPoint(20)  # of parameters in an epoch, before it is squared
 _PENALTY_SHIFT = PENALTY.bits + PARAMETER.bits - GRADIENT.bits
 
@@ -39,6 +40,8 @@ MAX_BATCH_ROWS = 2**20
 BLOCK_ROWS = 2**16  # of rows dealt for and added up at once
 
 REACH = {"logistic": 16, "poisson": 8}
+# Beyond which a training is refused; the logistic series is within 0.001 up to there.
+TRUSTED = {"logistic": 24.0, "poisson": 8.0}
 
 
 @cache
@@ -51,6 +54,14 @@ def mean_series(family: Family) -> Series:
     if family == "logistic":
         return Series.sigmoid(PREDICTOR.bits, RESIDUAL.bits, REACH[family])
     return Series.fit(np.exp, REACH[family], PREDICTOR.bits, RESIDUAL.bits, 24)
+
+
+@cache
+def told_series(family: Family) -> Series:
+    """The mean as it is told in prediction."""
+    if family == "logistic":
+        return Series.sigmoid(PREDICTOR.bits, TOLD.bits, REACH[family])
+    return Series.fit(np.exp, REACH[family], PREDICTOR.bits, TOLD.bits, 24)
 
 
 def label_words(family: Family) -> FixedPoint:
@@ -216,6 +227,29 @@ async def descend(
     return (np.split(shrunk, edges) if plan.sparse else w), epoch + 1
 
 
+async def leaves_reach(
+    c: Arithmetic[Mat], plan: Plan, columns: Sequence[Mat], w: Sequence[Words]
+) -> bool | None:
+    """Whether the model's predictor of any row is beyond where its mean is known.
+
+    All computing parties learn this bit; the dealer gets None.  False for linear regression, whose
+    mean is the predictor.
+    """
+    if plan.family == "linear":
+        return False
+    outside = np.zeros(1, np.uint64)
+    edge = PREDICTOR.encode(np.array([TRUSTED[plan.family]]), bound=PREDICTOR_BOUND)
+    for rows in _blocks(slice(0, plan.rows), BLOCK_ROWS // plan.outputs):
+        x = np.zeros((rows.stop - rows.start, plan.outputs), np.uint64)
+        for matrix, part in zip(columns, w, strict=True):
+            x += await c.product(matrix, part, rows)
+        limit = c.constant(np.broadcast_to(edge, x.shape))
+        beyond = await c.negative(np.stack([limit - x, limit + x]))
+        outside = outside + beyond.sum(dtype=np.uint64)
+    told = await c.reveal(await c.negative(np.uint64(0) - outside))
+    return None if told is None else bool(told[0])
+
+
 async def _shrunk(c: Arithmetic[Mat], x: Words, cost: Words) -> Words:
     """Shares of every number brought towards 0 by its cost, and no further; exactly 0 there."""
     parts = await c.positive_part(np.stack([x - cost, np.uint64(0) - x - cost]))
@@ -233,6 +267,23 @@ async def _moved(c: Arithmetic[Mat], change: Words, tol: float) -> bool | None:
     least = FixedPoint(2 * MOVEMENT.bits).encode(np.array([tol**2]), bound=1.0)
     told = await c.reveal(await c.negative(length - c.constant(least)))
     return None if told is None else not told[0]
+
+
+async def means(c: Arithmetic[Mat], family: Family, predictor: Words) -> Words:
+    """Shares of what the linear predictor (n, outputs) means for the label, in `TOLD` steps.
+
+    A predictor beyond the reach of the series counts as one at its end.
+    """
+    if family == "linear":
+        return await c.truncate(predictor, PREDICTOR.bits - TOLD.bits)
+    edge = PREDICTOR.encode(np.array([float(REACH[family])]), bound=PREDICTOR_BOUND)
+    parts = []
+    for rows in _blocks(slice(0, len(predictor)), max(1, BLOCK_ROWS // predictor.shape[1])):
+        x = predictor[rows]
+        limit = c.constant(np.broadcast_to(edge, x.shape))
+        above, below = await c.positive_part(np.stack([x - limit, np.uint64(0) - limit - x]))
+        parts.append(await c.series(x - above + below, told_series(family)))
+    return np.concatenate(parts)
 
 
 async def _gradient(
@@ -263,6 +314,6 @@ async def _residual(c: Arithmetic[Mat], family: Family, predictor: Words, labels
     return await c.series(predictor, mean_series(family)) - labels
 
 
-def _blocks(batch: slice) -> Iterator[slice]:
-    for start in range(batch.start, batch.stop, BLOCK_ROWS):
-        yield slice(start, min(start + BLOCK_ROWS, batch.stop))
+def _blocks(batch: slice, height: int = BLOCK_ROWS) -> Iterator[slice]:
+    for start in range(batch.start, batch.stop, height):
+        yield slice(start, min(start + height, batch.stop))
