@@ -124,6 +124,8 @@ async def _converse(site: Site, task: Task, spec: Specification, owner: str) -> 
 
     async def program(transport: RunTransport, run: int) -> tuple[Step, Output]:
         again = f"/{run}" if run else ""
+        if run:
+            _record_restart(site, task, run, transport.begun_by())
         channel = Channel(
             me=me,
             parties=parties,
@@ -138,7 +140,11 @@ async def _converse(site: Site, task: Task, spec: Specification, owner: str) -> 
         return step, await PROGRAMS[task.step](step)
 
     folder = folder_of(site.settings.jobs, task.job_id, task.attempt, task.step)
-    step, output = await run_to_end(transport, folder / "run", program)
+
+    async def admit() -> None:
+        await _admit(site, task)
+
+    step, output = await run_to_end(transport, folder / "run", program, admit)
     digest = step.write(output.files)
     now = time.time()
     with site.store.begin() as session:
@@ -159,6 +165,12 @@ async def _converse(site: Site, task: Task, spec: Specification, owner: str) -> 
         record(session, "task.finished", task.job_id, data, "worker")
     step.forget()
     return True
+
+
+def _record_restart(site: Site, task: Task, run: int, by: str) -> None:
+    data = {"task": task.id, "step": task.step, "attempt": task.attempt, "run": run, "by": by}
+    with site.store.begin() as session:
+        record(session, "task.restarted", task.job_id, data, "worker")
 
 
 def _failed(site: Site, task: Task, owner: str, problem: NodeError) -> bool:

@@ -37,6 +37,7 @@ from node.errors import (
 )
 from node.files import make_private, open_private, sync_folder
 from node.receipts import make_receipt
+from node.restarts import Restart, most_runs
 from node.signatures import VerifiedSender
 from node.stops import refuse_if_stopped
 from node.store import InMessage, JobParty, LocalJob, Task
@@ -120,6 +121,8 @@ class Inbox:
         self._check_job(address)
         with self._site.store.read() as session:
             _check_step(session, address)
+            if address.kind == Restart.kind:
+                _check_restart(session, address, len(self._site.directory.job(address.job).parties))
         self._check_room(sender)
         return None
 
@@ -332,6 +335,31 @@ def _check_step(session: Session, address: WireAddress) -> None:
             f"step {address.step} of job {address.job} is {present[address.step]} here",
             found=present[address.step],
             allowed=sorted(OPEN_TASKS),
+        )
+
+
+def _check_restart(session: Session, address: WireAddress, parties: int) -> None:
+    """A partner may begin this step again, and no number of a run is left out.
+
+    Raises ``MessageUnexpected``.  Whose step begins again answers again, under the same approval.
+    """
+    most = most_runs(address.step, parties)
+    query = select(func.max(InMessage.n)).filter_by(
+        job_id=address.job,
+        step=address.step,
+        attempt=address.attempt,
+        sender=address.sender,
+        kind=address.kind,
+    )
+    allowed = min((session.scalar(query) or 0) + 1, most)
+    if not 1 <= address.n <= allowed:
+        raise Conflict(
+            "MessageUnexpected",
+            f"step {address.step} of job {address.job} does not begin again as run {address.n}",
+            found=address.n,
+            allowed=allowed,
+            hint="a training begins again as often as its parties may be interrupted, "
+            "and one run after the other; no other step does",
         )
 
 

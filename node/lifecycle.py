@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 from node.store import LocalJob, Task
 
 SUBMITTED, REFUSED = "SUBMITTED", "REFUSED"
+RESTARTED = frozenset({"train"})  # steps whose conversations begin again (node.restarts)
+MAX_RESTARTS = 3  # of the conversation of one party that ended without a word
 
 JOB_MOVES: Mapping[str, frozenset[str]] = {
     SUBMITTED: frozenset({"PROPOSED", REFUSED}),

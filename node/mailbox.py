@@ -72,7 +72,10 @@ class MailboxTransport:
 
     async def put(self, address: Address, body: bytes) -> None:
         """Send ``body``; return when the receiver holds it and both sides can prove it."""
-        wire = self._wire(address)
+        await self.put_at(self._wire(address), body)
+
+    async def put_at(self, wire: WireAddress, body: bytes) -> None:
+        """See `put`."""
         if len(body) > self._site.settings.max_message_bytes:
             raise TooLarge(
                 "MessageTooLarge",

@@ -44,6 +44,7 @@ from node.columns import Limits, limited
 from node.double_entry import declare
 from node.errors import Failed, Refused
 from node.files import make_private, write_private
+from node.kept import KEPT
 from node.privacy import released, require_rows
 from node.refusals import chain_errors
 from node.restarts import FolderKeeper
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from node.site import Site
 
 SALT_BYTES = 32
-KEPT = "kept"  # folder of what a step keeps while it runs
 MAX_METRICS = 64 * 1024  # bytes: a handful of numbers, which all parties keep and attest
 DIGEST = re.compile(r"0x[0-9a-f]{64}")
 MADE_BY = {"train": "train", "predict": "predict", "match": "psi", "count": "count"}  # the part

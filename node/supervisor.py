@@ -24,15 +24,13 @@ from typing import Any
 from sqlalchemy import select, update
 
 from node.audit.entries import record
-from node.lifecycle import move_task
+from node.lifecycle import MAX_RESTARTS, RESTARTED, move_task
 from node.settings import Settings
 from node.store import LocalJob, Store, Task
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25  # between two looks at the row; a stop is done within one of them
-MAX_RESTARTS = 3  # of a conversation that ended without a word
-RESTARTED = frozenset({"train"})  # steps whose conversations are started again (node.restarts)
 GRACE_SECONDS = 1.0  # for a child to end by itself after SIGTERM
 
 

@@ -293,6 +293,15 @@ EVENTS: Mapping[str, Event] = {
     "task.started": Event.of(
         JOB, "a step of the job began here", task=TASK, step=STEP, attempt=ATTEMPT
     ),
+    "task.restarted": Event.of(
+        JOB,
+        "a step of the job began again here",
+        task=TASK,
+        step=STEP,
+        attempt=ATTEMPT,
+        run=whole("number of the beginning; the first is 0 and has no such entry"),
+        by=text("site that was interrupted, or this one"),
+    ),
     "task.finished": Event.of(
         JOB,
         "a step of the job ended well here",
@@ -665,7 +674,7 @@ class Duty:
 
 PEOPLE = tuple(kind for kind in EVENTS if kind.startswith(("person.", "api_key.")))
 MESSAGES = ("message.sent", "message.received", "message.refused")
-TASKS = ("task.started", "task.finished", "task.failed", "task.stopped")
+TASKS = ("task.started", "task.restarted", "task.finished", "task.failed", "task.stopped")
 
 DUTIES = (
     Duty(

@@ -48,6 +48,7 @@ CHINESE: Mapping[str, str] = {
     "job.stopped": "任务在本站点的全部工作已停止，并有给各方的回执",
     "stop.received": "一个参与方告知其已停止",
     "task.started": "任务的一个步骤在此开始",
+    "task.restarted": "任务的一个步骤在此重新开始",
     "task.finished": "任务的一个步骤在此顺利完成",
     "task.failed": "任务的一个步骤在此失败",
     "task.stopped": "任务的一个步骤在此被停止",

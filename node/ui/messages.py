@@ -558,6 +558,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "life.request.refused": ("was refused by the chain", "请求被链上拒绝"),
     "life.job.started": ("saw the job start", "任务开始"),
     "life.task.started": ("began a step", "开始步骤"),
+    "life.task.restarted": ("began a step again", "重新开始步骤"),
     "life.task.finished": ("finished a step", "完成步骤"),
     "life.task.failed": ("failed in a step", "步骤失败"),
     "life.task.stopped": ("stopped a step", "停止步骤"),

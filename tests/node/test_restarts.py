@@ -80,6 +80,7 @@ class Node:
         self.parties = (pair.guest_party, pair.host_party)
         self.me = self.parties[0] if site is pair.guest else self.parties[1]
         self.runs: list[int] = []
+        self.admitted = 0  # to follow a partner
 
     async def converse(self, life: Life) -> bytes:
         """Until the end or the death of this process; the model's bytes."""
@@ -98,7 +99,10 @@ class Node:
             part = await fit(channel, PARAMS, self.table, workers=1, keeper=keeper)
             return ALGORITHM.dump_model(part)
 
-        found = await run_to_end(make, self.folder / "run", program)
+        async def admit() -> None:
+            self.admitted += 1
+
+        found = await run_to_end(make, self.folder / "run", program, admit)
         with self.site.store.begin() as session:
             [task] = session.scalars(select(Task).where(Task.job_id == self.job))
             assert move_task(session, task.id, "RUNNING", "SUCCEEDED", ended_at=1.0)

@@ -16,10 +16,10 @@ from sqlalchemy import select
 from node.doorbell import Broker
 from node.errors import Unavailable
 from node.leases import sweep_tasks
-from node.lifecycle import move_task
+from node.lifecycle import MAX_RESTARTS, move_task
 from node.settings import Settings
 from node.store import AuditPending, LocalJob, Store, Task
-from node.supervisor import MAX_RESTARTS, Claim, Supervisor, claim, end_group
+from node.supervisor import Claim, Supervisor, claim, end_group
 from node.worker import CONVERSATIONS, make_app, ring
 from tests.node.test_jobs import an_empty_store
 

@@ -42,6 +42,7 @@ KINDS = (
     "request.refused",
     "job.started",
     "task.started",
+    "task.restarted",
     "task.finished",
     "task.failed",
     "task.stopped",
