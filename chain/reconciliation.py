@@ -18,8 +18,9 @@ party sends its own to every other one, and a line that both ends left out is mi
     different       an entry that tells something else than the other end, or than the chain
     unacknowledged  an entry that something was sent, without the receipt of who received it
     missing         no entry, though the other end or the chain tells of it
-    unsent          an entry that something was received, which its sender does not tell of: one of
-                    the two is wrong, and nothing shows which. It is named with the receiver's log
+    unsent          an entry that something was received, which its sender does not tell of: the
+                    sender left it out or the receiver made it up, nothing shows which. Both are
+                    named
     undeclared      a declaration of what the chain knows nothing of
 
 Where two ends differ the receipt decides: who signed that it received something received it. Of
@@ -191,7 +192,10 @@ class _Entered:
 
 @dataclass(frozen=True)
 class Difference:
-    """What does not agree, and in the log of which site. `where` is a JSON path into the logs."""
+    """What does not agree, and in the log of which site. `where` is a JSON path into the logs.
+
+    `also` is the other site where one of two logs is wrong and nothing shows which.
+    """
 
     site: str
     what: str
@@ -200,20 +204,32 @@ class Difference:
     where: str
     found: str
     expected: str
+    also: str | None = None
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Whose logs may be wrong: one of them is."""
+        return (self.site,) if self.also is None else (self.site, self.also)
+
+    @property
+    def logs(self) -> str:
+        """Whose logs these are, in words."""
+        if self.also is None:
+            return f"the log of site {self.site}"
+        return f"the logs of sites {self.site} and {self.also}, one of which is wrong"
 
     @property
     def detail(self) -> str:
         """The site, the line and what is wrong with it, in words."""
-        return f"the log of site {self.site}, {self.where}: {self.found}, expected {self.expected}"
+        return f"{self.logs}, {self.where}: {self.found}, expected {self.expected}"
 
     def failure(self) -> VerificationFailed:
-        return VerificationFailed(
-            self.where, f"in the log of site {self.site}: {self.found}", self.expected
-        )
+        return VerificationFailed(self.where, f"in {self.logs}: {self.found}", self.expected)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "site": self.site,
+            "also": self.also,
             "what": self.what,
             "line": self.line,
             "address": None if self.address is None else list(self.address),
@@ -350,10 +366,13 @@ class _Book:
                 )
                 self._differs(line.sender, "missing", line, failure)
             else:
-                # Anybody can enter that it received something: it convicts nobody else.
-                found = f"no entry of site {line.sender} that it was sent: one of the two is wrong"
+                # Anybody can enter that it received something, or leave out what it sent.
+                found = (
+                    f"site {line.receiver} entered that it was received, site {line.sender} did not"
+                    " that it was sent: one of the two left it out or made it up"
+                )
                 failure = VerificationFailed(entered.where, found, "one at each end")
-                self._differs(line.receiver, "unsent", line, failure)
+                self._differs(line.receiver, "unsent", line, failure, also=line.sender)
 
     def hold_declared(
         self, declared: Sequence[Declaration], attempt: int, sites: Sequence[str]
@@ -396,11 +415,16 @@ class _Book:
             self._differs(said.site, "different", entered.line, failure)
 
     def _differs(
-        self, site: str, what: str, line: Line | None, failure: VerificationFailed
+        self,
+        site: str,
+        what: str,
+        line: Line | None,
+        failure: VerificationFailed,
+        also: str | None = None,
     ) -> None:
         kind, address = ("message", None) if line is None else (line.line, line.address)
         found, expected = str(failure.found), str(failure.expected)
-        told = Difference(site, what, kind, address, failure.where, found, expected)
+        told = Difference(site, what, kind, address, failure.where, found, expected, also)
         self.differences.append(told)
 
 

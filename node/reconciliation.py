@@ -179,9 +179,15 @@ def refusal_of(verdict: Mapping[str, Any]) -> Failed:
         "ReconciliationFailed",
         f"{first['line']} {first['what']}: {first['detail']}"
         + (f"; and {more} more" if more else ""),
-        found=first["site"],
-        hint="ask that site; its log and the receipts of the others say what happened",
+        found=", ".join(_sites(first)),
+        hint="ask whom it names; its log and the receipts of the others say what happened",
     )
+
+
+def _sites(difference: Mapping[str, Any]) -> list[str]:
+    """Whose log is wrong; two where one of them is, and nothing shows which."""
+    also = difference.get("also")  # verdicts of earlier releases have none
+    return [difference["site"], *([] if also is None else [also])]
 
 
 def _keep(site: Site, job_id: str, verdict: dict[str, Any]) -> None:
@@ -198,7 +204,9 @@ def _keep(site: Site, job_id: str, verdict: dict[str, Any]) -> None:
             data = {name: verdict[name] for name in names}
             if not verdict["agrees"]:
                 data["differences"] = verdict["count"]
-                data["sites"] = sorted({told["site"] for told in verdict["differences"]})
+                data["sites"] = sorted(
+                    {id for told in verdict["differences"] for id in _sites(told)}
+                )
                 data["where"] = str(refusal_of(verdict).detail)[:400]
             record(session, "reconciliation.made", job_id, data, "sync")
         if verdict["agrees"]:
@@ -208,6 +216,8 @@ def _keep(site: Site, job_id: str, verdict: dict[str, Any]) -> None:
                 {name: difference[name] for name in ("site", "what", "line", "address")}
             )
             evidence = {name: difference[name] for name in ("site", "what", "line", "detail")}
+            if (also := difference.get("also")) is not None:
+                evidence["also"] = also
             alerts.see(session, ALERT, job_id, evidence, about=about)
 
 

@@ -620,8 +620,8 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "job.reconciliation.different": ("different", "不同"),
     "job.reconciliation.unacknowledged": ("no receipt that holds", "无有效回执"),
     "job.reconciliation.unsent": (
-        "received, but not sent: one of the two logs is wrong",
-        "有接收而无发送：两份日志必有一误",
+        "in one log alone: its sender left it out, or its receiver made it up",
+        "仅见于一份日志：或为发送方遗漏，或为接收方捏造",
     ),
     "job.reconciliation.undeclared": ("did not happen", "并未发生"),
     "job.reconciliation.unreadable": ("unreadable", "不可读"),

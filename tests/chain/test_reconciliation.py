@@ -90,9 +90,11 @@ def test_a_line_that_one_log_leaves_out_is_found_and_the_site_named(
     found = only(held(shown))
     if is_said_by_the_sender_alone(left_out):
         # Its receiver may have made it up: one of the two is wrong.
-        assert (found.site, found.what) == (told(left_out, "receiver"), "unsent")
-        assert "one of the two" in found.detail
-        assert told(left_out, "sender") in found.detail
+        ends = (told(left_out, "receiver"), told(left_out, "sender"))
+        assert (found.sites, found.what) == (ends, "unsent")
+        assert SITES[log] in found.sites
+        assert "one of the two left it out or made it up" in found.detail
+        assert f"the logs of sites {ends[0]} and {ends[1]}" in str(found.failure())
     else:
         assert (found.site, found.what) == (SITES[log], "missing")
     assert found.address is not None
@@ -179,11 +181,12 @@ def test_a_message_sent_again_with_a_receipt_that_nobody_signed_is_found() -> No
 
 
 @pytest.mark.parametrize("kind", ["made up", "job.Approval"])
-def test_a_message_that_its_receiver_made_up_convicts_no_sender(kind: str) -> None:
+def test_a_message_that_its_receiver_alone_tells_of_names_both_ends(kind: str) -> None:
     shown = logs()
     received_again(shown, n=99, messageKind=kind)
     found = only(held(shown))
-    assert (found.site, found.what) == (SITES[1], "unsent")
+    assert (found.sites, found.what) == ((SITES[1], SITES[0]), "unsent")
+    assert found.to_json()["also"] == SITES[0]
 
 
 def test_a_message_from_no_party_is_unreadable_in_the_log_of_its_receiver() -> None:

@@ -17,11 +17,13 @@ class DifferenceShown(Shown):
     """A line that does not agree, and in the log of which site.
 
     `what` is missing, different, unacknowledged (no receipt that holds), unsent (its sender tells
-    nothing of it: one of the two is wrong, `site` is the receiver), undeclared, unreadable or
-    unproven; `line` is message, approval, grantUse or result; `where` is a place in the logs.
+    nothing of it: `site`, the receiver, made it up, or `also`, the sender, left it out),
+    undeclared, unreadable or unproven; `line` is message, approval, grantUse or result; `where` is
+    a place in the logs.
     """
 
     site: Named
+    also: Named | None
     what: str
     line: str
     step: str
@@ -69,10 +71,11 @@ def shown(row: LocalJob, names: Names) -> ReconciliationShown | None:
         return None
     differences = []
     for told in verdict["differences"]:
-        address = told["address"]
+        address, also = told["address"], told.get("also")
         differences.append(
             DifferenceShown(
                 site=names.site(told["site"]),
+                also=None if also is None else names.site(also),
                 what=told["what"],
                 line=told["line"],
                 step="" if address is None else address[0],

@@ -118,7 +118,7 @@ async function holdSent(sent, received, keys) {
   }
 }
 
-/** What only the receiver tells convicts no sender, but of what the chain says it had to send. */
+/** What only the receiver tells names both, but for what the chain says that it had to be sent. */
 function holdReceived(received, sent, owed) {
   for (const [address, { line, where }] of received) {
     if (!sent.has(address)) {

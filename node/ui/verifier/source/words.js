@@ -344,8 +344,8 @@ export const WORDS = {
     "站点 {site} 的日志没有发送记录",
   ],
   "line.unsent": [
-    "received as the log of site {receiver} says, not sent as that of site {sender} does: one of the two is wrong",
-    "站点 {receiver} 的日志称已接收，站点 {sender} 的日志没有发送记录：两者必有一误",
+    "received as the log of site {receiver} says, not sent as that of site {sender} does: one of the two left it out or made it up",
+    "站点 {receiver} 的日志称已接收，站点 {sender} 的日志没有发送记录：二者之一遗漏或捏造了该消息",
   ],
   "line.both": ["one at each end", "两端各一条"],
   "line.no.data": ["not a message's data", "不是消息的数据"],
