@@ -15,9 +15,11 @@ for it.  The site's ``privacy_withheld_columns`` are "none" in every job.
 Which programs keep "protocol" is a list of those that were looked at, `INSIDE`.  SecureBoost is on
 it: besides its declared messages (sums over bins, one bit per row and chosen split) it puts out
 the guest's metrics, which come from scores of all columns together, and parts of the model, which
-stay at their party; the linear models put out no more.  Statistics of a column, importances or
-explanations by column would not be on it.  A program that is not on the list works without these
-columns.
+stay at their party.  The linear models are not on it: the scores of their evaluation are sums of
+what each party's columns give, so with one host and several classes a guest gets several numbers of
+each held-out row that are linear in the host's columns.  Statistics of a column, importances or
+explanations by column would not be on it, either.  A program that is not on the list works without
+these columns.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 Use = Literal["join", "protocol", "clear"]
 DEFAULT = "*"
-INSIDE = frozenset({"linear_models", "secureboost"})
+INSIDE = frozenset({"secureboost"})
 ALLOWED: Mapping[str, frozenset[str]] = {
     "join": frozenset({"join"}),
     "protocol": frozenset({"protocol"}),
