@@ -9,8 +9,11 @@ budget, it never returns any.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from node.files import make_private, write_private
 from node.store import Budget, Store
 
 
@@ -52,3 +55,38 @@ class ProductBudget:
         with self.store.read() as session:
             row = session.get(Budget, self.grant_id)
             return 0 if row is None else row.spent
+
+
+@dataclass(frozen=True)
+class RunsBudget:
+    """Counts the vectors of all runs of one training, in a file that outlives them.
+
+    What was approved is the number of vectors of a training.  An interruption costs two trees more
+    at most: the one that was half grown, and the one before, where a partner had not kept it yet.
+    """
+
+    file: Path
+    approved: int  # vectors of the training
+    trees: int  # by which they are needed
+    run: int  # how many times it was interrupted
+    grant: Callable[[int], None] | None  # charged, too
+
+    @property
+    def limit(self) -> int:
+        """Vectors that all runs up to the present one may take together."""
+        return self.approved + 2 * self.run * (self.approved // self.trees)
+
+    def charge(self, vectors: int) -> None:
+        """Count ``vectors`` more, durably; raises `ProductBudgetExceeded` for too many.  Called
+        before the answer is sent."""
+        from ml.crypto.errors import ProductBudgetExceeded
+
+        if vectors < 0:
+            raise ValueError(f"{vectors} vectors cannot be charged")
+        spent = int(self.file.read_text()) if self.file.exists() else 0
+        if vectors > self.limit - spent:
+            raise ProductBudgetExceeded(vectors, max(0, self.limit - spent), self.limit)
+        make_private(self.file.parent)
+        write_private(self.file, str(spent + vectors).encode())
+        if self.grant is not None:
+            self.grant(vectors)

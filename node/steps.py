@@ -38,7 +38,7 @@ from ml.protocols import psi
 from ml.table import Schema, Table, read_csv, split_by_id
 from node import matching
 from node.audit.entries import record
-from node.budget import ProductBudget
+from node.budget import ProductBudget, RunsBudget
 from node.chain_tx import want
 from node.columns import Limits, limited
 from node.double_entry import declare
@@ -189,7 +189,7 @@ async def train(step: Step) -> Output:
     workers = step.site.settings.workers
     budget = _budget(step)
     offers = {
-        "budget": None if budget is None else budget.charge,
+        "budget": _over_runs(step, None if budget is None else budget.charge),
         "share": None if budget is None else budget.charge_share,
         "workers": workers,
         "keeper": keeper,
@@ -507,6 +507,19 @@ def _alone(step: Step, training: Table, test: Table) -> NDArray[np.float64] | No
     from ml.vertical import secureboost
 
     return secureboost.predict_alone(secureboost.alone(step.params, training), test)
+
+
+def _over_runs(step: Step, grant: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    """``grant``, and what holds all runs of this training to the number that was approved."""
+    from node.facts import products
+
+    approved = products(step.specification)
+    if not approved:
+        return grant
+    told = step.folder() / "run"
+    run = int(told.read_text()) if told.exists() else 0
+    trees = step.params.n_estimators
+    return RunsBudget(step.folder() / "products", approved, trees, run, grant).charge
 
 
 def _budget(step: Step) -> ProductBudget | None:
