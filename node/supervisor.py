@@ -24,6 +24,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from node.audit.entries import record
+from node.kept import forget
 from node.lifecycle import MAX_RESTARTS, RESTARTED, move_task
 from node.settings import Settings
 from node.store import LocalJob, Store, Task
@@ -56,7 +57,10 @@ def supervise(home: Path, task_id: str) -> str | None:
         if claimed is None:
             return None
         command = [sys.executable, "-m", "node.conversation", task_id, "--home", str(home)]
-        return Supervisor(store, claimed, settings.lease_seconds).run(command)
+        try:
+            return Supervisor(store, claimed, settings.lease_seconds).run(command)
+        finally:
+            forget(settings.jobs, claimed.job_id)  # the child is gone, whatever it came to
     finally:
         store.dispose()
 

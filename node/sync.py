@@ -44,6 +44,7 @@ from node.errors import Failed, NodeError, Unavailable
 from node.events import Events, chain_state
 from node.index.indexing import Indexing
 from node.jobs import intent_refused
+from node.kept import forget_ended, sweep
 from node.leases import LEASE_SECONDS, Alone, sweep_tasks
 from node.mirroring import Mirroring
 from node.monitor import Monitor
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOP_SECONDS = 0.3  # a third of a block
+FORGET_MARGIN_SECONDS = 60.0  # jobs end a little before the pass that sees it
 INDEX_SECONDS = 0.2  # of a pass, but for the batch that is begun
 
 
@@ -89,6 +91,7 @@ class Sync:
         self.rotation = Rotation(site, clock)
         self.take_over = TakeOver(site)
         self.indexing = Indexing(site.store, site.log)
+        self.forgotten_until: float | None = None  # None: whatever a crash left is looked for
 
     def step(self) -> None:
         """One pass.  A silent chain holds up the log and the tasks in nothing.
@@ -98,7 +101,7 @@ class Sync:
         self._chain()
         self._log()
         self._index()
-        sweep_tasks(self.site.store, self.clock())
+        self._tasks()
 
     def has_new_head(self) -> bool:
         """Whether the chain went on since the last whole pass; true where it does not say."""
@@ -217,6 +220,18 @@ class Sync:
 
     def _me(self) -> str:
         return self.site.settings.site_id or f"urn:fatechain:{self.site.settings.name}"
+
+    # ── What tasks leave ─────────────────────────────────────────────────────────────────────
+
+    def _tasks(self) -> None:
+        """End lost tasks; take away what was kept for steps that nobody goes on with."""
+        store, jobs, now = self.site.store, self.site.settings.jobs, self.clock()
+        lost = sweep_tasks(store, now)
+        if lost or self.forgotten_until is None:
+            sweep(store, jobs)
+        elif now > self.forgotten_until:
+            forget_ended(store, jobs, self.forgotten_until - FORGET_MARGIN_SECONDS)
+        self.forgotten_until = now
 
     # ── The audit log ────────────────────────────────────────────────────────────────────────
 

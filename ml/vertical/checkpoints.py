@@ -9,7 +9,7 @@ Who learns what
     again from the same gradients: its sums are the same, and hosts charge them again.
 What is not protected
     What is kept tells the guest's leaf of every training row, and a host's chosen splits: it is for
-    the party alone, and gone once the model is there.
+    the party alone, and gone once the step has ended.
 
 The conversation, before the first tree and after the last one::
 
