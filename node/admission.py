@@ -22,6 +22,8 @@ Moment = Literal["approve", "start", "task"]
 
 JOB_STATE_AT: dict[Moment, str] = {"approve": "PROPOSED", "start": "APPROVED", "task": "RUNNING"}
 
+ARBITER = "arbiter"  # as the chain and the specification name the role
+
 GRANT_REFUSALS = {
     "NONE": "GrantMissing",
     "EXPIRED": "GrantExpired",
@@ -167,6 +169,7 @@ class Facts:
     staleness_seconds: float = 60.0
     specification: Specification | None = None
     code_digest: str | None = None  # of the algorithm as installed here; None: not installed
+    roles: tuple[str, ...] = ()  # that the algorithm has, as installed here
     key_bits: int | None = None  # that the parameters ask for
     bin_rows: int | None = None  # least rows of a bin, as the parameters say
     leaf_rows: int | None = None  # least rows of a leaf
@@ -224,6 +227,8 @@ def decide(facts: Facts) -> Decision:
         _approval,
         _code,
         _parties,
+        _roles,
+        _arbiters,
         _uses,
         _own_data,
         _columns,
@@ -457,6 +462,62 @@ def _parties(facts: Facts) -> Iterator[NodeError]:
                 )
 
 
+def _roles(facts: Facts) -> Iterator[NodeError]:
+    """Every party plays a role of the algorithm, and an arbiter brings no data."""
+    spec = facts.specification
+    if spec is None or facts.code_digest is None:
+        return  # refused as such
+    for plan in spec.parties:
+        if plan.role not in facts.roles:
+            yield Refused(
+                "WrongRole",
+                f"{spec.algorithm} has no role {plan.role}, which site {plan.site} would play",
+                found=f"{plan.role} {plan.site}",
+                allowed=list(facts.roles),
+            )
+        elif plan.role == ARBITER and plan.inputs:
+            yield Refused(
+                "WrongRole",
+                f"site {plan.site} is arbiter and brings data; an arbiter brings none",
+                found=f"{plan.role} {plan.site}",
+            )
+
+
+def _arbiters(facts: Facts) -> Iterator[NodeError]:
+    """With the arbiter's random numbers a party computes all columns and labels: it must belong to
+    nobody else in the job."""
+    for view in facts.views:
+        yield from dependent_arbiters(view.parties, _sites_of(view, ARBITER))
+
+
+def dependent_arbiters(
+    parties: tuple[PartyView, ...], arbiters: frozenset[str]
+) -> Iterator[NodeError]:
+    """Those of the arbiters (sites) that belong to the member of another party."""
+    for arbiter in (party for party in parties if party.site in arbiters):
+        for other in parties:
+            if other.site != arbiter.site and other.member == arbiter.member:
+                yield Refused(
+                    "ArbiterNotIndependent",
+                    f"site {arbiter.site} is arbiter and belongs to member {arbiter.member}, "
+                    f"as party {other.site} does",
+                    found=f"{arbiter.site} {arbiter.member}",
+                    allowed="a site of a member that takes no other part in the job",
+                    hint="name as arbiter a site of a member that takes no other part in the job",
+                )
+
+
+def _sites_of(view: ChainView, role: str) -> frozenset[str]:
+    parties = () if view.job is None else view.job.parties
+    return frozenset(site for site, played in parties if played == role)
+
+
+def members_with_data(view: ChainView) -> int:
+    """Members that take part otherwise than as arbiter; two sites of one member are one party."""
+    arbiters = _sites_of(view, ARBITER)
+    return len({party.member for party in view.parties if party.site not in arbiters})
+
+
 def _uses(facts: Facts) -> Iterator[NodeError]:
     for view in facts.views:
         for use in view.uses:
@@ -512,8 +573,8 @@ def _terms(
     """(code, what, found, allowed, whether it fits) for every term of a grant."""
     dataset, version = use.dataset, use.version
     versions = f"{grant.from_version} to {grant.to_version}"
-    # Two sites of one institution are one party to a grant that asks for several.
-    parties = len({party.member for party in view.parties})
+    # Who asks for several parties means data of several: an arbiter brings none.
+    parties = members_with_data(view)
     yield "GrantWrongDataset", "dataset", dataset, grant.dataset, dataset == grant.dataset
     within = grant.from_version <= version <= grant.to_version
     yield "GrantWrongVersion", "versions", version, versions, within

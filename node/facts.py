@@ -83,6 +83,7 @@ def gather(
         staleness_seconds=site.settings.staleness_seconds,
         specification=specification,
         code_digest=code_digest(specification),
+        roles=roles(specification),
         key_bits=whole_param(specification, "key_bits"),
         bin_rows=whole_param(specification, "min_bin_rows"),
         leaf_rows=whole_param(specification, "min_samples_leaf"),
@@ -122,6 +123,19 @@ def code_digest(specification: Specification | None) -> str | None:
         return algorithm.code_digest(specification.algorithm)
     except UnknownAlgorithm:
         return None
+
+
+def roles(specification: Specification | None) -> tuple[str, ...]:
+    """Of the algorithm as it is installed here; none where it is not."""
+    if specification is None:
+        return ()
+    from ml import algorithm
+    from ml.errors import UnknownAlgorithm
+
+    try:
+        return tuple(str(role) for role in algorithm.get(specification.algorithm).roles)
+    except UnknownAlgorithm:
+        return ()
 
 
 def whole_param(specification: Specification | None, name: str) -> int | None:

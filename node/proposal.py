@@ -15,9 +15,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from node import refusals
-from node.admission import product_limit
+from node.admission import ARBITER, dependent_arbiters, product_limit
 from node.errors import Invalid, NotFound, Refused
-from node.facts import FLOORS, products, use_view
+from node.facts import FLOORS, party_view, products, use_view
 from node.specification import (
     MATCHING_ONLY,
     Duplicates,
@@ -122,6 +122,7 @@ def specify(site: Site, network: Network, request: JobRequest) -> Specification:
             allowed=f"guest {site.id}",
         )
     _check_roles(chosen, request)
+    _check_arbiters(network, request)
     params, label = _params(chosen.params, request), request.label
     _check_floors(network, params)
     scheme = _scheme(network, _asked_scheme(request))
@@ -182,7 +183,7 @@ def _check_roles(chosen: Algorithm, request: JobRequest) -> None:
                 found=party.role,
                 allowed=[str(role) for role in chosen.roles],
             )
-        expected = 0 if party.role == "arbiter" else 1
+        expected = 0 if party.role == ARBITER else 1
         if len(party.inputs) != expected:
             raise Invalid(
                 "InvalidRequest",
@@ -190,6 +191,15 @@ def _check_roles(chosen: Algorithm, request: JobRequest) -> None:
                 found=len(party.inputs),
                 allowed=expected,
             )
+
+
+def _check_arbiters(network: Network, request: JobRequest) -> None:
+    """No arbiter belongs to the member of another party: all nodes would refuse the job."""
+    arbiters = frozenset(party.site for party in request.parties if party.role == ARBITER)
+    if arbiters:
+        parties = tuple(party_view(network, party.site) for party in request.parties)
+        for reason in dependent_arbiters(parties, arbiters):
+            raise reason
 
 
 def _purpose(request: JobRequest) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from node.admission import Facts
+from node.admission import Facts, members_with_data
 from node.audit.entries import acting, record
 from node.errors import Conflict, Invalid, NotFound
 from node.specification import (
@@ -43,7 +43,8 @@ class Conditions(BaseModel):
     """What a job must be for a rule to approve it; null: any.
 
     `proposers` are members, `algorithms` code digests, `datasets` those of this site.
-    `max_products` bounds the vectors that this site would answer, `min_parties` counts members.
+    `max_products` bounds the vectors that this site would answer, `min_parties` counts members
+    that take part otherwise than as arbiter.
 
     How rows are matched is as it always was unless the rule names more: in a training or
     prediction, by the id columns, each id once, all learn what is common.  `match_by` names all
@@ -114,7 +115,7 @@ def matches(rule: Rule, facts: Facts, now: float) -> Mismatch | None:
         return Mismatch("products", text, values)
     if (other := _matching(wanted, facts.specification, facts.me)) is not None:
         return other
-    members = len({party.member for party in view.parties})
+    members = members_with_data(view)
     if members < wanted.min_parties:
         text = "{found} members take part; the rule asks for {allowed}"
         return Mismatch("members", text, {"found": members, "allowed": wanted.min_parties})

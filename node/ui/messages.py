@@ -1491,6 +1491,10 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "code.NotApprovedHere": ("Not approved here", "本站点未批准"),
     "code.ApprovalTimedOut": ("Nobody approved in time", "批准逾期"),
     "code.RuleUsedUp": ("The rule is used up", "规则已用尽"),
+    "code.ArbiterNotIndependent": (
+        "The arbiter belongs to a party's member",
+        "仲裁方与另一参与方属于同一成员",
+    ),
     "code.ColumnNotAllowed": ("The column is not allowed", "列不允许使用"),
     "code.ColumnNotFound": ("There is no such column", "没有这样的列"),
     "code.ColumnRulesMissing": ("The column rules are missing", "缺少列规则"),

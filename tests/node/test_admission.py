@@ -30,6 +30,7 @@ from tests.node.test_specification import an_id, document
 
 GUEST, HOST = an_id(10), an_id(11)
 BANK, SHOP = an_id(50), an_id(51)
+KEEPER, THIRD = an_id(12), an_id(52)  # a site without data, and its member
 HOST_DATA, GUEST_DATA, GRANT, CODE, MODEL = an_id(21), an_id(20), an_id(31), an_id(1), an_id(70)
 NOW, DEADLINE = 1_700_000_000, 1_800_000_000
 SPECIFICATION = Specification.model_validate(document())
@@ -102,6 +103,7 @@ def facts(moment: Moment = "task", **changes: Any) -> Facts:
             views=(view(moment), view(moment)),
             specification=SPECIFICATION,
             code_digest=CODE,
+            roles=("guest", "host"),
             key_bits=2048,
             bin_rows=20,
             leaf_rows=20,
@@ -191,6 +193,7 @@ REFUSED: dict[str, Callable[[], Facts]] = {
     "ConsortiumPaused": lambda: change(chain={"paused_until": NOW + 1}),
     "PurposeNotAllowed": lambda: change(chain={"purpose_allowed": False}),
     "AttestationMissing": lambda: change(party={"missing_attestation": "iso-27001"}),
+    "ArbiterNotIndependent": lambda: with_arbiter(BANK),
     "LimitTooLow": lambda: facts(bin_rows=9),
     # this site
     "NotApprovedHere": lambda: facts("start", approved=None),
@@ -244,6 +247,58 @@ def test_a_grant_ends_with_its_block_time_even_if_no_block_said_so() -> None:
 
 def test_two_sites_of_one_institution_are_one_party_to_a_grant() -> None:
     assert decide(change(party={"member": SHOP})).codes == ("GrantTooFewParties",)
+
+
+def with_arbiter(member: str, moment: Moment = "task", **changes: Any) -> Facts:
+    """The host's facts of a job with a third site as arbiter, of that member."""
+    plans = [*document()["parties"], {"site": KEEPER, "role": "arbiter", "inputs": []} | changes]
+    spec = Specification.model_validate(document(parties=plans, algorithm="linear_models"))
+    good = view(moment, spec)
+    assert good.job is not None
+    parties = (*good.parties, PartyView(KEEPER, member, "ACTIVE"))
+    roles = tuple((plan.site, plan.role) for plan in spec.parties)
+    used = tuple((0, e.dataset, e.version, e.grant) for e in spec.parties[2].inputs)
+    good = replace(
+        good,
+        job=replace(
+            good.job,
+            parties=roles,
+            uses=(*good.job.uses, *((2, *use[1:]) for use in used)),
+        ),
+        parties=parties,
+    )
+    found = facts(moment, views=(good, good), specification=spec, approved=spec.digest)
+    return replace(found, roles=("guest", "host", "arbiter"))
+
+
+@pytest.mark.parametrize("moment", ["approve", "start", "task"])
+@pytest.mark.parametrize("member", [BANK, SHOP])
+def test_an_arbiter_of_a_partys_own_member_is_refused(moment: Moment, member: str) -> None:
+    """With its random numbers that party computes all columns and labels."""
+    assert decide(with_arbiter(THIRD, moment)).allowed
+    found = with_arbiter(member, moment)
+    assert decide(found).codes == ("ArbiterNotIndependent",)
+    young = with_arbiter(THIRD, moment)
+    assert not decide(replace(found, views=(young.views[0], found.views[0]))).allowed
+    assert not decide(replace(found, views=(found.views[0], young.views[0]))).allowed
+
+
+def test_an_arbiter_is_no_party_to_a_grant_that_asks_for_several() -> None:
+    found = with_arbiter(THIRD)
+    asks = replace(found.views[0].uses[1], grant=replace(GRANTED, min_parties=3))
+    views = tuple(replace(v, uses=(v.uses[0], asks)) for v in found.views)
+    assert decide(replace(found, views=views)).codes == ("GrantTooFewParties",)
+
+
+def test_a_role_that_the_algorithm_lacks_is_refused() -> None:
+    found = with_arbiter(THIRD)
+    assert decide(replace(found, roles=("guest", "host"))).codes == ("WrongRole",)
+
+
+def test_an_arbiter_with_data_is_refused() -> None:
+    entry = {"dataset": an_id(22), "version": 1, "grant": None}
+    found = with_arbiter(THIRD, inputs=[entry])
+    assert decide(found).codes == ("WrongRole",)
 
 
 def test_other_code_than_the_agreed_one_does_not_run_here() -> None:

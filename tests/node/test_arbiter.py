@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from chain.calls import Payment
+from chain.sites import SiteRole, site_id
 from ml.federation import Channel, InMemoryTransport, Party, Role
 from node.budget import ProductBudget
-from node.errors import Invalid
+from node.errors import Invalid, Refused
 from node.facts import stored_specification
+from node.identity import PURPOSES
 from node.jobs import PartyRequest, propose
+from node.registration import proven_key
 from node.specification import Specification
 from node.steps import PROGRAMS, Output, Step
 from node.store import Approval, LocalJob, LocalModel
 from tests.node import consortium
-from tests.node.consortium import Consortium, rows_of
+from tests.node.consortium import ChainSite, Consortium, rows_of
 from tests.node.test_specification import an_id
 
 NAMES = ("bank", "shop", "keeper")
@@ -150,3 +155,44 @@ def test_an_arbiter_brings_no_dataset(world: Consortium) -> None:
     )
     with pytest.raises(Invalid, match="0 dataset"):
         propose(world.bank, world.request(parties=parties))
+
+
+def test_an_arbiter_of_another_partys_member_is_not_proposed(
+    world: Consortium, tmp_path: Path
+) -> None:
+    second = another_site(world, "bank", tmp_path)
+    parties = (
+        world.party("bank", "guest"),
+        world.party("shop", "host", world.grant),
+        PartyRequest(site=second, role="arbiter"),
+    )
+    with pytest.raises(Refused) as refusal:
+        propose(world.bank, world.request(parties=parties))
+    assert refusal.value.code == "ArbiterNotIndependent"
+
+
+def another_site(world: Consortium, member: str, folder: Path) -> str:
+    """The id of a further site of that member, with an operator and keys of its own."""
+    site = ChainSite.create(
+        folder / "second",
+        name="second",
+        scrypt_cost=consortium.SCRYPT,
+        consortium=world.deployment.consortium,
+        from_block=world.deployment.from_block,
+        redis_url=f"unix://{folder}/none.sock",
+        workers=1,
+        publish_every_seconds=0.001,
+    )
+    try:
+        operator, sites = site.identity.address, world.network.sites
+        world.chain.client(19).transact(Payment(operator, 10**19))
+        owner = world.sites[member].identity.address
+        id = site_id(world.network.client.chain_id, sites.address, owner, 1)
+        keys = [proven_key(world.network, site.identity, id, what) for what in PURPOSES]
+        world.chain.client(site.identity.account).transact(sites.agree(id))
+        where = "http://127.0.0.1:9"
+        world.act(member, sites.register(operator, "second", where, SiteRole.DATA_OWNER, keys, 1))
+    finally:
+        site.close()
+    world.settle()
+    return id

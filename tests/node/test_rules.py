@@ -32,7 +32,16 @@ from node.rules import (
 from node.site import Site
 from node.specification import Specification
 from node.store import AuditPending, RuleUse, Store
-from tests.node.test_admission import BANK, CODE, GUEST, HOST_DATA, SHOP, facts
+from tests.node.test_admission import (
+    BANK,
+    CODE,
+    GUEST,
+    HOST_DATA,
+    SHOP,
+    THIRD,
+    facts,
+    with_arbiter,
+)
 from tests.node.test_specification import an_id, document
 
 NOW = 1_700_000_000.0
@@ -117,6 +126,14 @@ def test_a_rule_names_every_column_that_rows_are_matched_by() -> None:
     stranger = matches(a_rule(), replace(found, me=an_id(12)), NOW)
     assert stranger is not None
     assert stranger.code == "columns"
+
+
+def test_an_arbiter_is_no_member_that_a_rule_asks_for() -> None:
+    found = with_arbiter(THIRD, "approve")
+    told = matches(a_rule(min_parties=3), found, NOW)
+    assert told is not None
+    assert told.code == "members"
+    assert matches(a_rule(min_parties=2), found, NOW) is None
 
 
 def test_rules_from_before_take_plain_matchings_alone() -> None:
