@@ -6,6 +6,7 @@ which writes the signed transaction down before it sends it survives a crash at 
 `transact` does all three for those who can wait.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,6 +51,8 @@ GWEI = 10**9
 # estimate made while another party's transaction is under way does not know that it will be last.
 ROOM = 150_000
 NOBODY = "0x" + "00" * 20
+log = logging.getLogger(__name__)
+
 STUCK_BLOCKS = 4
 """Blocks that are made without a transaction before it counts as stuck: a chain may lose hold of
 one that waits, and where blocks are quick nobody waits half a minute to see that."""
@@ -408,12 +411,16 @@ class ChainClient:
         timeout: float = 180.0,
         note: Callable[[SignedTx], None] | None = None,
     ) -> Receipt:
-        """Waits until `signed`, which was sent, is mined; better paid each time it is stuck.
+        """Waits until `signed`, which was sent, is mined; better paid each second time it is stuck.
+
+        The first time the same bytes are sent again: a few blocks may pass over whatever is paid,
+        and a fee that rises at each of them is soon at its cap, for nothing.
 
         `note` is told of each replacement before it is sent. The receipt may be that of a reverted
         transaction. Raises TransactionStuck.
         """
         attempts = [signed]
+        is_sent_again = False
         end = time.monotonic() + timeout
         while True:
             within = min(self.stuck_after, end - time.monotonic())
@@ -422,9 +429,14 @@ class ChainClient:
                 return found
             if time.monotonic() >= end:
                 raise TransactionStuck(attempts[-1].hash, timeout)
+            if not is_sent_again:
+                self._send_again(attempts[-1])
+                is_sent_again = True
+                continue
             replacement = self._replace(call, attempts[-1], note)
             if replacement is not None:
                 attempts.append(replacement)
+                is_sent_again = False
 
     def _effective(self, call: Transaction, receipt: Receipt) -> Receipt:
         """The receipt of a transaction that took effect; else why it did not."""
@@ -433,6 +445,14 @@ class ChainClient:
         # The reason is not in the receipt; the state before its block tells it in nearly all cases.
         self.simulate(call, block=receipt.block_number - 1)
         raise TransactionFailed(receipt.tx_hash, f"reverted in block {receipt.block_number}")
+
+    def _send_again(self, stuck: SignedTx) -> None:
+        with self._lock:
+            try:
+                self.broadcast(stuck.raw)
+            except (NonceTaken, ChainRefused) as error:
+                # An earlier attempt is mined by now, or a better paid one follows at once.
+                log.debug("transaction %s is not taken again: %s", stuck.hash, error)
 
     def _replace(
         self, call: Transaction, stuck: SignedTx, note: Callable[[SignedTx], None] | None

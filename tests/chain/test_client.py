@@ -296,25 +296,27 @@ def test_stuck_transaction_is_replaced_at_its_nonce_with_a_higher_fee(
     world: World, chain: InProcessChain
 ) -> None:
     client = chain.client(0, stuck_after=0.0)
-    pool = Pool(client, enough=3)
+    pool = Pool(client, enough=5)
     nonce = client.nonce()
     assert client.transact(admit(world, 1)).status
     sent = [chain.web3.eth.account.recover_transaction(raw) for raw in pool.seen]
     assert set(sent) == {client.address}
     assert len(set(pool.seen)) == 3
+    # Each is sent again as it is before it is better paid.
+    assert pool.seen[0] == pool.seen[1] != pool.seen[2] == pool.seen[3] != pool.seen[4]
     assert client.nonce() == nonce + 1
 
 
-def test_transaction_that_several_blocks_passed_over_is_replaced_at_once(
+def test_transaction_that_several_blocks_passed_over_twice_is_replaced_at_once(
     world: World, chain: InProcessChain
 ) -> None:
     client = chain.client(0, stuck_after=3600.0, pause=lambda _: chain.mine())
-    pool = Pool(client, enough=2)
+    pool = Pool(client, enough=3)
     began = client.head().number
     receipt = client.transact(admit(world, 1), timeout=3600.0)
     assert receipt.status
-    assert len(set(pool.seen)) == 2
-    assert receipt.block_number - began <= STUCK_BLOCKS + 2
+    assert pool.seen[0] == pool.seen[1] != pool.seen[2]
+    assert receipt.block_number - began <= 2 * (STUCK_BLOCKS + 2)
 
 
 def test_transaction_that_stays_stuck_is_given_up_by_name(
