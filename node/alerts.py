@@ -75,6 +75,7 @@ KINDS: Mapping[str, Kind] = {
     "statement.made": Kind("notice"),
     # The logs of a job's parties, held against each other
     "job.unreconciled": Kind("critical", lasting=True),
+    "job.retold": Kind("critical"),
     # This node
     "chain.behind": Kind("warning", lasting=True),
     "view.new": Kind("notice"),

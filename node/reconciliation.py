@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from node.site import Site
 
 ALERT = "job.unreconciled"
+RETOLD = "job.retold"  # a partner signed two tales of the same entries
 AGAIN_SECONDS = 3600.0  # a log is asked again whether it has what it lacked
 SILENT_SECONDS = 24 * 3600.0  # from the end of a job, after which silence is told
 OWED_SECONDS = 7 * 24 * 3600.0  # a party that is silent for longer is asked no more
@@ -71,12 +72,23 @@ async def collect(site: Site, job_id: str) -> list[dict[str, Any]]:
 
 def _keep_evidence(session: Session, job_id: str, shown: dict[str, Any]) -> None:
     """The partner signed it: should it ever say something else of the same entries, what it said
-    first convicts it, and stays.  A log that only grew since takes its place.
+    first convicts it, and stays, and an alert names both.  A log that only grew since takes its
+    place.
     """
+    from chain import canonical
+
     first = session.get(PeerEvidence, (job_id, shown["site"]))
     if first is not None:
         size = first.evidence["anchored"]["size"]
         if _up_to(shown, size) != _up_to(first.evidence, size):
+            both = {
+                "site": shown["site"],
+                "first": canonical.digest_of(first.evidence),
+                "second": canonical.digest_of(shown),
+            }
+            # Told once of what differs: each answer is signed anew, with other bytes.
+            told = canonical.digest_of([list(entry) for entry in _up_to(shown, size)])
+            alerts.see(session, RETOLD, job_id, both, about=f"{shown['site']} {told}")
             return
     session.merge(PeerEvidence(job_id=job_id, site=shown["site"], evidence=shown))
 

@@ -1913,6 +1913,16 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "alert.job.unreconciled": (
         "The logs of a job's parties do not agree",
         "任务各方的日志不一致",
+    "alert.job.retold": (
+        "A partner showed other evidence of the same entries than before",
+        "合作方就相同条目出示了与先前不同的证据",
+    ),
+    "alert.job.retold.do": (
+        "What it signed first is kept; both digests stand here. The job's verdict is of what it "
+        "shows now. Ask that site why it hid or changed a line.",
+        "其最先签署的证据已保留，此处列出两者的摘要。任务的核对结果依据其现在所示。"
+        "请询问该站点为何隐藏或更改记录。",
+    ),
     ),
     "alert.job.unreconciled.do": (
         "See the job: it names the line and the site in whose log it is missing or different. "

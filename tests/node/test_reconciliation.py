@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from chain import canonical
 from chain.reconciliation import DECLARATIONS
 from node import reconciliation
 from node.audit.entries import record
@@ -166,6 +167,15 @@ async def test_a_host_reconciles_by_itself_and_again_when_a_line_was_missing(
         kept = session.get_one(PeerEvidence, (job, world.bank.id)).evidence
     assert len(kept["entries"]) == len(shown) - 1  # what it signed first stays: it hid a line
     assert open_alerts(world.shop, job) == []
+    query = select(Alert).where(Alert.kind == "job.retold", Alert.subject == job)
+    with world.shop.store.read() as session:
+        [retold] = session.scalars(query)
+    assert retold.evidence["site"] == world.bank.id
+    assert retold.evidence["first"] == canonical.digest_of(kept)
+    assert retold.evidence["second"] not in ("", retold.evidence["first"])
+    await reconcile_job(world.shop, job)
+    with world.shop.store.read() as session:
+        assert len(list(session.scalars(query))) == 1  # told once, though signed anew
     made = [found["data"]["agrees"] for found in told(world.shop, "reconciliation.made", job)]
     assert made == [False, True]
     assert job not in [found.id for found in due(world.shop, time.time() + AGAIN_SECONDS)]
