@@ -513,12 +513,11 @@ def _over_runs(step: Step, grant: Callable[[int], None] | None) -> Callable[[int
     """``grant``, and what holds all runs of this training to the number that was approved."""
     from node.facts import products
 
-    approved = products(step.specification)
-    if not approved:
-        return grant
+    approved, trees = products(step.specification), getattr(step.params, "n_estimators", None)
+    if not approved or trees is None:
+        return grant  # what grows no trees keeps nothing of a run: the grant alone is charged
     told = step.folder() / "run"
     run = int(told.read_text()) if told.exists() else 0
-    trees = step.params.n_estimators
     return RunsBudget(step.folder() / "products", approved, trees, run, grant).charge
 
 
