@@ -1212,7 +1212,6 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         " contracts count, by the keys below",
         "已用下列密钥核验 {members} 个成员的签名（要求 {needed} 个），其中 {accounts} 个按合约计数",
     ),
-    "told.badge.unsaid": (
     "told.badge.unknown": (
         "This browser was not shown what it takes to check all of this.",
         "本浏览器未获得核对全部内容所需的资料。",
@@ -1221,6 +1220,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "This browser found fewer members behind the head than are asked for.",
         "本浏览器发现支持该头的成员少于要求。",
     ),
+    "told.badge.unsaid": (
         "was shown no keys to check the witnesses with",
         "未获得可核验见证人的密钥",
     ),
@@ -1471,7 +1471,10 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     "code.LabelsNotClasses": ("Labels are not numbers of classes", "标签不是类别编号"),
     "code.LabelsNegative": ("Labels are negative", "标签为负"),
     "code.WeightsUnusable": ("Weights cannot be used", "权重不可用"),
+    "code.TooManyCells": ("More cells than allowed", "单元格数超过上限"),
     "code.ScoreOverflow": ("A score grew too large", "得分过大"),
+    "code.TooFewColumns": ("Too few columns for the model", "列数少于模型所需"),
+    "code.Diverged": ("The training diverged", "训练发散"),
     "code.CategoryColumn": ("A column of text", "文本列"),
     "code.SingleClass": ("A single class", "只有一个类别"),
     "code.ConstantColumn": ("A constant column", "列为常数"),
@@ -1910,9 +1913,6 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "Ask who signed it; revoke it if nobody did.",
         "询问由谁签署；若无人签署，请撤销。",
     ),
-    "alert.job.unreconciled": (
-        "The logs of a job's parties do not agree",
-        "任务各方的日志不一致",
     "alert.job.retold": (
         "A partner showed other evidence of the same entries than before",
         "合作方就相同条目出示了与先前不同的证据",
@@ -1923,6 +1923,9 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         "其最先签署的证据已保留，此处列出两者的摘要。任务的核对结果依据其现在所示。"
         "请询问该站点为何隐藏或更改记录。",
     ),
+    "alert.job.unreconciled": (
+        "The logs of a job's parties do not agree",
+        "任务各方的日志不一致",
     ),
     "alert.job.unreconciled.do": (
         "See the job: it names the line and the site in whose log it is missing or different. "
