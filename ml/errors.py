@@ -20,6 +20,7 @@
      │   ├─ LabelsNotClasses
      │   ├─ LabelsNegative
      │   ├─ WeightsUnusable
+     │   ├─ TooManyCells
      │   ├─ ScoreOverflow
      │   ├─ Diverged
      │   ├─ SingleClass
@@ -27,6 +28,7 @@
      │   ├─ ConstantColumn
      │   └─ AllMissingColumn
      └─ RefusedParameter           a parameter that no job may carry
+         ├─ RefusedRate            steps larger than a computation has room for
          ├─ RefusedScheme          a cipher that is broken
          └─ UnknownAlgorithm
 
@@ -213,6 +215,22 @@ class WeightsUnusable(DataError):
     """Weights of rows that are missing, negative, or all 0."""
 
 
+class TooManyCells(DataError):
+    """Tables that together are more than a party of the computation may be asked to hold."""
+
+    def __init__(self, rows: int, columns: int, outputs: int, found: int, allowed: int) -> None:
+        super().__init__(rows, columns, outputs, found, allowed)
+        self.rows, self.columns, self.outputs = rows, columns, outputs
+        self.found, self.allowed = found, allowed
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows} rows of {self.columns} columns of all parties, for {self.outputs} "
+            f"outputs, need {self.found} cells, a square of each party's columns among them; "
+            f"allowed are {self.allowed}: bring fewer rows or columns, or fit fewer classes"
+        )
+
+
 class ScoreOverflow(DataError):
     """A score of which no exponential can be taken."""
 
@@ -302,6 +320,20 @@ class AllMissingColumn(DataError):
 
 class RefusedParameter(MlError):
     """A parameter that no job may carry."""
+
+
+class RefusedRate(RefusedParameter):
+    """Steps so large that numbers would leave the range in which they are exact."""
+
+    def __init__(self, found: float, allowed: float) -> None:
+        super().__init__(found, allowed)
+        self.found, self.allowed = found, allowed
+
+    def __str__(self) -> str:
+        return (
+            f"gradients would be multiplied by {self.found:g}; allowed are {self.allowed:g}: "
+            "lower learning_rate or momentum"
+        )
 
 
 class RefusedScheme(RefusedParameter):

@@ -31,7 +31,7 @@ What is not protected
     A predictor that leaves the range of the approximation on the way gives a wrong step, never a
     leak; a model that does is refused (`Diverged`).
 Rounds
-    About eight openings per block of 65,536 rows and step.
+    About eight openings per step and block of 65,536 rows, or as many rows times outputs.
 Source
     Mohassel, Zhang: SecureML, S&P 2017, for regression on shares with a dealer; Escudero et al.,
     CRYPTO 2020, for cutting; the mean as a sum of dealt waves (`ml.crypto.series`).  Descent as in
@@ -63,7 +63,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ml.algorithm import Algorithm
 from ml.crypto.fixed_point import Words
-from ml.errors import Diverged, ProtocolViolation, TooFewColumns
+from ml.errors import Diverged, ProtocolViolation, TooFewColumns, TooManyCells
 from ml.federation import ARBITER, GUEST, HOST, Channel, Message
 from ml.local import metrics
 from ml.local.linear import (
@@ -97,7 +97,7 @@ MIN_TOL = 1e-5  # a square of 34 binary places, of the 40 that there are
 
 COLUMNS_PER_OUTPUT = 2  # what is told of a host is at most half of what it has
 
-MAX_CELLS = 2**28  # of all columns: each party holds 8 bytes of each
+MAX_CELLS = 2**28  # of columns, outputs and penalties: each party holds 8 bytes of each
 
 
 class Params(BaseModel):
@@ -209,7 +209,7 @@ async def guest(ch: Channel, params: Params, table: Table) -> GuestPart:
     Y, scale, middle = _labels(params, table)
     words = shared.label_words(params.family).encode(Y, bound=shared.PREDICTOR_BOUND)
     design = params.design(table, scale, intercept=True)
-    _, columns = await _extents(ch, len(table), design.X.shape[1])
+    _, columns = await _extents(ch, params, len(table), design.X.shape[1])
     _check_columns(params, columns)
     await ch.send(Scale(round(log2(scale))))
     v, epochs = await _fit(ch, params, columns, design, words[params.order(len(table))])
@@ -240,7 +240,7 @@ async def host(
     check_features(table)
     independent = independent_columns(table)
     _check_columns(params, (0, independent))  # of copies of a column one is told with the other
-    _, columns = await _extents(ch, len(table), len(table.schema.features))
+    _, columns = await _extents(ch, params, len(table), len(table.schema.features))
     _check_columns(params, columns)
     exponent = (await ch.receive(Scale)).exponent
     if abs(exponent) > 64 or (params.family == "logistic" and exponent):
@@ -317,7 +317,7 @@ async def _fit(
 
 async def arbiter(ch: Channel, params: Params, table: Table) -> ArbiterPart:
     """Deal what the others compute with.  ``table`` is empty, and not looked at."""
-    rows, columns = await _extents(ch)
+    rows, columns = await _extents(ch, params)
     _check_columns(params, columns)
     dealer = await shares.deal(ch)
     plan = _plan(params, rows, columns)
@@ -347,12 +347,23 @@ def _plan(params: Params, rows: int, columns: tuple[int, ...]) -> Plan:
     )
 
 
+def _check_size(rows: int, widths: tuple[int, ...], outputs: int) -> None:
+    """Raises `TooManyCells`, before anything of that size is allocated.
+
+    A party's columns are turned, and penalised, by a square of as many: what is said in one small
+    message would else make the others allocate it.
+    """
+    cells = rows * (sum(widths) + outputs) + sum(width**2 for width in widths)
+    if cells > MAX_CELLS:
+        raise TooManyCells(rows, sum(widths), outputs, cells, MAX_CELLS)
+
+
 async def _extents(
-    ch: Channel, rows: int | None = None, columns: int = 0
+    ch: Channel, params: Params, rows: int | None = None, columns: int = 0
 ) -> tuple[int, tuple[int, ...]]:
     """The number of rows, and of columns of every computing party; ``rows`` are one's own.
 
-    Raises `ProtocolViolation` for what does not fit together.
+    Raises `ProtocolViolation` for what does not fit together, and `TooManyCells`.
     """
     mine = {}
     if rows is not None:
@@ -366,12 +377,11 @@ async def _extents(
     if len(counts) != 1:
         raise ProtocolViolation("the parties have different numbers of rows; they must be aligned")
     [count] = counts
-    fits = count >= 1 and all(width >= 1 for width in widths) and count * sum(widths) <= MAX_CELLS
-    if not fits:
+    if count < 1 or min(widths) < 1:
         raise ProtocolViolation(
-            f"{count} rows of {sum(widths)} columns; allowed are columns at every party, and "
-            f"{MAX_CELLS} cells"
+            f"{count} rows of {widths} columns; allowed are rows, and columns at every party"
         )
+    _check_size(count, widths, params.outputs)
     return count, widths
 
 
@@ -396,7 +406,7 @@ async def predict_host(ch: Channel, params: Params, part: HostPart, table: Table
 
 async def _means(ch: Channel, params: Params, predictor: Floats) -> Floats | None:
     """What the sum of all parts means, (n, outputs) in units of the labels' scale, at the guest."""
-    await _extents(ch, len(predictor), 1)
+    await _extents(ch, params, len(predictor), 1)
     computer = await shares.join(ch)
     # All together stay within what can be cut.
     bound = shared.PREDICTOR_BOUND / computer.parties
@@ -413,7 +423,7 @@ async def _means(ch: Channel, params: Params, predictor: Floats) -> Floats | Non
 
 async def predict_arbiter(ch: Channel, params: Params, part: ArbiterPart, table: Table) -> None:
     """Deal what the others compute means of shared predictors with."""
-    rows, _ = await _extents(ch)
+    rows, _ = await _extents(ch, params)
     blind = shared.Blind(await shares.deal(ch))
     zeros = np.zeros((rows, params.outputs), np.uint64)
     await blind.reveal(await shared.means(blind, params.family, zeros))

@@ -2,8 +2,8 @@
 
 Columns and residuals are in fixed point with 20 binary places, parameters and gradients with 28.
 Every number that is cut stays below 2^62 while columns are below 2^10, parameters and gradients
-below 2^8, predictors and labels below 2^12, and the product of residual and column below 2^6 on
-the average row.
+below 2^8, velocities below 2^11, predictors and labels below 2^12, and the product of residual and
+column below 2^6 on the average row; a `Plan` refuses steps too large for that.
 
 All computing parties run `descend`, and so does the arbiter, on `Blind`: it makes the same calls
 in the same order with zeros in place of shares, and so deals what they need.
@@ -22,12 +22,13 @@ import numpy as np
 from ml.crypto.beaver import DealtMatrix
 from ml.crypto.fixed_point import FixedPoint, Words
 from ml.crypto.series import Series
+from ml.errors import RefusedRate
 from ml.local.linear import Descent, Family, Floats
 from ml.protocols.shares import ChannelDealer
 
 COLUMN, RESIDUAL = FixedPoint(20), FixedPoint(20)
 PARAMETER, GRADIENT = FixedPoint(28), FixedPoint(28)
-PENALTY, FACTOR = FixedPoint(26), FixedPoint(24)  # FACTOR: of step and momentum
+PENALTY, FACTOR = FixedPoint(26), FixedPoint(22)  # FACTOR: of step and momentum
 PREDICTOR = FixedPoint(COLUMN.bits + PARAMETER.bits)
 TOLD = FixedPoint(14)  # of predictions: steps of 0.00006
 MOVEMENT = FixedPoint(20)  # of parameters in an epoch, before it is squared
@@ -35,9 +36,13 @@ _PENALTY_SHIFT = PENALTY.bits + PARAMETER.bits - GRADIENT.bits
 
 COLUMN_BOUND = 2.0**10
 PARAMETER_BOUND = 2.0**8
+GRADIENT_BOUND = 2.0**8
+VELOCITY_BOUND = 2.0**11
+# The largest that a gradient may be multiplied by, so that with the velocity it can be cut.
+MAX_RATE = (2.0 ** (62 - PARAMETER.bits - FACTOR.bits) - VELOCITY_BOUND) / GRADIENT_BOUND
 PREDICTOR_BOUND = 2.0**12  # and of labels, in units of their scale
 MAX_BATCH_ROWS = 2**20
-BLOCK_ROWS = 2**16  # of rows dealt for and added up at once
+BLOCK_ROWS = 2**16  # rows, times outputs, dealt for and added up at once
 
 REACH = {"logistic": 16, "poisson": 8}
 # Beyond which a training is refused; the logistic series is within 0.001 up to there.
@@ -81,6 +86,13 @@ class Plan:
     penalised: bool
     sparse: bool  # whether parameters are shrunk to 0
 
+    def __post_init__(self) -> None:
+        """Raises `RefusedRate` for steps with which a move could leave what can be cut."""
+        smallest = min(part.stop - part.start for part in self.batches)
+        largest = max(self._rates(0, smallest))
+        if largest > MAX_RATE:
+            raise RefusedRate(largest, MAX_RATE)
+
     @property
     def batches(self) -> tuple[slice, ...]:
         """The rows of every step of an epoch."""
@@ -99,10 +111,12 @@ class Plan:
 
     def rates(self, epoch: int, rows: int) -> tuple[np.uint64, np.uint64]:
         """What the cut gradient of a batch is multiplied by for the velocity and for the move."""
-        step = self.descent.step(epoch, len(self.columns)) * 2.0**self.batch_bits / rows
-        ahead = (1 + self.descent.momentum) * step
-        words = FACTOR.encode(np.array([step, ahead]), bound=2.0**10)
+        words = FACTOR.encode(np.array(self._rates(epoch, rows)), bound=MAX_RATE)
         return words[0], words[1]
+
+    def _rates(self, epoch: int, rows: int) -> tuple[float, float]:
+        step = self.descent.step(epoch, len(self.columns)) * 2.0**self.batch_bits / rows
+        return step, (1 + self.descent.momentum) * step
 
     @property
     def decays(self) -> tuple[np.uint64, np.uint64]:
@@ -191,7 +205,7 @@ async def descend(
     edges = np.cumsum(plan.columns)[:-1]
     w = [np.zeros((count, plan.outputs), np.uint64) for count in plan.columns]
     velocity = shrunk = np.concatenate(w)
-    keep, keep_ahead = plan.decays
+    keep, _ = plan.decays
     for epoch in range(plan.descent.epochs):
         before = np.concatenate(w)
         for batch in plan.batches:
@@ -199,8 +213,9 @@ async def descend(
             if plan.penalised:
                 pulls = [await c.product(m, part) for m, part in zip(penalties, w, strict=True)]
                 gradient = gradient + await c.truncate(np.concatenate(pulls), _PENALTY_SHIFT)
-            rate, rate_ahead = plan.rates(epoch, batch.stop - batch.start)
+            height = batch.stop - batch.start
             if plan.sparse:
+                rate, _ = plan.rates(epoch, height)
                 step = plan.descent.step(epoch, len(plan.columns))
                 cost = PARAMETER.encode(step * thresholds[:, None], bound=PARAMETER_BOUND)
                 reached = np.concatenate(w) - await c.truncate(rate * gradient, FACTOR.bits)
@@ -208,23 +223,28 @@ async def descend(
                 ahead = await c.truncate(keep * (shrunk - last), FACTOR.bits)
                 w = np.split(shrunk + ahead, edges)
                 continue
-            moved = await c.truncate(
-                np.stack(
-                    [
-                        keep * velocity - rate * gradient,
-                        keep_ahead * velocity - rate_ahead * gradient,
-                    ]
-                ),
-                FACTOR.bits,
-            )
-            velocity = moved[0]
-            w = [a + b for a, b in zip(w, np.split(moved[1], edges), strict=True)]
+            velocity, move = await step_of(c, plan.rates(epoch, height), plan, velocity, gradient)
+            w = [a + b for a, b in zip(w, np.split(move, edges), strict=True)]
         moves = None
         if plan.descent.tol:
             moves = await _moved(c, np.concatenate(w) - before, plan.descent.tol)
         if not await goes_on(epoch + 1, moves):
             break
     return (np.split(shrunk, edges) if plan.sparse else w), epoch + 1
+
+
+async def step_of(
+    c: Arithmetic[Mat],
+    rates: tuple[np.uint64, np.uint64],
+    plan: Plan,
+    velocity: Words,
+    gradient: Words,
+) -> tuple[Words, Words]:
+    """Shares of the next velocity and of the move of the parameters, within 2^-28."""
+    (rate, rate_ahead), (keep, keep_ahead) = rates, plan.decays
+    after = [keep * velocity - rate * gradient, keep_ahead * velocity - rate_ahead * gradient]
+    cut = await c.truncate(np.stack(after), FACTOR.bits)
+    return cut[0], cut[1]
 
 
 async def leaves_reach(
@@ -297,7 +317,7 @@ async def _gradient(
     """A share of the batch's mean gradient times rows / 2^batch_bits, (all columns, outputs)."""
     shift = COLUMN.bits + RESIDUAL.bits - GRADIENT.bits + plan.batch_bits
     total = np.zeros((sum(plan.columns), plan.outputs), np.uint64)
-    for rows in _blocks(batch):
+    for rows in _blocks(batch, BLOCK_ROWS // plan.outputs):
         predictor = np.zeros((rows.stop - rows.start, plan.outputs), np.uint64)
         for matrix, part in zip(columns, w, strict=True):
             predictor += await c.product(matrix, part, rows)
@@ -314,6 +334,6 @@ async def _residual(c: Arithmetic[Mat], family: Family, predictor: Words, labels
     return await c.series(predictor, mean_series(family)) - labels
 
 
-def _blocks(batch: slice, height: int = BLOCK_ROWS) -> Iterator[slice]:
+def _blocks(batch: slice, height: int) -> Iterator[slice]:
     for start in range(batch.start, batch.stop, height):
         yield slice(start, min(start + height, batch.stop))
