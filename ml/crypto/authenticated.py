@@ -20,6 +20,8 @@ Source
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -28,7 +30,7 @@ import numpy as np
 from ml.crypto import wide
 from ml.crypto.beaver import Link
 from ml.crypto.correlations import Dealing, Dealt, Part, Shape
-from ml.crypto.errors import WrongShare, WrongTag
+from ml.crypto.errors import BrokenComputation, WrongShare, WrongTag
 from ml.crypto.fixed_point import Words
 from ml.crypto.prg import KEY_BYTES, Stream
 
@@ -62,7 +64,8 @@ class CheckedComputer:
     """A computing party, like `ml.crypto.beaver.Computer`.  Numbers are words of two's complement.
 
     Every call is one of all computing parties, in the same order with the same shapes; so are the
-    dealer's of the same names, but for `check`, which needs no dealer.
+    dealer's of the same names, but for `check`, which needs no dealer.  A call that fails is the
+    last one: any later one raises `BrokenComputation`.
     """
 
     def __init__(self, index: int, parties: int, seed: bytes, link: Link) -> None:
@@ -70,20 +73,22 @@ class CheckedComputer:
         self._link = link
         self._source = Dealt(index, parties, seed, link)
         self._key = wide.widen(self._source.draw((1,)))[0]
+        self._broken = False
         self._opened: list[tuple[Words, Words]] = []  # what was opened, and our share of its tag
 
     async def input(self, words: Words | None, shape: Shape, owner: int) -> Tagged:
         """Numbers of ``owner``, who hands in words; the others hand in None.  Half a round."""
-        mask = self._source.draw((*shape, 2)) if self.index == owner else None
-        share, tag = await self._source.take(InputMask(shape, None, None))
-        if mask is None:
-            public = await self._receive((*shape, 2), owner)
-        elif words is None or words.shape != shape:
-            raise ValueError(f"the owner of numbers of shape {shape} must hand them in")
-        else:
-            public = wide.subtract(wide.widen(words), mask)
-            await self._send_all(public)
-        return Tagged(share, tag) + self.constant(public)
+        with self._last_if_it_fails():
+            mask = self._source.draw((*shape, 2)) if self.index == owner else None
+            share, tag = await self._source.take(InputMask(shape, None, None))
+            if mask is None:
+                public = await self._receive((*shape, 2), owner)
+            elif words is None or words.shape != shape:
+                raise ValueError(f"the owner of numbers of shape {shape} must hand them in")
+            else:
+                public = wide.subtract(wide.widen(words), mask)
+                await self._send_all(public)
+            return Tagged(share, tag) + self.constant(public)
 
     def constant(self, numbers: Words) -> Tagged:
         """Public numbers (..., 2)."""
@@ -92,39 +97,54 @@ class CheckedComputer:
 
     async def multiply(self, x: Tagged, y: Tagged) -> Tagged:
         """The elementwise product of numbers of one shape.  One round."""
-        if x.shape != y.shape:
-            raise ValueError(f"shapes {x.shape} and {y.shape}; they must be equal")
-        taken = await self._source.take(Triples(x.shape, None))
-        a, b = Tagged(taken[0], taken[3]), Tagged(taken[1], taken[4])
-        c = Tagged(taken[2], taken[5])
-        d, e = await self._open([x - a, y - b])
-        return c + b.times(d) + a.times(e) + self.constant(wide.multiply(d, e))
+        with self._last_if_it_fails():
+            if x.shape != y.shape:
+                raise ValueError(f"shapes {x.shape} and {y.shape}; they must be equal")
+            taken = await self._source.take(Triples(x.shape, None))
+            a, b = Tagged(taken[0], taken[3]), Tagged(taken[1], taken[4])
+            c = Tagged(taken[2], taken[5])
+            d, e = await self._open([x - a, y - b])
+            return c + b.times(d) + a.times(e) + self.constant(wide.multiply(d, e))
 
     async def reveal(self, x: Tagged) -> Words:
         """The numbers, to everybody, if all was computed as agreed.
 
         Raises `WrongTag`; then no number that was computed may be used.
         """
-        share, tag = await self._source.take(Masks(x.shape, None))
-        # The upper word of a share tells of the computation; a result is the lower one.
-        lifted = Tagged(share, tag).times(np.array([0, 1], np.uint64))
-        await self.check()
-        [value] = await self._open([x + lifted], result=True)
-        await self.check()
-        return value[..., 0].copy()
+        with self._last_if_it_fails():
+            share, tag = await self._source.take(Masks(x.shape, None))
+            # The upper word of a share tells of the computation; a result is the lower one.
+            lifted = Tagged(share, tag).times(np.array([0, 1], np.uint64))
+            await self.check()
+            [value] = await self._open([x + lifted], result=True)
+            await self.check()
+            return value[..., 0].copy()
 
     async def check(self) -> None:
         """Hold all that was opened since the last check against the tags.  Four rounds."""
-        coins = await self._at_once(np.frombuffer(secrets.token_bytes(KEY_BYTES), np.uint64))
-        stream = Stream(np.bitwise_xor.reduce(coins).tobytes())
-        rest = np.zeros(2, np.uint64)
-        for value, tag in self._opened:
-            factors = wide.widen(stream.words(len(value)))
-            off = wide.subtract(tag, wide.multiply(value, self._key))
-            rest = wide.add(rest, wide.total(list(wide.multiply(factors, off)), (2,)))
-        self._opened.clear()
-        if wide.total(await self._at_once(rest), (2,)).any():
-            raise WrongTag
+        with self._last_if_it_fails():
+            coins = await self._at_once(np.frombuffer(secrets.token_bytes(KEY_BYTES), np.uint64))
+            stream = Stream(np.bitwise_xor.reduce(coins).tobytes())
+            rest = np.zeros(2, np.uint64)
+            for value, tag in self._opened:
+                factors = wide.widen(stream.words(len(value)))
+                off = wide.subtract(tag, wide.multiply(value, self._key))
+                rest = wide.add(rest, wide.total(list(wide.multiply(factors, off)), (2,)))
+            if wide.total(await self._at_once(rest), (2,)).any():
+                raise WrongTag
+            self._opened.clear()
+
+    @contextmanager
+    def _last_if_it_fails(self) -> Iterator[None]:
+        # What a failed check opens tells a cheater the key: with it, it could forge all that
+        # follows.  A call that was cut short, too, leaves parties that no longer fit.
+        if self._broken:
+            raise BrokenComputation
+        try:
+            yield
+        except BaseException:
+            self._broken = True
+            raise
 
     # --- talk ---
 

@@ -14,6 +14,7 @@
          ├─ OutOfRange              a number beyond the bound that a computation is exact for
          ├─ WrongShare              a partner's share that is not of the shape of the computation
          ├─ WrongTag                somebody computed something else than agreed
+         ├─ BrokenComputation       a call after one of the same computation failed
          ├─ LatticeNoise            rows and digits that leave too little room for noise
          ├─ MaskReuse               a mask that was used before, or other bytes under it
          └─ ProductBudgetExceeded   more vectors than the holder of the matrix answers
@@ -117,6 +118,16 @@ class WrongTag(CryptoError):
 
     def __str__(self) -> str:
         return "a partner sent numbers that it did not compute; nothing of this job may be used"
+
+
+class BrokenComputation(CryptoError):
+    """A call of a computation with tags after one that failed."""
+
+    def __str__(self) -> str:
+        return (
+            "an earlier step of this computation failed, and its keys may be known; "
+            "nothing of it may be used: begin again"
+        )
 
 
 class LatticeNoise(CryptoError):

@@ -1,6 +1,7 @@
 """Shares with tags: right, hidden, and whoever sends anything else is caught."""
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from ml.crypto import wide
 from ml.crypto.authenticated import CheckedComputer, CheckedDealer
-from ml.crypto.errors import WrongShare, WrongTag
+from ml.crypto.errors import BrokenComputation, CryptoError, WrongShare, WrongTag
 
 BIG = st.integers(0, 2**128 - 1)
 
@@ -160,3 +161,53 @@ async def test_a_share_of_another_size_is_refused():
         some(1, 2), some(2, 2), lie=lambda count, words: words[:-1] if count == 2 else words
     )
     assert isinstance(outcome[0], WrongShare)
+
+
+@pytest.mark.parametrize(
+    ("lie", "error"),
+    [
+        (partial(changed, 2, 1), WrongTag),  # a result's way
+        (partial(changed, 5, 1), WrongTag),  # an opened coin that was not promised
+        (lambda count, words: words[:-1] if count == 2 else words, WrongShare),
+    ],
+)
+async def test_after_a_failure_nothing_is_answered(lie, error):
+    """A cheater that was caught plays on honestly; a failed check has told it the key."""
+    x, y, dealer, net = some(1, 2), some(2, 2), CheckedDealer(2), Net()
+    for correction in (
+        dealer.input((2,), 0),
+        dealer.input((2,), 1),
+        dealer.multiply((2,)),
+        *(dealer.reveal((2,)) for _ in range(2)),
+    ):
+        await net.box("dealer").put(correction)
+
+    async def honest():
+        c = CheckedComputer(0, 2, dealer.seeds[0], Wire(net, 0))
+        a, b = await c.input(x, (2,), 0), await c.input(None, (2,), 1)
+        found = []
+        with pytest.raises(CryptoError) as caught:
+            found.append(await c.reveal(await c.multiply(a, b)))
+        sent = len(net.sent)
+        for call in (
+            partial(c.reveal, a),
+            partial(c.multiply, a, b),
+            partial(c.input, x, (2,), 0),
+            c.check,
+        ):
+            with pytest.raises(BrokenComputation, match="begin again"):
+                found.append(await call())
+        assert not found
+        assert not [1 for sender, _, _ in net.sent[sent:] if sender == 0]
+        return caught.type
+
+    async def cheater():
+        c = CheckedComputer(1, 2, dealer.seeds[1], Wire(net, 1, lie))
+        a, b = await c.input(None, (2,), 0), await c.input(y, (2,), 1)
+        product = await c.multiply(a, b)
+        for _ in range(2):
+            c._broken = False
+            with suppress(CryptoError):
+                await c.reveal(product)
+
+    assert await outcomes([honest(), cheater()], honest=1) == [error]
