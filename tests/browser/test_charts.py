@@ -46,11 +46,12 @@ def test_a_chart_takes_the_colours_of_the_scheme(job: str, visit: Visit) -> None
     expect(chart).to_be_visible()
     day = chart.evaluate(PICTURE)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("matchMedia('(prefers-color-scheme: dark)').matches")
-    night = chart.evaluate(PICTURE)
-    assert night != day
+    other = f"([chart, day]) => ({PICTURE})(chart) !== day"
+    page.wait_for_function(other, arg=[chart.element_handle(), day])
     page.emulate_media(color_scheme="light")
-    assert chart.evaluate(PICTURE) == day
+    # It is drawn again when the page is told, which may be after it is so.
+    again = f"([chart, day]) => ({PICTURE})(chart) === day"
+    page.wait_for_function(again, arg=[chart.element_handle(), day])
 
 
 def test_charts_fit_a_telephone(job: str, visit: Visit) -> None:
