@@ -109,8 +109,10 @@ class BigIntVector:
         return cls(np.frombuffer(data, np.uint8).reshape(-1, width))
 
     def unpack(self) -> list[int]:
-        """As integers."""
+        """As integers; raises `WireError` for numbers of no bytes."""
         raw, width = self.data.tobytes(), self.width
+        if not width:
+            raise WireError("numbers of 0 bytes each")
         return [
             int.from_bytes(raw[i : i + width], "big") for i in range(0, len(self) * width, width)
         ]

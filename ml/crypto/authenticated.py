@@ -10,7 +10,7 @@ Who learns what
     A cheater may still see a result that it denies to the others.
 Assumption
     The dealer is honest and works with no party, SHA-256 is a random oracle.  A wrong number passes
-    with probability 2^-58 at most.
+    with a probability below 2^-57.
 Source
     Cramer, Damgard, Escudero, Scholl, Xing, "SPDZ2k", CRYPTO 2018, with k = s = 64: fig. 6 and
     lemma 1 for the check of many numbers at once; dealt instead of its preprocessing, so a number

@@ -34,6 +34,7 @@ MIN_BITS = 2048  # 112 bits of security (NIST SP 800-57, table 2)
 MAX_BITS = 8192
 EXPONENT = 65537
 _HASH_BYTES = 48
+_SMALL_PRIMES = gmpy2.primorial(2**16)  # their product
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class PublicKey:
         bits = self.n.bit_length()
         if not MIN_BITS <= bits <= MAX_BITS or self.n % 2 == 0:
             raise InvalidKey(f"an RSA modulus of {bits} bits; allowed are {MIN_BITS} to {MAX_BITS}")
+        if gmpy2.gcd(self.n, _SMALL_PRIMES) != 1:
+            raise InvalidKey("an RSA modulus with a factor below 2^16")
 
     @property
     def width(self) -> int:

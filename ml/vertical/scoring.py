@@ -6,18 +6,20 @@ Scenario
     lead elsewhere); each host knows of its own splits whether they do.  A score is the sum of these
     gains over all paths on which all hosts' bits are 1.
 Who learns what
-    The guest learns the sum for each row, a number of 32 bits.  A host learns in which
-    combinations its splits lead to leaves, which other hosts are on the way, and the number of
-    rows; never which rows come along, nor a leaf.  Hosts learn nothing of each other's bits.
+    The guest learns the sum for each row and output, a number of 32 bits.  A host learns in which
+    combinations its splits lead to leaves, which other hosts are on the way, the number of rows,
+    and from the size of a part about how many paths there are at all hosts; never which rows come
+    along, nor a leaf.  Hosts learn nothing of each other's bits.
 What is not protected
     *The sum tells.*  Of a model of a few trees it tells which leaves a row is in; the ring of
-    2^32 caps what it can tell to 32 bits for a row, whatever numbers a guest takes for its gains.
+    2^32 caps what it can tell to 32 bits for each output of a row, whatever numbers a guest takes
+    for its gains.
     Parties follow the protocol (semi-honest).  Guest and host together learn the sum of the others.
 Rounds
     Three before the first row, then two for each host and part of the rows, one more in the end.
 Source
     Gilboa, CRYPTO 1999, § 4 (a product of a bit and a number by oblivious transfer), on
-    `ml.crypto.correlated`; shares go from host to host as in Beaver-free multiplication by bits.
+    `ml.crypto.correlated`; the shares of all who have some are multiplied host after host.
 
 For every part of the rows, host after host: all who have shares of the gains (the guest, and the
 hosts before) multiply them by the host's bits with it, and all keep shares.  At last hosts send the

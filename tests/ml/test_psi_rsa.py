@@ -110,6 +110,10 @@ async def test_a_silent_party_is_named(silent: Party):
     assert error.value.party == str(silent)
 
 
+ODD = 2**2046 + 1  # times three a number of 2048 bits
+NOTHING = wire.BigIntVector(np.empty((1, 0), np.uint8))
+
+
 class Altered:
     """A channel that changes one kind of message on its way out."""
 
@@ -133,6 +137,10 @@ class Altered:
         (SHOP, rsa.SignedTags, lambda m: type(m)(m.tags[1:]), "29 items in a batch of 30"),
         (SHOP, rsa.VerifyingKey, lambda _: rsa.VerifyingKey(weak(3)), "key is refused"),
         (SHOP, rsa.VerifyingKey, lambda _: rsa.VerifyingKey(weak(3, 5)), "2 keys"),
+        (SHOP, rsa.VerifyingKey, lambda _: rsa.VerifyingKey(weak(3 * ODD)), "factor below 2"),
+        (SHOP, rsa.VerifyingKey, lambda _: rsa.VerifyingKey(NOTHING), "numbers of 0 bytes"),
+        (SHOP, rsa.BlindSignatures, lambda m: type(m)(m.values[:, :0]), "numbers of 0 bytes"),
+        (BANK, rsa.BlindIds, lambda m: type(m)(m.values[:, :0]), "numbers of 0 bytes"),
         (BANK, rsa.BlindIds, lambda m: type(m)(m.values | np.uint8(255)), "no residue"),
         (BANK, rsa.Salt, lambda _: rsa.Salt(b""), "a salt of 0 bytes"),
     ],

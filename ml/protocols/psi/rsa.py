@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 from ml import wire
 from ml.crypto.errors import InvalidKey, InvalidSignature
 from ml.crypto.rsa_blind import Blinded, PrivateKey, PublicKey
-from ml.errors import ProtocolViolation
-from ml.federation import GUEST, HOST, Channel, Message, Program, Role
+from ml.errors import ProtocolViolation, WireError
+from ml.federation import GUEST, HOST, Channel, Message, Party, Program, Role
 from ml.protocols.psi.ecdh import TAG_BYTES, as_array, split
 from ml.protocols.psi.keys import Distinct, Keys, Rows
 from ml.protocols.psi.matching import (
@@ -134,6 +134,7 @@ async def guest(ch: Channel, params: Params, table: Table | Keys) -> Rows:
         await ch.send(BlindIds(as_array([one.value for one in blinded], public.width)))
         answers = (await ch.receive(BlindSignatures)).values
         check_batch(len(answers), batch, peer)
+        _check_width(answers, public.width, peer)
         signed = await asyncio.to_thread(_finalized, public, name, blinded, split(answers))
         found[rows] = [place.get(tag, -1) for tag in signed]
         ch.progress(batch.stop, len(keys), f"ids signed by {peer}")
@@ -161,6 +162,7 @@ async def host(ch: Channel, params: Params, table: Table | Keys) -> Rows:
     for batch in batches(size, BATCH):
         values = (await ch.receive(BlindIds)).values
         check_batch(len(values), batch, peer)
+        _check_width(values, width, peer)
         answers = await asyncio.to_thread(_answers, private, split(values))
         await ch.send(BlindSignatures(as_array(answers, width)))
         ch.progress(batch.stop, size, f"signing ids of {peer}")
@@ -175,8 +177,13 @@ def _key(said: VerifyingKey) -> PublicKey:
         raise ProtocolViolation(f"{len(said.n)} keys; needed is one")
     try:
         return PublicKey(said.n.unpack()[0])
-    except InvalidKey as error:
+    except (InvalidKey, WireError) as error:
         raise ProtocolViolation(f"the host's key is refused: {error}") from error
+
+
+def _check_width(values: NDArray[np.uint8], due: int, peer: Party) -> None:
+    if values.shape[1] != due:
+        raise ProtocolViolation(f"{peer} sent numbers of {values.shape[1]} bytes; due are {due}")
 
 
 def _message(name: bytes, id: str) -> bytes:
@@ -192,7 +199,10 @@ def _tags(private: PrivateKey, name: bytes, ids: Sequence[str]) -> list[bytes]:
 
 
 def _blind(public: PublicKey, name: bytes, ids: Sequence[str]) -> list[Blinded]:
-    return [public.blind(_message(name, id)) for id in ids]
+    try:
+        return [public.blind(_message(name, id)) for id in ids]
+    except InvalidKey as error:
+        raise ProtocolViolation(f"the host's key is refused: {error}") from error
 
 
 def _answers(private: PrivateKey, values: Sequence[bytes]) -> list[bytes]:
