@@ -74,7 +74,11 @@ class Message:
         cls.kind = wire.kind_of(cls)
         # Taken before dataclass() writes a signature where there is no docstring.
         cls.reveals = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
-        wire.register(dataclass(frozen=True, eq=False)(cls))
+        wire.register(dataclass(frozen=True, eq=False, repr=False)(cls))
+
+    def __repr__(self) -> str:
+        """The kind alone: what is said may be a secret, and errors and logs quote texts."""
+        return f"<{self.kind}>"
 
 
 M = TypeVar("M", bound=Message)

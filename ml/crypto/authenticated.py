@@ -234,7 +234,7 @@ def _tag(key: Words | None, numbers: Words) -> Words:
     return wide.multiply(numbers, key)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class InputMask:
     """Shares of a mask that its owner knows, and of its tag."""
 
@@ -255,7 +255,7 @@ class InputMask:
         return self.mask, _tag(self.key, self.mask)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Masks:
     """Uniform numbers and their tags."""
 
@@ -274,7 +274,7 @@ class Masks:
         return (_tag(self.key, drawn[0]),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Triples:
     """a, b and their product; and the tags of all three."""
 

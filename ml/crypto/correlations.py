@@ -264,7 +264,7 @@ class Zeros:
         return (np.zeros(self.shape, np.uint64),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sliced:
     """A vector v of all but one party, and the product of a mask U of that party with it."""
 

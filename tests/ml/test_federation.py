@@ -1,10 +1,13 @@
 """Channels: who may say what to whom, and what happens when somebody says nothing."""
 
+import dataclasses
 import pickle
 
 import pytest
 
 from ml import errors, wire
+from ml.crypto import authenticated, correlations
+from ml.crypto.lattice import integers
 from ml.errors import Deadlock, PartnerSilent, ProtocolViolation, TooFewParties
 from ml.federation import (
     ARBITER,
@@ -17,7 +20,9 @@ from ml.federation import (
     Party,
     run_in_process,
 )
+from ml.protocols import shares
 from ml.testing import heard, messages_table, sequence_diagram, view
+from ml.vertical import scoring
 
 BANK, SHOP, CLINIC = Party(GUEST, "bank"), Party(HOST, "shop"), Party(HOST, "clinic")
 KEEPER = Party(ARBITER, "keeper")
@@ -264,3 +269,23 @@ def test_an_error_survives_the_way_between_processes(error: errors.MlError):
     assert type(again) is type(error)
     assert str(again) == str(error) != ""
     assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        shares.Seed,
+        scoring.MaskSeed,
+        authenticated.InputMask,
+        authenticated.Masks,
+        authenticated.Triples,
+        correlations.Sliced,
+        integers.IntegerMatrix,
+    ],
+)
+def test_secrets_are_in_no_text(kind: type) -> None:
+    """Neither messages nor what parties keep of them show their fields."""
+    empty = object.__new__(kind)
+    for name in dataclasses.fields(kind):
+        object.__setattr__(empty, name.name, "a secret")
+    assert "a secret" not in repr(empty)

@@ -253,7 +253,7 @@ class IntegerOwner:
         return np.concatenate(found)[: shape.outputs]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IntegerMatrix:
     """A matrix as it is multiplied: 24 bytes an entry."""
 
