@@ -123,6 +123,13 @@ def rows(output: Output) -> np.ndarray[Any, Any]:
     return found
 
 
+def test_what_was_answered_is_charged_to_the_grant(world: Consortium, finished: Finished) -> None:
+    """Looked at before other jobs run under the same grant."""
+    budget = ProductBudget(world.shop.store, world.grant, limit=10**9)
+    assert 0 < budget.spent <= 1 * 2 * 3 * 2
+    assert ProductBudget(world.bank.store, world.grant, limit=1).spent == 0
+
+
 def test_both_parties_align_the_same_ids(world: Consortium, finished: Finished) -> None:
     ids = {
         name: [line.split(",")[0] for line in consortium.rows_of(name).splitlines()[1:]]
@@ -221,12 +228,6 @@ def test_both_parties_arrive_at_one_result_and_attest_it(
         found = world.network.jobs.attestation(finished.job, world.sites[name].id)
         assert found is not None
         assert found.result == results[0]["digest"]
-
-
-def test_what_was_answered_is_charged_to_the_grant(world: Consortium, finished: Finished) -> None:
-    budget = ProductBudget(world.shop.store, world.grant, limit=10**9)
-    assert 0 < budget.spent <= 1 * 2 * 3 * 2
-    assert ProductBudget(world.bank.store, world.grant, limit=1).spent == 0
 
 
 def test_an_outputs_digest_names_its_files() -> None:
